@@ -1,0 +1,66 @@
+//! Redaction: secrets never leave the controller's memory by way of an output, a record or a log.
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+/// What stands where a secret stood.
+pub const REDACTED: &str = "[redacted]";
+
+/// Secrets shorter than this are not looked for: they would blank out ordinary text.
+const SECRET_BYTES_MIN: usize = 4;
+
+/// Replaces known secrets in text.
+#[derive(Clone, Debug, Default)]
+pub struct Redactor {
+    secrets: Option<AhoCorasick>,
+}
+
+impl Redactor {
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let wanted: Vec<&str> =
+            secrets.into_iter().filter(|s| s.len() >= SECRET_BYTES_MIN).collect();
+        if wanted.is_empty() {
+            return Self::default();
+        }
+        // Building fails only beyond 2^31 bytes of patterns.
+        let secrets = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(wanted);
+        Self { secrets: secrets.ok() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.secrets.is_none()
+    }
+
+    /// The text without its secrets.
+    pub fn redact(&self, text: &str) -> String {
+        match &self.secrets {
+            None => text.to_owned(),
+            Some(secrets) => {
+                let blanks = vec![REDACTED; secrets.patterns_len()];
+                secrets.replace_all(text, &blanks)
+            }
+        }
+    }
+
+    /// The bytes without their secrets.
+    pub fn redact_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        match &self.secrets {
+            None => bytes.to_vec(),
+            Some(secrets) => {
+                let blanks = vec![REDACTED; secrets.patterns_len()];
+                secrets.replace_all_bytes(bytes, &blanks)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_vanish_and_the_rest_stays() {
+        let redactor = Redactor::new(["hunter22", "x"]);
+        assert_eq!(redactor.redact("pw=hunter22; x"), "pw=[redacted]; x");
+        assert_eq!(Redactor::default().redact("as it is"), "as it is");
+    }
+}

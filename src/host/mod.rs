@@ -1,0 +1,7 @@
+//! Reaching a host.
+
+mod transport;
+
+pub use transport::{
+    ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target, Transport,
+};

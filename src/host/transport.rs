@@ -1,0 +1,117 @@
+//! What the engine knows of a connection: open it, run scripts, move files. SSH and the tests implement it.
+
+use crate::{base::name::HostName, inventory::Connection};
+use std::{future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
+
+/// A future that a trait object can return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Which host, and how it is reached.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub host: HostName,
+    /// Tried in order.
+    pub addresses: Vec<String>,
+    pub connection: Arc<Connection>,
+}
+
+/// Why there is no session. The host is untouched in every case.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No answer, refused, no route, closed before or in the key exchange: trying again may help.
+    #[error("{reason}")]
+    Unreachable { reason: String },
+    /// Answered, and one side said no: host key, authentication, configuration. Trying again will not help.
+    #[error("{reason}")]
+    Refused { reason: String, hint: Option<String> },
+}
+
+/// Which of a script's two outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stream {
+    Out,
+    Err,
+}
+
+/// Takes a script's output as it comes.
+pub trait OutputSink: Send {
+    fn take(&mut self, stream: Stream, bytes: &[u8]);
+}
+
+/// A script for a host.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// POSIX sh. It travels over standard input, never on a command line, and its own standard input is empty.
+    pub text: Arc<str>,
+    /// Exported before the script; may hold secrets, so it travels with the text.
+    pub env: Vec<(String, String)>,
+    /// Whether to become root by sudo, where the login user is not root already.
+    pub sudo: bool,
+    /// After this long the script's processes are ended, with proof.
+    pub timeout: Duration,
+    /// The name of the script's directory below the connection's `remote_dir`: made of `[A-Za-z0-9._/-]`.
+    pub dir: String,
+    /// `/etc/machine-id` that the host must have, else nothing runs: the host checks itself.
+    pub machine_id: Option<String>,
+}
+
+/// How a script ended, where that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Code(i32),
+    Signal(String),
+    /// It ran past its limit. `stopped` says whether its processes are proven gone.
+    TimedOut { stopped: bool },
+}
+
+/// Why a script has no known end.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The connection was gone before the script was handed over: it has not run.
+    #[error("not started: {reason}")]
+    NotStarted { reason: String },
+    /// The host refused to start it: another machine, sudo, a full or read-only disk. It has not run.
+    #[error("refused: {reason}")]
+    Refused { reason: String },
+    /// It was handed over, and the connection went away before its end was known.
+    #[error("lost: {reason}")]
+    Lost { reason: String },
+}
+
+/// An open connection to one host. After `NotStarted` or `Lost` it is dead: open another.
+pub trait Session: Send {
+    /// Runs a script to its end.
+    fn run<'a>(
+        &'a mut self,
+        script: &'a Script,
+        output: &'a mut dyn OutputSink,
+    ) -> BoxFuture<'a, Result<Exit, SessionError>>;
+
+    /// Writes a file: beside its place, checked by checksum, then renamed. `path` may be relative to the login directory.
+    fn upload<'a>(
+        &'a mut self,
+        content: &'a [u8],
+        path: &'a str,
+        mode: u32,
+        sudo: bool,
+    ) -> BoxFuture<'a, Result<(), SessionError>>;
+
+    /// Reads a file of the host into a local one; checked by checksum, then renamed. Returns its size in bytes.
+    fn download<'a>(
+        &'a mut self,
+        path: &'a str,
+        to: &'a Path,
+        sudo: bool,
+    ) -> BoxFuture<'a, Result<u64, SessionError>>;
+
+    /// Ends the connection politely.
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// Opens connections.
+pub trait Transport: Send + Sync {
+    fn connect<'a>(
+        &'a self,
+        target: &'a Target,
+    ) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>>;
+}

@@ -1,0 +1,5 @@
+//! Who: the hosts of a fleet, as written by the operator and as resolved, and selections of them.
+
+mod model;
+
+pub use model::{Connection, Group, Host, HostKeyPolicy, Inventory};

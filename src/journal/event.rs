@@ -1,0 +1,345 @@
+//! Events: everything a journal can say. Each records a fact or a decision, so a replay never decides again.
+
+use crate::base::{
+    facts::{Facts, System},
+    name::{HostName, StepName, WaveName},
+    phase::Phase,
+    time::Timestamp,
+};
+use crate::playbook::Severity;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Position in the journal: 0, 1, 2, without gaps.
+    pub seq: u64,
+    pub at: Timestamp,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Which step: its hop (0 is the first), phase and name. Flat in a record's JSON.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StepId {
+    pub hop: u16,
+    pub phase: Phase,
+    pub step: StepName,
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.hop, self.phase, self.step)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Always the first record.
+    RunStarted {
+        /// The plan's digest: `sha256:…`.
+        plan: String,
+        playbook: String,
+        operator: String,
+        /// Host name and process of the controller.
+        controller: String,
+        version: String,
+        hosts: usize,
+    },
+    /// A controller took over again, after a pause or after the one before it was gone.
+    RunResumed { operator: String, controller: String },
+    /// No new host starts; nothing is in flight any more.
+    RunPaused { reason: PauseReason },
+    /// Always the last record of a run that ended; a rollback or a commit by hand may reopen it with `RunResumed`.
+    RunFinished { verdict: Verdict },
+
+    WaveStarted { wave: WaveName },
+    WaveFinished { wave: WaveName },
+
+    /// The host takes a slot: from here on it is in flight.
+    HostStarted { host: HostName, wave: WaveName },
+    /// A look at the host. `before` is the one before anything was changed.
+    HostFacts { host: HostName, moment: Moment, facts: Box<Facts> },
+    /// The host rests at the end of a hop, on this hop's target system, which it has proven.
+    HopFinished { host: HostName, hop: u16 },
+    /// Something that a person should know about the host.
+    HostFinding { host: HostName, finding: Finding },
+    /// From here on the host is going back.
+    RollbackStarted { host: HostName, hop: u16, because: Failure },
+    /// The host's end in this run.
+    HostFinished {
+        host: HostName,
+        end: End,
+        /// Whether anything on the host was changed. The first question about every failure.
+        touched: bool,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        failure: Option<Failure>,
+    },
+    /// An operator takes an ended host up again, to roll it back or to commit it.
+    HostReopened { host: HostName, phase: Phase, operator: String },
+
+    /// Written, and on disk, before the first byte of the attempt goes to the host. The first attempt is 1.
+    AttemptStarted {
+        host: HostName,
+        #[serde(flatten)]
+        step: StepId,
+        attempt: u32,
+    },
+    AttemptPassed {
+        host: HostName,
+        #[serde(flatten)]
+        step: StepId,
+        attempt: u32,
+        /// Absent where the step is not a command.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        exit: Option<i32>,
+        duration_ms: u64,
+        outcome: Outcome,
+        /// What the step printed, where it is registered; bounded and redacted.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        stdout: Option<String>,
+    },
+    AttemptFailed {
+        host: HostName,
+        #[serde(flatten)]
+        step: StepId,
+        attempt: u32,
+        failure: Failure,
+        duration_ms: u64,
+        /// The last lines of the output, both streams, bounded and redacted. Never shown raw on a terminal.
+        #[serde(skip_serializing_if = "String::is_empty", default)]
+        tail: String,
+        then: Then,
+    },
+    StepSkipped {
+        host: HostName,
+        #[serde(flatten)]
+        step: StepId,
+        reason: Skip,
+    },
+    /// The host reboots: no SSH is expected.
+    HostDark { host: HostName, boot_id: String },
+    /// The host is back from a boot that it had not been in before.
+    HostReturned { host: HostName, boot_id: String, dark_ms: u64, system: Option<System> },
+}
+
+impl Event {
+    /// The host that the event is about.
+    pub fn host(&self) -> Option<&HostName> {
+        match self {
+            Self::RunStarted { .. }
+            | Self::RunResumed { .. }
+            | Self::RunPaused { .. }
+            | Self::RunFinished { .. }
+            | Self::WaveStarted { .. }
+            | Self::WaveFinished { .. } => None,
+            Self::HostStarted { host, .. }
+            | Self::HostFacts { host, .. }
+            | Self::HopFinished { host, .. }
+            | Self::HostFinding { host, .. }
+            | Self::RollbackStarted { host, .. }
+            | Self::HostFinished { host, .. }
+            | Self::HostReopened { host, .. }
+            | Self::AttemptStarted { host, .. }
+            | Self::AttemptPassed { host, .. }
+            | Self::AttemptFailed { host, .. }
+            | Self::StepSkipped { host, .. }
+            | Self::HostDark { host, .. }
+            | Self::HostReturned { host, .. } => Some(host),
+        }
+    }
+}
+
+/// When facts were gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// Before anything was changed.
+    Before,
+    /// After the last step of the migration.
+    After,
+    /// After a rollback.
+    RolledBack,
+}
+
+/// How an attempt passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The step ran.
+    Changed,
+    /// The step only asked, or found nothing to do.
+    Unchanged,
+}
+
+/// Why a step did not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Skip {
+    /// The guard passed: the work is done already.
+    Guard { unless: String },
+    /// The condition does not hold for this host.
+    Condition { when: String },
+    /// A probe showed that a lost attempt had done its work.
+    Proven { probe: String },
+}
+
+/// How an attempt failed. The first question is always: was the host touched?
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Failure {
+    /// No session was opened: untouched by this attempt.
+    Unreachable { reason: String },
+    /// Ran, and said no.
+    Exited { code: i32 },
+    /// A signal ended it.
+    Killed { signal: String },
+    /// Exceeded its limit. `stopped` says whether its processes are proven gone.
+    TimedOut { limit_ms: u64, stopped: bool },
+    /// Began, and nobody can know how it ended.
+    Lost { reason: String },
+    /// Ran and passed; the check after it did not.
+    Unverified { check: String, reason: String },
+    /// The host's own check, its key, its lock or its sudo said no: untouched by this attempt.
+    Refused { reason: String },
+}
+
+impl Failure {
+    /// Whether an attempt that failed so may have changed the host.
+    pub fn touches(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Refused { .. } => false,
+            Self::Exited { .. }
+            | Self::Killed { .. }
+            | Self::TimedOut { .. }
+            | Self::Lost { .. }
+            | Self::Unverified { .. } => true,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    /// One line, without control characters only as far as its texts are: show it through `base::text`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { reason } => write!(f, "unreachable: {reason}"),
+            Self::Exited { code } => write!(f, "exit code {code}"),
+            Self::Killed { signal } => write!(f, "killed by {signal}"),
+            Self::TimedOut { limit_ms, stopped } => {
+                let limit = crate::base::time::format_length(std::time::Duration::from_millis(*limit_ms));
+                let proof = if *stopped { "stopped" } else { "may still run" };
+                write!(f, "timed out after {limit}, {proof}")
+            }
+            Self::Lost { reason } => write!(f, "lost: {reason}"),
+            Self::Unverified { check, reason } => write!(f, "{check} not met: {reason}"),
+            Self::Refused { reason } => write!(f, "refused: {reason}"),
+        }
+    }
+}
+
+/// What was decided about a failed attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Then {
+    Retry { not_before: Timestamp },
+    /// A warning: recorded as a finding, and the host goes on.
+    GoOn,
+    /// A blocker: the other prechecks are still asked, then the host ends blocked.
+    Block,
+    RollBack,
+    GiveUp,
+}
+
+/// What a precheck or a reboot found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    #[serde(flatten)]
+    pub step: StepId,
+    pub severity: Severity,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub remedy: Option<String>,
+}
+
+/// The end of a host in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    Migrated,
+    /// Was on the target system when we came.
+    Already,
+    /// A precheck found a blocker; nothing was changed.
+    Blocked,
+    /// Failed before anything was changed.
+    Failed,
+    /// Back on its old system, and proven so.
+    RolledBack,
+    /// A rollback failed, or a step's result cannot be known, or the rollout says hold.
+    NeedsHands,
+    Unreachable,
+    /// Migrated, and the way back is gone.
+    Committed,
+}
+
+impl End {
+    /// Whether the host counts against the budget.
+    pub fn is_bad(self) -> bool {
+        match self {
+            Self::Failed | Self::RolledBack | Self::NeedsHands | Self::Unreachable => true,
+            Self::Migrated | Self::Already | Self::Blocked | Self::Committed => false,
+        }
+    }
+
+    /// Whether the host is on the target system.
+    pub fn is_good(self) -> bool {
+        match self {
+            Self::Migrated | Self::Already | Self::Committed => true,
+            Self::Blocked
+            | Self::Failed
+            | Self::RolledBack
+            | Self::NeedsHands
+            | Self::Unreachable => false,
+        }
+    }
+}
+
+/// Why a run pauses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum PauseReason {
+    /// An operator said stop.
+    Stopped { by: String },
+    OverBudget { failures: usize, allowed: usize },
+    Consecutive { failures: usize, allowed: usize },
+    Canary { wave: WaveName, host: HostName },
+    /// The journal could not be written.
+    Journal { error: String },
+}
+
+impl fmt::Display for PauseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped { by } => write!(f, "stopped by {by}"),
+            Self::OverBudget { failures, allowed } => {
+                write!(f, "over budget: {failures} hosts ended badly, {allowed} are allowed")
+            }
+            Self::Consecutive { failures, allowed } => {
+                write!(f, "{failures} hosts in a row ended badly, {allowed} are allowed")
+            }
+            Self::Canary { wave, host } => write!(f, "the canary {host} of wave {wave} was not migrated"),
+            Self::Journal { error } => write!(f, "the journal cannot be written: {error}"),
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every host is on the target system.
+    Completed,
+    /// At least one host is not.
+    Incomplete,
+}

@@ -1,0 +1,168 @@
+//! The plan itself. What many hosts share is kept once: rendered steps and connections are pools with indices.
+
+use crate::{
+    base::{
+        facts::System,
+        name::{GroupName, HostName, WaveName},
+        phase::Phase,
+        value::Value,
+    },
+    inventory::Connection,
+    journal::{Moment, StepId},
+    playbook::{Action, OnLost, Severity},
+    rollout::{Budget, OnFailure},
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::Arc, time::Duration};
+
+/// The version of the plan's form. A plan of another version is refused.
+pub const PLAN_FORMAT: u32 = 1;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    pub format: u32,
+    pub playbook: String,
+    pub title: String,
+    pub support: Option<String>,
+    /// The selection that chose the hosts, as typed.
+    pub selection: String,
+    pub hops: Vec<PlanHop>,
+    /// The way of every host, in order: hop after hop, and in it identity, backup, precheck, migrate, verify, system;
+    /// after these the hop's rollback and commit, which no host enters by itself.
+    pub steps: Vec<PlanStep>,
+    pub waves: Vec<PlanWave>,
+    pub hosts: Vec<PlanHost>,
+    /// Steps as rendered; hosts point here.
+    pub rendered: Vec<Rendered>,
+    pub connections: Vec<Arc<Connection>>,
+    pub limits: Limits,
+    /// The files that the plan was made from.
+    pub inputs: Vec<Input>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlanHop {
+    pub name: String,
+    pub title: String,
+    pub from: Option<System>,
+    pub to: Option<System>,
+    /// Where the hop's steps stand in the plan's: those that a host passes by itself.
+    pub forward: Range<usize>,
+    pub rollback: Range<usize>,
+    pub commit: Range<usize>,
+}
+
+/// A step of the way, as far as all hosts share it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlanStep {
+    #[serde(flatten)]
+    pub id: StepId,
+    #[serde(with = "crate::base::time::millis")]
+    pub timeout: Duration,
+    pub retries: u32,
+    #[serde(with = "crate::base::time::millis")]
+    pub retry_delay: Duration,
+    pub ok_exit: Vec<i32>,
+    pub sudo: Option<bool>,
+    pub register: bool,
+    pub on_lost: OnLost,
+    pub arms: bool,
+    pub severity: Severity,
+    pub remedy: Option<String>,
+    #[serde(with = "crate::base::time::millis")]
+    pub estimate: Duration,
+}
+
+/// What a step does on a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Built in: gathers facts, and checks them against the system that is wanted here, where one is.
+    Look { moment: Moment, want: Option<System> },
+    Act(Action),
+}
+
+/// A step as rendered for one or many hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rendered {
+    /// Its place in the plan's steps.
+    pub step: usize,
+    /// Whether texts here are still templates, since they ask for facts, outputs of steps or secrets.
+    pub late: bool,
+    /// The condition that is known to be false for these hosts: the step is skipped.
+    pub skip: Option<Arc<str>>,
+    pub task: Task,
+    /// A condition that can only be evaluated once facts are known.
+    pub when: Option<Arc<str>>,
+    pub unless: Option<Arc<str>>,
+    pub verify: Option<Arc<str>>,
+    pub expect: Option<Arc<str>>,
+    pub probe: Option<Arc<str>>,
+    pub disarm: Option<Arc<str>>,
+    pub env: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlanHost {
+    pub name: HostName,
+    pub groups: Vec<GroupName>,
+    pub labels: BTreeMap<String, String>,
+    pub wave: usize,
+    pub addresses: Vec<String>,
+    /// Index into the plan's connections.
+    pub connection: usize,
+    /// For each of the plan's steps, an index into `rendered`.
+    pub steps: Vec<u32>,
+    /// Variables that templates will need that are rendered late. Secrets are named, not held.
+    pub vars: BTreeMap<String, Value>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlanWave {
+    pub name: WaveName,
+    /// Indices of hosts, in the order in which they start; the first `canary` of them go alone.
+    pub hosts: Vec<usize>,
+    /// Indices of waves that must have ended before.
+    pub after: Vec<usize>,
+    pub canary: usize,
+    /// Hosts of this wave in flight at once.
+    pub parallel: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    pub parallel: usize,
+    pub on_failure: OnFailure,
+    pub budget: Budget,
+}
+
+/// A file that went into the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    pub path: PathBuf,
+    /// `sha256:…` of its content.
+    pub digest: String,
+}
+
+impl Plan {
+    /// The system that hosts are meant to end with.
+    pub fn to(&self) -> Option<&System> {
+        self.hops.last().and_then(|hop| hop.to.as_ref())
+    }
+
+    /// The step of the way with this identity.
+    pub fn step_index(&self, id: &StepId) -> Option<usize> {
+        let hop = self.hops.get(usize::from(id.hop))?;
+        let range = match id.phase {
+            Phase::Rollback => hop.rollback.clone(),
+            Phase::Commit => hop.commit.clone(),
+            Phase::Backup | Phase::Precheck | Phase::Migrate | Phase::Verify => hop.forward.clone(),
+        };
+        range.into_iter().find(|i| self.steps.get(*i).is_some_and(|step| step.id == *id))
+    }
+
+    /// What this step is for this host.
+    pub fn rendered(&self, host: usize, step: usize) -> &Rendered {
+        &self.rendered[self.hosts[host].steps[step] as usize]
+    }
+}

@@ -1,0 +1,166 @@
+//! The playbook as resolved: a chain of hops, each with its phases and steps.
+
+use crate::base::{
+    facts::System, fault::Source, name::StepName, phase::Phase, value::Value,
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// A migration: one hop, or a chain of them.
+#[derive(Clone, Debug)]
+pub struct Playbook {
+    /// The name that `-p` finds it by, or the file's stem: `centos7-to-rocky9`.
+    pub name: String,
+    /// `name` in the file: `CentOS 7 to Rocky Linux 9`.
+    pub title: String,
+    /// Who supports this way, in one sentence; the report prints it.
+    pub support: Option<String>,
+    pub hops: Vec<Hop>,
+    /// Every file that was read; a plan remembers their digests.
+    pub sources: Vec<Source>,
+}
+
+impl Playbook {
+    /// The system that the first hop begins with.
+    pub fn from(&self) -> Option<&System> {
+        self.hops.first().and_then(|hop| hop.from.as_ref())
+    }
+
+    /// The system that the last hop ends with.
+    pub fn to(&self) -> Option<&System> {
+        self.hops.last().and_then(|hop| hop.to.as_ref())
+    }
+}
+
+/// From one system to the next, with a backup and a way back of its own.
+#[derive(Clone, Debug)]
+pub struct Hop {
+    pub name: String,
+    pub title: String,
+    /// Checked on the host itself before anything is changed. Without it no system is checked.
+    pub from: Option<System>,
+    /// Checked on the host after the last step. Without it no system is checked.
+    pub to: Option<System>,
+    /// Defaults of the hop's variables; the inventory's take precedence.
+    pub vars: BTreeMap<String, Value>,
+    pub steps: BTreeMap<Phase, Vec<Step>>,
+}
+
+/// What a step does. Texts are templates until the plan renders them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// POSIX sh, run on the host. `script` in the file puts a local file's text here, unrendered.
+    Run(Arc<str>),
+    /// A file of the controller, copied as it is.
+    Upload { from: String, to: String, mode: u32, #[serde(skip)] content: Arc<[u8]> },
+    /// Text, rendered, then written on the host. The file has `template = { from, to, mode }`.
+    Template { text: Arc<str>, to: String, mode: u32 },
+    /// A file of the host, copied into the run's artifacts.
+    Download { from: String },
+    Reboot(Reboot),
+    Wait(WaitFor),
+    /// POSIX sh, run on the controller.
+    Local(Arc<str>),
+    /// Facts of now compared with the facts before the first change.
+    Compare { what: Compare, ignore: Vec<String> },
+}
+
+/// A reboot, proven by the boot id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reboot {
+    /// How long the host may take to be back, all boots together.
+    #[serde(with = "crate::base::time::millis")]
+    pub timeout: Duration,
+    /// How many boots are expected: more of them is a finding.
+    pub boots: u32,
+    /// The command that reboots; by default `systemctl reboot`, else `reboot`.
+    pub command: Option<Arc<str>>,
+    /// Run on the host after each new boot; the reboot is over when it passes.
+    pub until: Option<Arc<str>>,
+}
+
+/// What a `wait` step waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitFor {
+    /// A TCP port of the host answers the controller.
+    Port(u16),
+    /// A path exists on the host.
+    Path(String),
+    /// A command passes on the host.
+    Command(Arc<str>),
+}
+
+/// Which facts a `compare` step compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compare {
+    /// Services active before are active now.
+    Services,
+    /// Ports that listened before listen now.
+    Ports,
+    /// Mount points of before are there.
+    Mounts,
+    /// No unit has failed that had not failed before.
+    FailedUnits,
+}
+
+/// What to do when a step's result cannot be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLost {
+    /// Ask the step's `probe`: passed means done. The default where there is a probe.
+    Probe,
+    /// Run it again. Only where the playbook says so.
+    Rerun,
+    /// Leave the host to a person. The default where there is no probe.
+    Hold,
+}
+
+/// How much a precheck that fails means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Warning,
+    Blocker,
+}
+
+/// One step as resolved from its playbook; templates are not rendered yet.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub name: StepName,
+    pub action: Action,
+    /// An expression over facts and variables; false skips the step.
+    pub when: Option<Arc<str>>,
+    /// A guard, run on the host: it passes where the step's work is done already.
+    pub unless: Option<Arc<str>>,
+    /// Run on the host after the step; it must pass.
+    pub verify: Option<Arc<str>>,
+    /// An expression over `stdout`, `stderr` and `exit`; it must hold.
+    pub expect: Option<Arc<str>>,
+    pub timeout: Duration,
+    /// How often a failed attempt is followed by another.
+    pub retries: u32,
+    pub retry_delay: Duration,
+    /// Exit codes that pass.
+    pub ok_exit: Vec<i32>,
+    /// Overrides the connection's `sudo`.
+    pub sudo: Option<bool>,
+    /// Environment of the step; values are templates.
+    pub env: BTreeMap<String, String>,
+    /// Keeps the step's output for later templates: `steps.NAME.stdout`.
+    pub register: bool,
+    pub on_lost: Option<OnLost>,
+    pub probe: Option<Arc<str>>,
+    /// After this step any reboot migrates the host.
+    pub arms: bool,
+    /// Undoes `arms`.
+    pub disarm: Option<Arc<str>>,
+    /// Of a precheck.
+    pub severity: Severity,
+    /// What a person can do about a failed precheck.
+    pub remedy: Option<String>,
+    /// How long it usually takes, as the playbook's author says.
+    pub estimate: Option<Duration>,
+}
