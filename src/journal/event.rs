@@ -50,7 +50,9 @@ pub enum Event {
     },
     /// A controller took over again, after a pause or after the one before it was gone.
     RunResumed { operator: String, controller: String },
-    /// No new host starts; nothing is in flight any more.
+    /// An operator said stop: no new host starts, and those in flight go on to a safe point.
+    StopRequested { by: String },
+    /// No new host starts; nothing runs any more.
     RunPaused { reason: PauseReason },
     /// Always the last record of a run that ended; a rollback or a commit by hand may reopen it with `RunResumed`.
     RunFinished { verdict: Verdict },
@@ -62,12 +64,18 @@ pub enum Event {
     HostStarted { host: HostName, wave: WaveName },
     /// A look at the host. `before` is the one before anything was changed.
     HostFacts { host: HostName, moment: Moment, facts: Box<Facts> },
-    /// The host rests at the end of a hop, on this hop's target system, which it has proven.
+    /// The host rests at the end of a hop, on this hop's target system, which it has proven. In a commit: the hop's
+    /// leftovers are gone.
     HopFinished { host: HostName, hop: u16 },
     /// Something that a person should know about the host.
     HostFinding { host: HostName, finding: Finding },
-    /// From here on the host is going back.
-    RollbackStarted { host: HostName, hop: u16, because: Failure },
+    /// From here on the host is going back. Without a reason, since an operator asked for it.
+    RollbackStarted {
+        host: HostName,
+        hop: u16,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        because: Option<Failure>,
+    },
     /// The host's end in this run.
     HostFinished {
         host: HostName,
@@ -131,6 +139,7 @@ impl Event {
         match self {
             Self::RunStarted { .. }
             | Self::RunResumed { .. }
+            | Self::StopRequested { .. }
             | Self::RunPaused { .. }
             | Self::RunFinished { .. }
             | Self::WaveStarted { .. }
@@ -284,6 +293,20 @@ pub enum End {
 }
 
 impl End {
+    /// The word of `status` for this end.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Migrated => "migrated",
+            Self::Already => "already",
+            Self::Blocked => "blocked",
+            Self::Failed => "failed",
+            Self::RolledBack => "rolled_back",
+            Self::NeedsHands => "needs_hands",
+            Self::Unreachable => "unreachable",
+            Self::Committed => "committed",
+        }
+    }
+
     /// Whether the host counts against the budget.
     pub fn is_bad(self) -> bool {
         match self {

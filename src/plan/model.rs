@@ -67,6 +67,10 @@ pub struct PlanStep {
     pub register: bool,
     pub on_lost: OnLost,
     pub arms: bool,
+    /// Built in, at the head of a rollback: undoes `arms`, and is left out where the host is not armed.
+    pub disarms: bool,
+    /// After this step the host is on another boot, so that it is no longer armed.
+    pub reboots: bool,
     pub severity: Severity,
     pub remedy: Option<String>,
     #[serde(with = "crate::base::time::millis")]
@@ -148,6 +152,20 @@ impl Plan {
     /// The system that hosts are meant to end with.
     pub fn to(&self) -> Option<&System> {
         self.hops.last().and_then(|hop| hop.to.as_ref())
+    }
+
+    /// The hop that a host on this system enters: the first that begins with it. `None` where none does.
+    pub fn entry_hop(&self, system: Option<&System>) -> Option<usize> {
+        self.hops.iter().position(|hop| match &hop.from {
+            None => true,
+            Some(from) => system.is_some_and(|system| system.meets(from)),
+        })
+    }
+
+    /// Whether a host on this system has nothing to do: it is on the target, and the way does not begin there.
+    pub fn is_already(&self, system: Option<&System>) -> bool {
+        let (Some(to), Some(system)) = (self.to(), system) else { return false };
+        system.meets(to) && self.entry_hop(Some(system)).is_none()
     }
 
     /// The step of the way with this identity.

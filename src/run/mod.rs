@@ -1,5 +1,11 @@
 //! The state of a run: a fold of its records. What to do next: a pure function of plan, state and time.
 
+mod decide;
+mod judge;
 mod state;
 
-pub use state::{HostPhase, HostState, Illegal, RunPhase, RunState};
+pub use decide::{Decision, Todo, WaitingOn, decide};
+pub use judge::{Ending, Result, judge};
+pub use state::{
+    Fate, HostPhase, HostState, Illegal, Registered, RunPhase, RunState, WaveState, Way,
+};

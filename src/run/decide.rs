@@ -1,0 +1,277 @@
+//! What to do next: a pure function of the plan, the state and the time. It is never silent: without something to do
+//! there is something to wait for.
+
+use super::state::{Fate, HostPhase, HostState, RunPhase, RunState, Way};
+use crate::{
+    base::{name::HostName, name::WaveName, phase::Phase, time::Timestamp},
+    journal::{End, Event, Failure, PauseReason, Skip, Verdict},
+    plan::{Plan, Task},
+};
+use serde::Serialize;
+
+/// One thing to do. Everything is recorded before it is done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Todo {
+    /// Write this down; nothing else.
+    Record(Event),
+    /// Write down the intent, then run the attempt. Indices into the plan's hosts and steps.
+    Attempt { host: usize, step: usize, attempt: u32 },
+}
+
+/// Why nothing more happens now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum WaitingOn {
+    /// Steps run on hosts.
+    Attempts { running: usize },
+    /// A retry is due later.
+    Retry { host: HostName, until: Timestamp },
+    /// A wave waits for others to end.
+    Wave { wave: WaveName, after: Vec<WaveName> },
+    /// The rest of a wave waits for its canary.
+    Canary { wave: WaveName },
+    /// No new host starts, for this reason; hosts in flight go on to their end or to a safe point.
+    Draining { reason: PauseReason },
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    pub todo: Vec<Todo>,
+    pub waiting_on: Vec<WaitingOn>,
+    /// When to decide again, if nothing happens before.
+    pub wake: Option<Timestamp>,
+}
+
+/// Decides. Its cost grows with the hosts that need a decision, not with the fleet.
+pub fn decide(plan: &Plan, state: &RunState, now: Timestamp) -> Decision {
+    let mut decision = Decision::default();
+    if state.phase != RunPhase::Running {
+        return decision;
+    }
+    let halt = halt(plan, state);
+    let parked = advance_hosts(plan, state, now, &mut decision);
+    settle_waves(plan, state, halt.is_none(), &mut decision);
+    if halt.is_none() {
+        start_hosts(plan, state, &mut decision);
+    }
+    if state.running > 0 {
+        decision.waiting_on.push(WaitingOn::Attempts { running: state.running });
+    }
+    let in_flight: usize = state.waves.iter().map(|wave| wave.in_flight).sum();
+    if decision.todo.is_empty() && in_flight == parked {
+        let ended = state.waves.iter().all(|wave| wave.finished);
+        match halt {
+            Some(reason) if !ended => {
+                decision.todo.push(Todo::Record(Event::RunPaused { reason }));
+            }
+            Some(_) | None if ended => {
+                let all = state.counts.iter().all(|(word, _)| {
+                    [End::Migrated, End::Already, End::Committed].iter().any(|e| e.word() == *word)
+                });
+                let verdict = if all { Verdict::Completed } else { Verdict::Incomplete };
+                decision.todo.push(Todo::Record(Event::RunFinished { verdict }));
+            }
+            Some(_) | None => {}
+        }
+    } else if let Some(reason) = halt {
+        decision.waiting_on.push(WaitingOn::Draining { reason });
+    }
+    decision
+}
+
+/// Why no new host may start.
+fn halt(plan: &Plan, state: &RunState) -> Option<PauseReason> {
+    if let Some(by) = &state.stopping {
+        return Some(PauseReason::Stopped { by: by.clone() });
+    }
+    let allowed = plan.limits.budget.failures.of(plan.hosts.len());
+    if state.bad > allowed {
+        return Some(PauseReason::OverBudget { failures: state.bad, allowed });
+    }
+    if let Some(limit) = plan.limits.budget.consecutive {
+        let limit = limit as usize;
+        if limit > 0 && state.bad_in_a_row >= limit {
+            let failures = state.bad_in_a_row;
+            return Some(PauseReason::Consecutive { failures, allowed: limit - 1 });
+        }
+    }
+    let waves = plan.waves.iter().zip(&state.waves);
+    waves.filter_map(|(wave, at)| Some((wave, at.bad_canary.as_ref()?))).next().map(
+        |(wave, host)| PauseReason::Canary { wave: wave.name.clone(), host: host.clone() },
+    )
+}
+
+/// What hosts in flight do next. Returns how many of them are parked at a safe point, since the run is to stop.
+fn advance_hosts(plan: &Plan, state: &RunState, now: Timestamp, decision: &mut Decision) -> usize {
+    let stops = state.stopping.is_some();
+    let mut parked = 0;
+    for index in &state.idle {
+        let host = &state.hosts[*index];
+        match next(plan, *index, host) {
+            Todo::Attempt { .. } if stops && is_safe(host) => parked += 1,
+            todo => decision.todo.push(todo),
+        }
+    }
+    for (not_before, index) in &state.due {
+        let host = &state.hosts[*index];
+        if stops && is_safe(host) {
+            parked += 1;
+        } else if *not_before > now {
+            let until = *not_before;
+            let host = plan.hosts[*index].name.clone();
+            decision.waiting_on.push(WaitingOn::Retry { host, until });
+            decision.wake = Some(until);
+            if !stops {
+                break;
+            }
+        } else if let HostPhase::Waiting { step, next, .. } = host.phase {
+            decision.todo.push(Todo::Attempt { host: *index, step, attempt: next });
+        }
+    }
+    parked
+}
+
+/// Whether the host may rest where it is: nothing of the present hop has begun to change it.
+fn is_safe(host: &HostState) -> bool {
+    match host.way {
+        Way::Forward => !host.changing,
+        Way::Back { .. } | Way::Commit { .. } => false,
+    }
+}
+
+/// The next thing for a host with nothing running.
+fn next(plan: &Plan, index: usize, host: &HostState) -> Todo {
+    let name = &plan.hosts[index].name;
+    if let Some(fate) = &host.fate {
+        return Todo::Record(settle(plan, index, host, fate));
+    }
+    match host.way {
+        Way::Forward => forward(plan, index, host),
+        Way::Back { hop, all } => {
+            if plan.hops[hop].rollback.contains(&host.cursor) {
+                return step(plan, index, host);
+            }
+            match (all, hop.checked_sub(1)) {
+                (true, Some(before)) => Todo::Record(Event::RollbackStarted {
+                    host: name.clone(),
+                    hop: before as u16,
+                    because: None,
+                }),
+                (true, None) | (false, _) => finish(name, host, End::RolledBack),
+            }
+        }
+        Way::Commit { hop } => match plan.hops.get(hop) {
+            None => finish(name, host, End::Committed),
+            Some(planned) if planned.commit.contains(&host.cursor) => step(plan, index, host),
+            Some(_) => {
+                Todo::Record(Event::HopFinished { host: name.clone(), hop: hop as u16 })
+            }
+        },
+    }
+}
+
+fn forward(plan: &Plan, index: usize, host: &HostState) -> Todo {
+    let name = &plan.hosts[index].name;
+    let Some(hop) = plan.hops.get(host.hop) else { return finish(name, host, End::Migrated) };
+    if host.cursor >= plan.steps.len() {
+        return finish(name, host, End::Already);
+    }
+    if !hop.forward.contains(&host.cursor) {
+        return Todo::Record(Event::HopFinished { host: name.clone(), hop: host.hop as u16 });
+    }
+    if host.blocked && plan.steps[host.cursor].id.phase != Phase::Precheck {
+        return finish(name, host, End::Blocked);
+    }
+    step(plan, index, host)
+}
+
+/// The step at the cursor: run, or skipped for a reason that is known already.
+fn step(plan: &Plan, index: usize, host: &HostState) -> Todo {
+    let planned = &plan.steps[host.cursor];
+    let skip = match &plan.rendered(index, host.cursor).skip {
+        Some(when) => Some(Skip::Condition { when: when.to_string() }),
+        None if planned.disarms && !host.armed => {
+            Some(Skip::Condition { when: "the host is armed".to_owned() })
+        }
+        None => None,
+    };
+    match skip {
+        Some(reason) => Todo::Record(Event::StepSkipped {
+            host: plan.hosts[index].name.clone(),
+            step: planned.id.clone(),
+            reason,
+        }),
+        None => Todo::Attempt { host: index, step: host.cursor, attempt: 1 },
+    }
+}
+
+fn finish(name: &HostName, host: &HostState, end: End) -> Todo {
+    let failure = host.failure.clone();
+    Todo::Record(Event::HostFinished { host: name.clone(), end, touched: host.touched, failure })
+}
+
+/// What becomes of a host whose step failed for good.
+fn settle(plan: &Plan, index: usize, host: &HostState, fate: &Fate) -> Event {
+    let name = &plan.hosts[index].name;
+    let failed = &plan.steps[fate.step];
+    if fate.roll_back {
+        let because = Some(fate.failure.clone());
+        return Event::RollbackStarted { host: name.clone(), hop: failed.id.hop, because };
+    }
+    let looks = matches!(plan.rendered(index, fate.step).task, Task::Look { .. });
+    let end = match (failed.id.phase, &fate.failure) {
+        (Phase::Rollback | Phase::Commit, _) => End::NeedsHands,
+        (_, Failure::Unreachable { .. }) => End::Unreachable,
+        (Phase::Precheck, Failure::Unverified { .. }) if looks => End::Blocked,
+        (_, _) if host.touched => End::NeedsHands,
+        (_, _) => End::Failed,
+    };
+    // A rollback that fails must not hide why it was begun.
+    let failure = host.failure.clone().unwrap_or_else(|| fate.failure.clone());
+    Event::HostFinished { host: name.clone(), end, touched: host.touched, failure: Some(failure) }
+}
+
+/// Waves begin when those before them have ended, and end with their last host.
+fn settle_waves(plan: &Plan, state: &RunState, may_begin: bool, decision: &mut Decision) {
+    for (wave, at) in plan.waves.iter().zip(&state.waves) {
+        if at.finished {
+            continue;
+        }
+        let open: Vec<WaveName> = wave
+            .after
+            .iter()
+            .filter(|before| !state.waves[**before].finished)
+            .map(|before| plan.waves[*before].name.clone())
+            .collect();
+        let name = wave.name.clone();
+        if at.started && at.begun == wave.hosts.len() && at.in_flight == 0 {
+            decision.todo.push(Todo::Record(Event::WaveFinished { wave: name }));
+        } else if !at.started && open.is_empty() && may_begin {
+            decision.todo.push(Todo::Record(Event::WaveStarted { wave: name }));
+        } else if !at.started && !open.is_empty() {
+            decision.waiting_on.push(WaitingOn::Wave { wave: name, after: open });
+        }
+    }
+}
+
+/// Free slots take the next hosts: there is no barrier inside a wave.
+fn start_hosts(plan: &Plan, state: &RunState, decision: &mut Decision) {
+    let in_flight: usize = state.waves.iter().map(|wave| wave.in_flight).sum();
+    let mut slots = plan.limits.parallel.saturating_sub(in_flight);
+    for (wave, at) in plan.waves.iter().zip(&state.waves) {
+        if !at.started || at.finished || at.begun == wave.hosts.len() {
+            continue;
+        }
+        let mut free = slots.min(wave.parallel.saturating_sub(at.in_flight));
+        if at.good < wave.canary {
+            free = free.min(wave.canary.saturating_sub(at.good + at.in_flight));
+            decision.waiting_on.push(WaitingOn::Canary { wave: wave.name.clone() });
+        }
+        for index in wave.hosts.iter().skip(at.begun).take(free) {
+            let host = plan.hosts[*index].name.clone();
+            let event = Event::HostStarted { host, wave: wave.name.clone() };
+            decision.todo.push(Todo::Record(event));
+            slots -= 1;
+        }
+    }
+}

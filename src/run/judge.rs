@@ -1,0 +1,200 @@
+//! What an attempt's result means: a pure function from what was seen to what is recorded.
+
+use super::state::{HostPhase, HostState, RunState};
+use crate::{
+    base::{facts::Facts, facts::System, phase::Phase, time::Timestamp},
+    journal::{Event, Failure, Finding, Moment, Outcome, Skip, Then},
+    plan::{Plan, PlanStep, Task},
+    playbook::{OnLost, Severity},
+    rollout::OnFailure,
+};
+use std::time::Duration;
+
+/// How an attempt ended, as seen by what ran it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    Passed { exit: Option<i32>, outcome: Outcome, stdout: Option<String> },
+    Skipped(Skip),
+    Failed(Failure),
+}
+
+/// All that came of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Result {
+    pub ending: Ending,
+    pub duration: Duration,
+    /// The last lines of the output, bounded and redacted.
+    pub tail: String,
+    /// Of a look at the host.
+    pub facts: Option<Box<Facts>>,
+    /// What else a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// The records of a result. The host must be running the attempt.
+pub fn judge(plan: &Plan, state: &RunState, host: usize, result: &Result, now: Timestamp) -> Vec<Event> {
+    let at = &state.hosts[host];
+    let HostPhase::Running { step, attempt } = at.phase else { return Vec::new() };
+    let name = plan.hosts[host].name.clone();
+    let planned = &plan.steps[step];
+    let mut events = Vec::new();
+    let mut ending = result.ending.clone();
+    if let (Task::Look { moment, want }, Some(facts)) =
+        (&plan.rendered(host, step).task, &result.facts)
+    {
+        if let Some(failure) = examine(plan, state, host, *moment, want.as_ref(), facts) {
+            ending = Ending::Failed(failure);
+        }
+        events.push(Event::HostFacts { host: name.clone(), moment: *moment, facts: facts.clone() });
+    }
+    for message in &result.warnings {
+        let finding = Finding {
+            step: planned.id.clone(),
+            severity: Severity::Warning,
+            message: message.clone(),
+            remedy: planned.remedy.clone(),
+        };
+        events.push(Event::HostFinding { host: name.clone(), finding });
+    }
+    let duration_ms = u64::try_from(result.duration.as_millis()).unwrap_or(u64::MAX);
+    let id = planned.id.clone();
+    match ending {
+        Ending::Passed { exit, outcome, stdout } => events.push(Event::AttemptPassed {
+            host: name,
+            step: id,
+            attempt,
+            exit,
+            duration_ms,
+            outcome,
+            stdout,
+        }),
+        Ending::Skipped(reason) => events.push(Event::StepSkipped { host: name, step: id, reason }),
+        Ending::Failed(failure) => {
+            let then = then(plan, at, planned, is_look(plan, host, step), attempt, &failure, now);
+            if matches!(then, Then::GoOn | Then::Block) {
+                let message = message(&failure, &result.tail);
+                let remedy = planned.remedy.clone();
+                let severity = planned.severity;
+                let finding = Finding { step: id.clone(), severity, message, remedy };
+                events.push(Event::HostFinding { host: name.clone(), finding });
+            }
+            events.push(Event::AttemptFailed {
+                host: name,
+                step: id,
+                attempt,
+                failure,
+                duration_ms,
+                tail: result.tail.clone(),
+                then,
+            });
+        }
+    }
+    events
+}
+
+fn is_look(plan: &Plan, host: usize, step: usize) -> bool {
+    matches!(plan.rendered(host, step).task, Task::Look { .. })
+}
+
+/// A finding in one line: what failed, and the first line that the host said about it.
+fn message(failure: &Failure, tail: &str) -> String {
+    match (failure, tail.lines().find(|line| !line.trim().is_empty())) {
+        (Failure::Exited { .. } | Failure::Killed { .. }, Some(line)) => line.trim().to_owned(),
+        (_, _) => failure.to_string(),
+    }
+}
+
+/// Whether the host is the one that is meant, on the system that is wanted.
+fn examine(
+    plan: &Plan,
+    state: &RunState,
+    host: usize,
+    moment: Moment,
+    want: Option<&System>,
+    facts: &Facts,
+) -> Option<Failure> {
+    let unverified =
+        |check: &str, reason: String| Some(Failure::Unverified { check: check.to_owned(), reason });
+    let runs = facts.system.as_ref().map_or("an unknown system".to_owned(), ToString::to_string);
+    let id = &facts.machine_id;
+    if let Some(before) = &state.hosts[host].before
+        && before.machine_id != *id
+        && moment != Moment::Before
+    {
+        let reason = format!("was {}, is {id}: another machine answers", before.machine_id);
+        return unverified("machine id", reason);
+    }
+    match moment {
+        Moment::Before => {
+            let shared = plan.connections[plan.hosts[host].connection].allow_shared_machine;
+            if let Some(other) = state.machines.get(id).filter(|other| **other != host && !shared) {
+                let other = &plan.hosts[*other].name;
+                let reason = format!("{id} is also that of {other}: two names for one machine");
+                return unverified("machine id", reason);
+            }
+            let system = facts.system.as_ref();
+            if plan.entry_hop(system).is_some() || plan.is_already(system) {
+                return None;
+            }
+            let from: Vec<String> =
+                plan.hops.iter().filter_map(|hop| hop.from.as_ref()).map(ToString::to_string).collect();
+            unverified("system", format!("runs {runs}; the playbook begins with {}", from.join(" or ")))
+        }
+        Moment::After | Moment::RolledBack => match (want, &facts.system) {
+            (None, _) => None,
+            (Some(want), Some(system)) if system.meets(want) => None,
+            (Some(want), _) => unverified("system", format!("runs {runs}, should run {want}")),
+        },
+    }
+}
+
+/// What to do about a failed attempt.
+fn then(
+    plan: &Plan,
+    host: &HostState,
+    step: &PlanStep,
+    look: bool,
+    attempt: u32,
+    failure: &Failure,
+    now: Timestamp,
+) -> Then {
+    if may_retry(step, look, attempt, failure) {
+        return Then::Retry { not_before: now + step.retry_delay };
+    }
+    let touched = host.touched || (step.id.phase == Phase::Migrate && failure.touches());
+    match (step.id.phase, failure) {
+        (_, Failure::Unreachable { .. } | Failure::Refused { .. }) => Then::GiveUp,
+        (Phase::Precheck, _) if look => Then::GiveUp,
+        (Phase::Precheck, _) => match step.severity {
+            Severity::Warning => Then::GoOn,
+            Severity::Blocker => Then::Block,
+        },
+        (Phase::Backup | Phase::Rollback | Phase::Commit, _) => Then::GiveUp,
+        (Phase::Migrate, Failure::Lost { .. } | Failure::TimedOut { stopped: false, .. }) => {
+            Then::GiveUp
+        }
+        (Phase::Migrate | Phase::Verify, _) => {
+            let hop = &plan.hops[usize::from(step.id.hop)];
+            let way_back = plan.limits.on_failure == OnFailure::Rollback && !hop.rollback.is_empty();
+            if touched && way_back { Then::RollBack } else { Then::GiveUp }
+        }
+    }
+}
+
+/// Another attempt is made only where it cannot run a step twice that may still be running or have done its work.
+fn may_retry(step: &PlanStep, look: bool, attempt: u32, failure: &Failure) -> bool {
+    let left = attempt <= step.retries;
+    match failure {
+        Failure::Exited { .. } | Failure::Killed { .. } | Failure::Unverified { .. } => left && !look,
+        Failure::TimedOut { stopped, .. } => left && *stopped,
+        Failure::Unreachable { .. } => left,
+        Failure::Refused { .. } => false,
+        Failure::Lost { .. } => match step.id.phase {
+            // These only read, or write what they write anew.
+            Phase::Backup | Phase::Precheck | Phase::Verify => attempt <= step.retries.max(1),
+            Phase::Migrate | Phase::Rollback | Phase::Commit => {
+                step.on_lost == OnLost::Rerun && attempt <= step.retries.max(1)
+            }
+        },
+    }
+}
