@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn a_host_name_may_hold_what_a_shell_finds_dangerous() {
-        for text in ["web-01", "it's", "a b", "$(reboot)", "数据库-1", "x;y", "fe80::1", "\"q\""] {
+        for text in ["web-01", "it's", "a b", "$(reboot)", "数据库-1", "x;y", "fe80::1", "\"q\""]
+        {
             assert_eq!(text.parse::<HostName>().map(|n| n.to_string()).as_deref(), Ok(text));
         }
     }

@@ -3,6 +3,11 @@
 use minijinja::{Environment, UndefinedBehavior};
 use std::{collections::BTreeSet, ops::Range};
 
+/// A value as templates see it.
+pub fn value_of<T: serde::Serialize>(value: &T) -> minijinja::Value {
+    minijinja::Value::from(minijinja::value::Serde(value))
+}
+
 /// What a template may do, in minijinja's units: a loop of a few thousand turns, and no more.
 const FUEL: u64 = 200_000;
 

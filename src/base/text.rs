@@ -43,6 +43,24 @@ pub fn safe_lines(bytes: &[u8]) -> Vec<String> {
         .collect()
 }
 
+/// Bytes in lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A name as a part of a file's path: whatever could lead elsewhere becomes `_`.
+pub fn file_name(name: &str) -> String {
+    let safe = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
+    let name: String = name.chars().map(safe).collect();
+    match name.as_str() {
+        "" | "." | ".." => "_".to_owned(),
+        _ => name,
+    }
+}
+
 /// At most `width` characters, the cut shown by `…`.
 pub fn shorten(text: &str, width: usize) -> Cow<'_, str> {
     if text.chars().count() <= width {
@@ -62,7 +80,8 @@ pub fn fold_names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
         match split_number(name) {
             Some((head, digits, tail)) => {
                 // Unpadded numbers fold together whatever their length; padded ones only with their own width.
-                let width = if digits.starts_with('0') && digits.len() > 1 { digits.len() } else { 0 };
+                let width =
+                    if digits.starts_with('0') && digits.len() > 1 { digits.len() } else { 0 };
                 let twin = (head, tail, digits.len());
                 let key = if numbers.contains_key(&twin) { twin } else { (head, tail, width) };
                 let Ok(number) = digits.parse() else {
@@ -91,9 +110,9 @@ pub fn fold_names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 
 fn split_number(name: &str) -> Option<(&str, &str, &str)> {
     let end = name.rfind(|c: char| c.is_ascii_digit())? + 1;
-    let start = name[..end].rfind(|c: char| !c.is_ascii_digit()).map_or(0, |i| {
-        i + name[i..].chars().next().map_or(1, char::len_utf8)
-    });
+    let start = name[..end]
+        .rfind(|c: char| !c.is_ascii_digit())
+        .map_or(0, |i| i + name[i..].chars().next().map_or(1, char::len_utf8));
     Some((&name[..start], &name[start..end], &name[end..]))
 }
 

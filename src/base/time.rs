@@ -90,7 +90,10 @@ pub fn parse_length(text: &str) -> Result<Duration, LengthError> {
             "" => jiff::SignedDuration::ZERO,
             rest => rest.parse().map_err(|_| refuse())?,
         };
-        jiff::SignedDuration::from_hours(24).checked_mul(days as i32).map(|d| d + rest).ok_or_else(refuse)
+        jiff::SignedDuration::from_hours(24)
+            .checked_mul(days as i32)
+            .map(|d| d + rest)
+            .ok_or_else(refuse)
     })?;
     Duration::try_from(length).map_err(|_| refuse())
 }
@@ -127,8 +130,14 @@ mod tests {
 
     #[test]
     fn lengths_are_read_as_operators_write_them() {
-        let cases =
-            [("90s", 90), ("15m", 900), ("2h 30m", 9000), ("2h30m", 9000), ("1d", 86_400), ("1d 2h", 93_600)];
+        let cases = [
+            ("90s", 90),
+            ("15m", 900),
+            ("2h 30m", 9000),
+            ("2h30m", 9000),
+            ("1d", 86_400),
+            ("1d 2h", 93_600),
+        ];
         for (text, seconds) in cases {
             assert_eq!(parse_length(text), Ok(Duration::from_secs(seconds)), "{text}");
         }

@@ -1,1 +1,15 @@
-//! .
+//! Executes a plan: the dispatcher's loop, a lane for each host in flight, attempts.
+
+mod compare;
+mod drive;
+mod lane;
+mod late;
+mod local;
+mod looks;
+mod output;
+mod reboot;
+mod secrets;
+
+pub use drive::{Control, Engine, EngineError, Observer, Outcome};
+pub use lane::Shared;
+pub use secrets::{SecretError, Secrets};

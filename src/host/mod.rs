@@ -1,7 +1,8 @@
 //! Reaching a host.
 
+pub mod facts;
 mod transport;
 
 pub use transport::{
-    ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target, Transport,
+    BoxFuture, ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target, Transport,
 };

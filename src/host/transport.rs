@@ -61,7 +61,9 @@ pub enum Exit {
     Code(i32),
     Signal(String),
     /// It ran past its limit. `stopped` says whether its processes are proven gone.
-    TimedOut { stopped: bool },
+    TimedOut {
+        stopped: bool,
+    },
 }
 
 /// Why a script has no known end.

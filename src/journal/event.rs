@@ -49,26 +49,52 @@ pub enum Event {
         hosts: usize,
     },
     /// A controller took over again, after a pause or after the one before it was gone.
-    RunResumed { operator: String, controller: String },
+    RunResumed {
+        operator: String,
+        controller: String,
+    },
     /// An operator said stop: no new host starts, and those in flight go on to a safe point.
-    StopRequested { by: String },
+    StopRequested {
+        by: String,
+    },
     /// No new host starts; nothing runs any more.
-    RunPaused { reason: PauseReason },
+    RunPaused {
+        reason: PauseReason,
+    },
     /// Always the last record of a run that ended; a rollback or a commit by hand may reopen it with `RunResumed`.
-    RunFinished { verdict: Verdict },
+    RunFinished {
+        verdict: Verdict,
+    },
 
-    WaveStarted { wave: WaveName },
-    WaveFinished { wave: WaveName },
+    WaveStarted {
+        wave: WaveName,
+    },
+    WaveFinished {
+        wave: WaveName,
+    },
 
     /// The host takes a slot: from here on it is in flight.
-    HostStarted { host: HostName, wave: WaveName },
+    HostStarted {
+        host: HostName,
+        wave: WaveName,
+    },
     /// A look at the host. `before` is the one before anything was changed.
-    HostFacts { host: HostName, moment: Moment, facts: Box<Facts> },
+    HostFacts {
+        host: HostName,
+        moment: Moment,
+        facts: Box<Facts>,
+    },
     /// The host rests at the end of a hop, on this hop's target system, which it has proven. In a commit: the hop's
     /// leftovers are gone.
-    HopFinished { host: HostName, hop: u16 },
+    HopFinished {
+        host: HostName,
+        hop: u16,
+    },
     /// Something that a person should know about the host.
-    HostFinding { host: HostName, finding: Finding },
+    HostFinding {
+        host: HostName,
+        finding: Finding,
+    },
     /// From here on the host is going back. Without a reason, since an operator asked for it.
     RollbackStarted {
         host: HostName,
@@ -86,7 +112,11 @@ pub enum Event {
         failure: Option<Failure>,
     },
     /// An operator takes an ended host up again, to roll it back or to commit it.
-    HostReopened { host: HostName, phase: Phase, operator: String },
+    HostReopened {
+        host: HostName,
+        phase: Phase,
+        operator: String,
+    },
 
     /// Written, and on disk, before the first byte of the attempt goes to the host. The first attempt is 1.
     AttemptStarted {
@@ -128,9 +158,17 @@ pub enum Event {
         reason: Skip,
     },
     /// The host reboots: no SSH is expected.
-    HostDark { host: HostName, boot_id: String },
+    HostDark {
+        host: HostName,
+        boot_id: String,
+    },
     /// The host is back from a boot that it had not been in before.
-    HostReturned { host: HostName, boot_id: String, dark_ms: u64, system: Option<System> },
+    HostReturned {
+        host: HostName,
+        boot_id: String,
+        dark_ms: u64,
+        system: Option<System>,
+    },
 }
 
 impl Event {
@@ -237,7 +275,8 @@ impl fmt::Display for Failure {
             Self::Exited { code } => write!(f, "exit code {code}"),
             Self::Killed { signal } => write!(f, "killed by {signal}"),
             Self::TimedOut { limit_ms, stopped } => {
-                let limit = crate::base::time::format_length(std::time::Duration::from_millis(*limit_ms));
+                let limit =
+                    crate::base::time::format_length(std::time::Duration::from_millis(*limit_ms));
                 let proof = if *stopped { "stopped" } else { "may still run" };
                 write!(f, "timed out after {limit}, {proof}")
             }
@@ -252,7 +291,9 @@ impl fmt::Display for Failure {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Then {
-    Retry { not_before: Timestamp },
+    Retry {
+        not_before: Timestamp,
+    },
     /// A warning: recorded as a finding, and the host goes on.
     GoOn,
     /// A blocker: the other prechecks are still asked, then the host ends blocked.
@@ -333,12 +374,25 @@ impl End {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum PauseReason {
     /// An operator said stop.
-    Stopped { by: String },
-    OverBudget { failures: usize, allowed: usize },
-    Consecutive { failures: usize, allowed: usize },
-    Canary { wave: WaveName, host: HostName },
+    Stopped {
+        by: String,
+    },
+    OverBudget {
+        failures: usize,
+        allowed: usize,
+    },
+    Consecutive {
+        failures: usize,
+        allowed: usize,
+    },
+    Canary {
+        wave: WaveName,
+        host: HostName,
+    },
     /// The journal could not be written.
-    Journal { error: String },
+    Journal {
+        error: String,
+    },
 }
 
 impl fmt::Display for PauseReason {
@@ -351,7 +405,9 @@ impl fmt::Display for PauseReason {
             Self::Consecutive { failures, allowed } => {
                 write!(f, "{failures} hosts in a row ended badly, {allowed} are allowed")
             }
-            Self::Canary { wave, host } => write!(f, "the canary {host} of wave {wave} was not migrated"),
+            Self::Canary { wave, host } => {
+                write!(f, "the canary {host} of wave {wave} was not migrated")
+            }
             Self::Journal { error } => write!(f, "the journal cannot be written: {error}"),
         }
     }

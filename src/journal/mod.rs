@@ -1,7 +1,9 @@
 //! The journal: what happened and what was decided, in order, durable before it is acted on.
 
 mod event;
+mod store;
 
 pub use event::{
     End, Event, Failure, Finding, Moment, Outcome, PauseReason, Record, Skip, StepId, Then, Verdict,
 };
+pub use store::{OutputChunk, OutputWriter, Part, Reader, Store, StoreError, Writer};

@@ -1,7 +1,12 @@
 //! Who × what × when, with no choice left: a plan is built from inventory, playbook and rollout, and then frozen.
 
+mod build;
 mod model;
+mod render;
 
+pub use build::{IDENTITY, SYSTEM, build};
 pub use model::{
-    Input, Limits, Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task, PLAN_FORMAT,
+    Input, Limits, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task,
+    digest_text,
 };
+pub use render::{host_value, render};

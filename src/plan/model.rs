@@ -50,6 +50,8 @@ pub struct PlanHop {
     pub forward: Range<usize>,
     pub rollback: Range<usize>,
     pub commit: Range<usize>,
+    /// Defaults of the hop's variables, for templates that are rendered late.
+    pub vars: BTreeMap<String, Value>,
 }
 
 /// A step of the way, as far as all hosts share it.
@@ -82,7 +84,10 @@ pub struct PlanStep {
 #[serde(rename_all = "snake_case")]
 pub enum Task {
     /// Built in: gathers facts, and checks them against the system that is wanted here, where one is.
-    Look { moment: Moment, want: Option<System> },
+    Look {
+        moment: Moment,
+        want: Option<System>,
+    },
     Act(Action),
 }
 
@@ -183,4 +188,10 @@ impl Plan {
     pub fn rendered(&self, host: usize, step: usize) -> &Rendered {
         &self.rendered[self.hosts[host].steps[step] as usize]
     }
+}
+
+/// `sha256:…` of a text.
+pub fn digest_text(text: &str) -> String {
+    use sha2::Digest;
+    format!("sha256:{}", crate::base::text::hex(&sha2::Sha256::digest(text.as_bytes())))
 }

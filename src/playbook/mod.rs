@@ -2,6 +2,4 @@
 
 mod model;
 
-pub use model::{
-    Action, Compare, Hop, OnLost, Playbook, Reboot, Severity, Step, WaitFor,
-};
+pub use model::{Action, Compare, Hop, OnLost, Playbook, Reboot, Severity, Step, WaitFor};

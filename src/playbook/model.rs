@@ -1,8 +1,6 @@
 //! The playbook as resolved: a chain of hops, each with its phases and steps.
 
-use crate::base::{
-    facts::System, fault::Source, name::StepName, phase::Phase, value::Value,
-};
+use crate::base::{facts::System, fault::Source, name::StepName, phase::Phase, value::Value};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -53,17 +51,32 @@ pub enum Action {
     /// POSIX sh, run on the host. `script` in the file puts a local file's text here, unrendered.
     Run(Arc<str>),
     /// A file of the controller, copied as it is.
-    Upload { from: String, to: String, mode: u32, #[serde(skip)] content: Arc<[u8]> },
+    Upload {
+        from: String,
+        to: String,
+        mode: u32,
+        #[serde(skip)]
+        content: Arc<[u8]>,
+    },
     /// Text, rendered, then written on the host. The file has `template = { from, to, mode }`.
-    Template { text: Arc<str>, to: String, mode: u32 },
+    Template {
+        text: Arc<str>,
+        to: String,
+        mode: u32,
+    },
     /// A file of the host, copied into the run's artifacts.
-    Download { from: String },
+    Download {
+        from: String,
+    },
     Reboot(Reboot),
     Wait(WaitFor),
     /// POSIX sh, run on the controller.
     Local(Arc<str>),
     /// Facts of now compared with the facts before the first change.
-    Compare { what: Compare, ignore: Vec<String> },
+    Compare {
+        what: Compare,
+        ignore: Vec<String>,
+    },
 }
 
 /// A reboot, proven by the boot id.

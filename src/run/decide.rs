@@ -96,9 +96,10 @@ fn halt(plan: &Plan, state: &RunState) -> Option<PauseReason> {
         }
     }
     let waves = plan.waves.iter().zip(&state.waves);
-    waves.filter_map(|(wave, at)| Some((wave, at.bad_canary.as_ref()?))).next().map(
-        |(wave, host)| PauseReason::Canary { wave: wave.name.clone(), host: host.clone() },
-    )
+    waves
+        .filter_map(|(wave, at)| Some((wave, at.bad_canary.as_ref()?)))
+        .next()
+        .map(|(wave, host)| PauseReason::Canary { wave: wave.name.clone(), host: host.clone() })
 }
 
 /// What hosts in flight do next. Returns how many of them are parked at a safe point, since the run is to stop.
@@ -163,9 +164,7 @@ fn next(plan: &Plan, index: usize, host: &HostState) -> Todo {
         Way::Commit { hop } => match plan.hops.get(hop) {
             None => finish(name, host, End::Committed),
             Some(planned) if planned.commit.contains(&host.cursor) => step(plan, index, host),
-            Some(_) => {
-                Todo::Record(Event::HopFinished { host: name.clone(), hop: hop as u16 })
-            }
+            Some(_) => Todo::Record(Event::HopFinished { host: name.clone(), hop: hop as u16 }),
         },
     }
 }

@@ -32,7 +32,13 @@ pub struct Result {
 }
 
 /// The records of a result. The host must be running the attempt.
-pub fn judge(plan: &Plan, state: &RunState, host: usize, result: &Result, now: Timestamp) -> Vec<Event> {
+pub fn judge(
+    plan: &Plan,
+    state: &RunState,
+    host: usize,
+    result: &Result,
+    now: Timestamp,
+) -> Vec<Event> {
     let at = &state.hosts[host];
     let HostPhase::Running { step, attempt } = at.phase else { return Vec::new() };
     let name = plan.hosts[host].name.clone();
@@ -136,9 +142,16 @@ fn examine(
             if plan.entry_hop(system).is_some() || plan.is_already(system) {
                 return None;
             }
-            let from: Vec<String> =
-                plan.hops.iter().filter_map(|hop| hop.from.as_ref()).map(ToString::to_string).collect();
-            unverified("system", format!("runs {runs}; the playbook begins with {}", from.join(" or ")))
+            let from: Vec<String> = plan
+                .hops
+                .iter()
+                .filter_map(|hop| hop.from.as_ref())
+                .map(ToString::to_string)
+                .collect();
+            unverified(
+                "system",
+                format!("runs {runs}; the playbook begins with {}", from.join(" or ")),
+            )
         }
         Moment::After | Moment::RolledBack => match (want, &facts.system) {
             (None, _) => None,
@@ -175,7 +188,8 @@ fn then(
         }
         (Phase::Migrate | Phase::Verify, _) => {
             let hop = &plan.hops[usize::from(step.id.hop)];
-            let way_back = plan.limits.on_failure == OnFailure::Rollback && !hop.rollback.is_empty();
+            let way_back =
+                plan.limits.on_failure == OnFailure::Rollback && !hop.rollback.is_empty();
             if touched && way_back { Then::RollBack } else { Then::GiveUp }
         }
     }
@@ -185,7 +199,9 @@ fn then(
 fn may_retry(step: &PlanStep, look: bool, attempt: u32, failure: &Failure) -> bool {
     let left = attempt <= step.retries;
     match failure {
-        Failure::Exited { .. } | Failure::Killed { .. } | Failure::Unverified { .. } => left && !look,
+        Failure::Exited { .. } | Failure::Killed { .. } | Failure::Unverified { .. } => {
+            left && !look
+        }
         Failure::TimedOut { stopped, .. } => left && *stopped,
         Failure::Unreachable { .. } => left,
         Failure::Refused { .. } => false,

@@ -398,7 +398,9 @@ impl HostState {
                 self.phase = Idle;
                 self.started = Some(at);
             }
-            (Idle, Event::AttemptStarted { step, attempt: 1, .. }) if place(step)? == self.cursor => {
+            (Idle, Event::AttemptStarted { step, attempt: 1, .. })
+                if place(step)? == self.cursor =>
+            {
                 self.phase = Running { step: self.cursor, attempt: 1 };
             }
             (Waiting { step: due, next, .. }, Event::AttemptStarted { step, attempt, .. })
@@ -416,7 +418,9 @@ impl HostState {
             {
                 self.fail(plan, *runs, *a, event);
             }
-            (Running { step: now, .. }, Event::StepSkipped { step, .. }) if place(step)? == *now => {
+            (Running { step: now, .. }, Event::StepSkipped { step, .. })
+                if place(step)? == *now =>
+            {
                 self.advance(*now);
             }
             (Idle, Event::StepSkipped { step, .. }) if place(step)? == self.cursor => {
@@ -446,8 +450,7 @@ impl HostState {
             {
                 let next = usize::from(*hop) + 1;
                 self.way = Way::Commit { hop: next };
-                self.cursor =
-                    plan.hops.get(next).map_or(plan.steps.len(), |hop| hop.commit.start);
+                self.cursor = plan.hops.get(next).map_or(plan.steps.len(), |hop| hop.commit.start);
             }
             (Idle, Event::RollbackStarted { hop, because, .. }) => {
                 let hop = usize::from(*hop);
@@ -511,7 +514,8 @@ impl HostState {
             self.registered.insert(planned.id.step.to_string(), kept);
         }
         self.advance(step);
-        let enters = matches!(plan.rendered(index, step).task, Task::Look { moment: Moment::Before, .. });
+        let enters =
+            matches!(plan.rendered(index, step).task, Task::Look { moment: Moment::Before, .. });
         if enters {
             let system = self.latest.as_ref().and_then(|facts| facts.system.as_ref());
             // A host that already rests between two hops goes on from there.

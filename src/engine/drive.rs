@@ -1,0 +1,276 @@
+//! The dispatcher: one loop owns the state. It takes what happened, records it durably, shows it, decides, and starts
+//! what was decided. Everything else sends it messages.
+
+use super::{
+    lane::{Lane, Message, Order, Shared},
+    late::Known,
+};
+use crate::{
+    journal::{Event, Failure, PauseReason, Record, StoreError, Verdict, Writer},
+    plan::Plan,
+    run::{
+        Ending, HostPhase, Illegal, Result as AttemptResult, RunPhase, RunState, Todo, decide,
+        judge,
+    },
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+/// Messages of lanes that wait at most; a lane that finds no room waits for it.
+const MESSAGES_MAX: usize = 4096;
+/// How often observers may redraw.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What an operator says to a run that goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// No new host starts; those in flight go on to a safe point.
+    Stop { by: String },
+    /// Leave at once; what runs on hosts goes on.
+    Leave,
+}
+
+/// Who watches a run.
+pub trait Observer: Send {
+    /// After a record is durable and taken in.
+    fn record(&mut self, record: &Record, state: &RunState, plan: &Plan);
+    /// From time to time.
+    fn tick(&mut self, now: crate::base::time::Timestamp, state: &RunState, plan: &Plan);
+}
+
+/// How the loop was left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Finished(Verdict),
+    Paused(PauseReason),
+    /// At once, on the operator's word.
+    Left,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("the journal cannot be written; no step is started without it")]
+    Journal(#[from] StoreError),
+    #[error("the engine decided something illegal; this is a bug")]
+    Illegal(#[from] Illegal),
+}
+
+struct LaneHandle {
+    orders: mpsc::Sender<Order>,
+    task: JoinHandle<()>,
+}
+
+/// Drives one run.
+pub struct Engine {
+    shared: Arc<Shared>,
+    state: RunState,
+    journal: Writer,
+    /// By the index of the host.
+    lanes: BTreeMap<usize, LaneHandle>,
+    messages: (mpsc::Sender<Message>, mpsc::Receiver<Message>),
+    control: mpsc::Receiver<Control>,
+    observer: Box<dyn Observer>,
+}
+
+impl Engine {
+    /// `state` is that of the journal's records so far.
+    pub fn new(
+        shared: Shared,
+        state: RunState,
+        journal: Writer,
+        control: mpsc::Receiver<Control>,
+        observer: Box<dyn Observer>,
+    ) -> Self {
+        let messages = mpsc::channel(MESSAGES_MAX);
+        Self {
+            shared: Arc::new(shared),
+            state,
+            journal,
+            lanes: BTreeMap::new(),
+            messages,
+            control,
+            observer,
+        }
+    }
+
+    /// Goes on until the run is finished, paused or left. `first` is what the run begins or goes on with.
+    pub async fn drive(mut self, first: Vec<Event>) -> Result<(Outcome, RunState), EngineError> {
+        self.record(first).await?;
+        self.account_for_the_dead().await?;
+        loop {
+            let wake = self.act_on_decisions().await?;
+            let outcome = match &self.state.phase {
+                RunPhase::Finished(verdict) => Some(Outcome::Finished(*verdict)),
+                RunPhase::Paused(reason) => Some(Outcome::Paused(reason.clone())),
+                RunPhase::New | RunPhase::Running => None,
+            };
+            if let Some(outcome) = outcome {
+                self.close_lanes().await;
+                return Ok((outcome, self.state));
+            }
+            if self.wait(wake).await? {
+                for lane in std::mem::take(&mut self.lanes).into_values() {
+                    lane.task.abort();
+                }
+                return Ok((Outcome::Left, self.state));
+            }
+        }
+    }
+
+    /// Waits for something to happen, and records it. Returns whether the operator leaves.
+    async fn wait(
+        &mut self,
+        wake: Option<crate::base::time::Timestamp>,
+    ) -> Result<bool, EngineError> {
+        let now = self.shared.clock.now();
+        let sleep = wake.map_or(TICK, |at| at.since(now).min(TICK));
+        tokio::select! { biased;
+            Some(control) = self.control.recv() => match control {
+                Control::Leave => return Ok(true),
+                Control::Stop { by } if self.state.stopping.is_none() => {
+                    self.record(vec![Event::StopRequested { by }]).await?;
+                }
+                Control::Stop { .. } => {}
+            },
+            Some(message) = self.messages.1.recv() => {
+                // Whatever else has come in is recorded with the same sync.
+                let mut waiting = vec![message];
+                while let Ok(more) = self.messages.1.try_recv() {
+                    waiting.push(more);
+                }
+                self.take_in(waiting).await?;
+            }
+            () = tokio::time::sleep(sleep) => {
+                let now = self.shared.clock.now();
+                self.observer.tick(now, &self.state, &self.shared.plan);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Decides until there is nothing more to do now. Returns when to decide again.
+    async fn act_on_decisions(
+        &mut self,
+    ) -> Result<Option<crate::base::time::Timestamp>, EngineError> {
+        loop {
+            let decision = decide(&self.shared.plan, &self.state, self.shared.clock.now());
+            if decision.todo.is_empty() {
+                return Ok(decision.wake);
+            }
+            let (mut events, mut starts) = (Vec::new(), Vec::new());
+            for todo in decision.todo {
+                match todo {
+                    Todo::Record(event) => events.push(event),
+                    Todo::Attempt { host, step, attempt } => {
+                        events.push(Event::AttemptStarted {
+                            host: self.shared.plan.hosts[host].name.clone(),
+                            step: self.shared.plan.steps[step].id.clone(),
+                            attempt,
+                        });
+                        starts.push((host, step, attempt));
+                    }
+                }
+            }
+            // Intent is on disk before the first byte leaves for a host.
+            self.record(events).await?;
+            for (host, step, attempt) in starts {
+                self.start(host, step, attempt).await;
+            }
+        }
+    }
+
+    async fn start(&mut self, host: usize, step: usize, attempt: u32) {
+        let at = &self.state.hosts[host];
+        let known = Known {
+            run: self.shared.run.to_string(),
+            facts: at.latest.clone(),
+            before: at.before.clone(),
+            registered: at.registered.clone(),
+        };
+        let order = Order { step, attempt, known, touched: at.touched };
+        let lane = self.lanes.entry(host).or_insert_with(|| {
+            let (orders, waiting) = mpsc::channel(1);
+            let lane = Lane::new(Arc::clone(&self.shared), host, self.messages.0.clone());
+            LaneHandle { orders, task: tokio::spawn(lane.run(waiting)) }
+        });
+        // A lane ends only when its orders do, and has at most one of them.
+        let _ = lane.orders.send(order).await;
+    }
+
+    async fn take_in(&mut self, messages: Vec<Message>) -> Result<(), EngineError> {
+        let now = self.shared.clock.now();
+        let plan = Arc::clone(&self.shared.plan);
+        let mut events = Vec::new();
+        for message in messages {
+            match message {
+                Message::Done { host, result } => {
+                    events.extend(judge(&plan, &self.state, host, &result, now));
+                }
+                Message::Dark { host, boot_id } => {
+                    events.push(Event::HostDark { host: plan.hosts[host].name.clone(), boot_id });
+                }
+                Message::Returned { host, boot_id, dark, system } => {
+                    let dark_ms = u64::try_from(dark.as_millis()).unwrap_or(u64::MAX);
+                    let host = plan.hosts[host].name.clone();
+                    events.push(Event::HostReturned { host, boot_id, dark_ms, system });
+                }
+            }
+        }
+        self.record(events).await
+    }
+
+    /// Checks events against the state, makes them durable, and shows them.
+    async fn record(&mut self, events: Vec<Event>) -> Result<(), EngineError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let at = self.shared.clock.now();
+        let mut records = Vec::with_capacity(events.len());
+        for event in events {
+            let record = Record { seq: self.state.next_seq, at, event };
+            self.state.apply(&self.shared.plan, &record)?;
+            records.push(record);
+        }
+        self.journal.append(records.clone()).await?;
+        for record in &records {
+            self.observer.record(record, &self.state, &self.shared.plan);
+            if let Event::HostFinished { host, .. } = &record.event
+                && let Some(host) = self.state.host(host)
+            {
+                // Without a sender the lane says goodbye to its host and ends.
+                self.lanes.remove(&host);
+            }
+        }
+        Ok(())
+    }
+
+    /// Attempts that a dead controller left behind: nobody saw how they ended.
+    async fn account_for_the_dead(&mut self) -> Result<(), EngineError> {
+        let running: Vec<usize> = (0..self.state.hosts.len())
+            .filter(|host| matches!(self.state.hosts[*host].phase, HostPhase::Running { .. }))
+            .collect();
+        for host in running {
+            let reason = "the controller went away while it ran".to_owned();
+            let result = AttemptResult {
+                ending: Ending::Failed(Failure::Lost { reason }),
+                duration: Duration::ZERO,
+                tail: String::new(),
+                facts: None,
+                warnings: Vec::new(),
+            };
+            let now = self.shared.clock.now();
+            let events = judge(&self.shared.plan, &self.state, host, &result, now);
+            self.record(events).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets every lane close its connection.
+    async fn close_lanes(&mut self) {
+        for lane in std::mem::take(&mut self.lanes).into_values() {
+            drop(lane.orders);
+            // A lane that panicked has nothing left to close.
+            let _ = lane.task.await;
+        }
+    }
+}

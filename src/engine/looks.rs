@@ -1,0 +1,105 @@
+//! Looking at a host, and waiting for something on it.
+
+use super::lane::{Handed, Lane, Order, Stop, Work, unverified};
+use crate::{
+    base::facts::Facts,
+    host::{Exit, Script, facts},
+    journal::{Failure, Part},
+    plan::{PlanStep, Rendered},
+    playbook::WaitFor,
+    run::Ending,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep};
+
+/// Between two looks at what is waited for.
+const WAIT_PAUSE: Duration = Duration::from_secs(1);
+
+impl Lane {
+    /// Gathers facts.
+    pub(super) async fn look(&mut self, order: &Order, limit: Duration) -> Result<Facts, Stop> {
+        let answer = self.question(order, facts::SCRIPT, limit).await?;
+        Ok(facts::parse(&answer))
+    }
+
+    /// Runs one of our own read-only scripts and returns what it printed.
+    pub(super) async fn question(
+        &mut self,
+        order: &Order,
+        text: &str,
+        limit: Duration,
+    ) -> Result<String, Stop> {
+        let id = &self.shared.plan.steps[order.step].id;
+        let script = Script {
+            text: Arc::from(text),
+            env: Vec::new(),
+            sudo: false,
+            timeout: limit,
+            dir: format!("{}/{id}.{}", self.shared.run, order.attempt),
+            machine_id: None,
+        };
+        match self.hand_over(order, &script, Part::Step).await {
+            Ok((Exit::Code(0), output)) => Ok(output.stdout()),
+            Ok((exit, output)) => {
+                let reason = match output.evidence() {
+                    said if said.is_empty() => format!("{exit:?}"),
+                    said => said,
+                };
+                Err(unverified("facts", format!("the host could not say what it is: {reason}")))
+            }
+            Err(Handed::Ended(stop)) => Err(stop),
+            Err(Handed::Lost { reason }) => Err(Ending::Failed(Failure::Lost { reason })),
+        }
+    }
+
+    /// Waits for a port, a path or a command.
+    pub(super) async fn wait(
+        &mut self,
+        order: &Order,
+        rendered: &Rendered,
+        planned: &PlanStep,
+        wait: &WaitFor,
+        work: &mut Work,
+    ) -> Result<(), Stop> {
+        let deadline = Instant::now() + planned.timeout;
+        let script = match wait {
+            WaitFor::Port(_) => None,
+            WaitFor::Path(path) => {
+                let word = shlex::try_quote(path)
+                    .map_err(|e| Ending::Failed(Failure::Refused { reason: e.to_string() }))?;
+                Some(Arc::from(format!("test -e {word}")))
+            }
+            WaitFor::Command(text) => Some(Arc::clone(text)),
+        };
+        loop {
+            let there = match (wait, &script) {
+                (WaitFor::Port(port), _) => answers(&self.target.addresses, *port, deadline).await,
+                (_, Some(script)) => {
+                    let (exit, output) =
+                        self.ask(order, rendered, script, Part::Step, work).await?;
+                    work.tail = output.evidence();
+                    exit == Exit::Code(0)
+                }
+                (_, None) => false,
+            };
+            if there {
+                return Ok(());
+            }
+            if Instant::now() + WAIT_PAUSE >= deadline {
+                return Err(super::lane::timed_out(planned.timeout, true));
+            }
+            sleep(WAIT_PAUSE).await;
+        }
+    }
+}
+
+/// Whether a TCP port of the host takes connections from here.
+async fn answers(addresses: &[String], port: u16, deadline: Instant) -> bool {
+    for address in addresses {
+        let tried = tokio::net::TcpStream::connect((address.as_str(), port));
+        if let Ok(Ok(_)) = tokio::time::timeout_at(deadline, tried).await {
+            return true;
+        }
+    }
+    false
+}

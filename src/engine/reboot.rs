@@ -1,0 +1,164 @@
+//! A reboot, proven by the boot id: never by "it answered again".
+
+use super::lane::{Handed, Lane, Message, Order, Stop, Work, unverified};
+use crate::{
+    host::{ConnectError, Exit, facts},
+    journal::{Failure, Part},
+    plan::Rendered,
+    playbook::Reboot,
+    run::Ending,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep};
+
+/// Returns at once, so that the answer to it is not cut off by the reboot itself.
+const COMMAND: &str = "\
+if command -v systemctl >/dev/null 2>&1; then set -- systemctl reboot; else set -- reboot; fi
+nohup sh -c 'sleep 1; exec \"$@\"' sh \"$@\" </dev/null >/dev/null 2>&1 &
+exit 0
+";
+/// Between two logins while a host is dark: whole logins, spaced, since sshd punishes those who only knock.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// Within this time the old system must have gone down after the command.
+const GOING_DOWN: Duration = Duration::from_secs(300);
+const QUESTION: Duration = Duration::from_secs(30);
+
+/// What the last login in the dark told.
+enum Seen {
+    Nothing(String),
+    OldBoot,
+    NewBoot { until: bool },
+}
+
+impl Lane {
+    /// Reboots the host and waits until it is back from a new boot, and until its `until` passes.
+    pub(super) async fn reboot(
+        &mut self,
+        order: &Order,
+        rendered: &Rendered,
+        reboot: &Reboot,
+        work: &mut Work,
+    ) -> Result<(), Stop> {
+        let before =
+            facts::parse(&self.question(order, facts::BOOT_SCRIPT, QUESTION).await?).boot_id;
+        if before.is_empty() {
+            let reason = "the host has no boot id, so that no reboot could be proven";
+            return Err(Ending::Failed(Failure::Refused { reason: reason.to_owned() }));
+        }
+        let dark = Message::Dark { host: self.host, boot_id: before.clone() };
+        // Whoever no longer listens has cancelled this lane.
+        let _ = self.messages.send(dark).await;
+        let went_dark = self.shared.clock.now();
+        self.command(order, rendered, reboot, work).await?;
+        self.session = None;
+        let started = Instant::now();
+        let deadline = started + reboot.timeout;
+        let (mut boots, mut pause) = (vec![before], PAUSE.0);
+        loop {
+            sleep(pause).await;
+            pause = (pause + PAUSE.0).min(PAUSE.1);
+            let seen = self.knock(order, rendered, reboot, &mut boots, went_dark, work).await?;
+            match seen {
+                Seen::NewBoot { until: true } => break,
+                Seen::OldBoot if started.elapsed() > GOING_DOWN.min(reboot.timeout) => {
+                    return Err(unverified(
+                        "boot id",
+                        "the host did not go down: its boot id is the old one".to_owned(),
+                    ));
+                }
+                Seen::Nothing(reason) if Instant::now() > deadline => {
+                    let limit = crate::base::time::format_length(reboot.timeout);
+                    let reason = format!("did not return within {limit}: {reason}");
+                    return Err(Ending::Failed(Failure::Unreachable { reason }));
+                }
+                Seen::NewBoot { until: false } if Instant::now() > deadline => {
+                    return Err(unverified(
+                        "until",
+                        "the host is back, but its reboot is not over".to_owned(),
+                    ));
+                }
+                Seen::Nothing(_) | Seen::OldBoot | Seen::NewBoot { until: false } => {}
+            }
+        }
+        let booted = boots.len() as u32 - 1;
+        if booted > reboot.boots {
+            work.warnings.push(format!("{booted} boots seen, {} expected", reboot.boots));
+        }
+        Ok(())
+    }
+
+    /// Gives the command. A connection that goes away under it is what was asked for.
+    async fn command(
+        &mut self,
+        order: &Order,
+        rendered: &Rendered,
+        reboot: &Reboot,
+        work: &mut Work,
+    ) -> Result<(), Stop> {
+        let text = reboot.command.clone().unwrap_or_else(|| Arc::from(COMMAND));
+        let script = self.script(order, rendered, &text, Part::Step, QUESTION);
+        match self.hand_over(order, &script, Part::Step).await {
+            Ok((Exit::Code(0) | Exit::Signal(_) | Exit::TimedOut { .. }, _))
+            | Err(Handed::Lost { .. }) => Ok(()),
+            Ok((Exit::Code(code), output)) => {
+                work.tail = output.evidence();
+                Err(Ending::Failed(Failure::Exited { code }))
+            }
+            Err(Handed::Ended(stop)) => Err(stop),
+        }
+    }
+
+    /// One login in the dark.
+    async fn knock(
+        &mut self,
+        order: &Order,
+        rendered: &Rendered,
+        reboot: &Reboot,
+        boots: &mut Vec<String>,
+        went_dark: crate::base::time::Timestamp,
+        work: &mut Work,
+    ) -> Result<Seen, Stop> {
+        if self.session.is_none() {
+            match self.shared.transport.connect(&self.target).await {
+                Ok(session) => self.session = Some(session),
+                Err(ConnectError::Unreachable { reason }) => return Ok(Seen::Nothing(reason)),
+                Err(ConnectError::Refused { reason, hint }) => {
+                    // A host that is going down or coming up may refuse logins; a changed key is a verdict of its own.
+                    let reason = hint.map_or(reason.clone(), |hint| format!("{reason} ({hint})"));
+                    return Err(Ending::Failed(Failure::Refused { reason }));
+                }
+            }
+        }
+        let answer = match self.question(order, facts::BOOT_SCRIPT, QUESTION).await {
+            Ok(answer) => facts::parse(&answer),
+            Err(_) => {
+                self.session = None;
+                return Ok(Seen::Nothing("the login broke off".to_owned()));
+            }
+        };
+        if answer.boot_id.is_empty() || boots.first() == Some(&answer.boot_id) {
+            // The old system still answers: the next login must be a new one.
+            if let Some(session) = self.session.take() {
+                session.close().await;
+            }
+            return Ok(Seen::OldBoot);
+        }
+        if boots.last() != Some(&answer.boot_id) {
+            boots.push(answer.boot_id.clone());
+            let dark = self.shared.clock.now().since(went_dark);
+            let (host, boot_id, system) = (self.host, answer.boot_id, answer.system);
+            let _ = self.messages.send(Message::Returned { host, boot_id, dark, system }).await;
+        }
+        let Some(until) = &reboot.until else { return Ok(Seen::NewBoot { until: true }) };
+        match self.ask(order, rendered, until, Part::Verify, work).await {
+            Ok((exit, output)) => {
+                work.tail = output.evidence();
+                Ok(Seen::NewBoot { until: exit == Exit::Code(0) })
+            }
+            Err(_) => {
+                self.session = None;
+                Ok(Seen::NewBoot { until: false })
+            }
+        }
+    }
+}

@@ -1,0 +1,512 @@
+//! Where journals are kept: one SQLite database for each run, under the state directory.
+//!
+//! One thread writes. It takes whatever waits, writes it in one transaction with one sync, and then answers: so a busy
+//! run pays for few syncs, and a quiet one for no delay. Readers of other processes see every committed record at once.
+
+use super::Record;
+use crate::{
+    base::{name::HostName, name::RunId, phase::Phase},
+    journal::StepId,
+};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use sha2::{Digest, Sha256};
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// How long a reader or writer waits for another's lock on the database.
+const BUSY: Duration = Duration::from_secs(10);
+/// How many waiting requests one transaction takes at most, so that the first of them is not kept waiting.
+const GROUP_MAX: usize = 8192;
+/// The version of the database's form.
+const FORMAT: &str = "1";
+const DATABASE: &str = "journal.db";
+const LOCK: &str = "controller.lock";
+
+const SCHEMA: &str = "
+create table meta (key text primary key, value text not null) without rowid;
+create table records (seq integer primary key, json text not null, hash text not null);
+create table outputs (
+    id integer primary key,
+    host text not null, hop integer not null, phase text not null, step text not null,
+    attempt integer not null, part text not null, stream integer not null,
+    start integer not null, bytes blob not null
+);
+create index outputs_by_host on outputs (host, hop, phase, step, attempt);
+";
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("cannot {doing} {}", path.display())]
+    File { doing: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("{}", path.display())]
+    Database { path: PathBuf, source: rusqlite::Error },
+    #[error("there is no run {run} in {}", dir.display())]
+    NoRun { run: RunId, dir: PathBuf },
+    #[error("run {run} is driven by {holder}")]
+    Locked { run: RunId, holder: String },
+    #[error("{}: {what}", path.display())]
+    Corrupt { path: PathBuf, what: String },
+    #[error("the journal's writer has ended: {reason}")]
+    WriterGone { reason: String },
+}
+
+/// A state directory.
+#[derive(Clone, Debug)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+impl Store {
+    /// The store in this directory, which need not exist yet.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// Where a run keeps what belongs to it.
+    pub fn run_dir(&self, run: &RunId) -> PathBuf {
+        self.dir.join("runs").join(run.as_str())
+    }
+
+    /// All runs, the oldest first.
+    pub fn runs(&self) -> Result<Vec<RunId>, StoreError> {
+        let dir = self.dir.join("runs");
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(StoreError::File { doing: "read", path: dir, source }),
+        };
+        let mut runs: Vec<RunId> = entries
+            .flatten()
+            .filter(|entry| entry.path().join(DATABASE).exists())
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        runs.sort();
+        Ok(runs)
+    }
+
+    /// Makes a run, with its plan as JSON.
+    pub fn create(&self, run: &RunId, plan: &str, digest: &str) -> Result<Writer, StoreError> {
+        let dir = self.run_dir(run);
+        let failed = |source| StoreError::File { doing: "make", path: dir.clone(), source };
+        fs::create_dir_all(&dir).map_err(failed)?;
+        let path = dir.join(DATABASE);
+        let lock = lock(run, &dir)?;
+        let database = open(&path, OpenFlags::default())?;
+        let fail = |source| StoreError::Database { path: path.clone(), source };
+        database.execute_batch(SCHEMA).map_err(fail)?;
+        for (key, value) in [("format", FORMAT), ("plan", plan), ("digest", digest)] {
+            database
+                .execute("insert into meta values (?1, ?2)", params![key, value])
+                .map_err(fail)?;
+        }
+        Writer::start(path, database, lock, digest.to_owned())
+    }
+
+    /// Takes over a run as its only writer.
+    pub fn take_over(&self, run: &RunId) -> Result<Writer, StoreError> {
+        let dir = self.existing(run)?;
+        let path = dir.join(DATABASE);
+        let lock = lock(run, &dir)?;
+        let database = open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let last: Option<String> = database
+            .query_row("select hash from records order by seq desc limit 1", [], |row| row.get(0))
+            .optional()
+            .map_err(|source| StoreError::Database { path: path.clone(), source })?;
+        let last = match last {
+            Some(hash) => hash,
+            None => meta(&database, &path, "digest")?,
+        };
+        Writer::start(path, database, lock, last)
+    }
+
+    /// Opens a run for reading, also while another process drives it.
+    pub fn read(&self, run: &RunId) -> Result<Reader, StoreError> {
+        let path = self.existing(run)?.join(DATABASE);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        // A reader of a journal in WAL mode needs to write beside it; on a read-only medium it may do without.
+        let database = open(&path, flags).or_else(|_| {
+            open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        })?;
+        let reader = Reader { path, database };
+        let format = reader.meta("format")?;
+        if format != FORMAT {
+            let what = format!("its form is {format}, this version reads {FORMAT}");
+            return Err(StoreError::Corrupt { path: reader.path, what });
+        }
+        Ok(reader)
+    }
+
+    /// Whether a controller drives the run now.
+    pub fn is_driven(&self, run: &RunId) -> bool {
+        match File::open(self.run_dir(run).join(LOCK)) {
+            Ok(file) => matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)),
+            Err(_) => false,
+        }
+    }
+
+    fn existing(&self, run: &RunId) -> Result<PathBuf, StoreError> {
+        let dir = self.run_dir(run);
+        if dir.join(DATABASE).exists() {
+            return Ok(dir);
+        }
+        Err(StoreError::NoRun { run: run.clone(), dir: self.dir.clone() })
+    }
+}
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let fail = |source| StoreError::Database { path: path.to_owned(), source };
+    let database = Connection::open_with_flags(path, flags).map_err(fail)?;
+    database.busy_timeout(BUSY).map_err(fail)?;
+    database
+        .execute_batch("pragma journal_mode = wal; pragma synchronous = full;")
+        .map_err(fail)?;
+    Ok(database)
+}
+
+fn meta(database: &Connection, path: &Path, key: &str) -> Result<String, StoreError> {
+    database
+        .query_row("select value from meta where key = ?1", [key], |row| row.get(0))
+        .map_err(|source| StoreError::Database { path: path.to_owned(), source })
+}
+
+/// Takes the run's lock, which the kernel gives back when this process ends, however it ends.
+fn lock(run: &RunId, dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join(LOCK);
+    let fail = |source| StoreError::File { doing: "lock", path: path.clone(), source };
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            let holder = match holder.trim() {
+                "" => "another process".to_owned(),
+                holder => holder.to_owned(),
+            };
+            return Err(StoreError::Locked { run: run.clone(), holder });
+        }
+        Err(fs::TryLockError::Error(source)) => return Err(fail(source)),
+    }
+    let host = rustix::system::uname();
+    let holder =
+        format!("process {} on {}\n", std::process::id(), host.nodename().to_string_lossy());
+    file.set_len(0).and_then(|()| fs::write(&path, holder)).map_err(fail)?;
+    Ok(file)
+}
+
+/// Which output: of the step itself, or of a check beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    Guard,
+    Step,
+    Verify,
+    Probe,
+}
+
+impl Part {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Guard => "unless",
+            Self::Step => "step",
+            Self::Verify => "verify",
+            Self::Probe => "probe",
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        match text {
+            "unless" => Self::Guard,
+            "verify" => Self::Verify,
+            "probe" => Self::Probe,
+            _ => Self::Step,
+        }
+    }
+}
+
+/// A piece of what an attempt printed, already redacted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputChunk {
+    pub host: HostName,
+    pub step: StepId,
+    pub attempt: u32,
+    pub part: Part,
+    /// 1 is standard output, 2 is standard error.
+    pub stream: u8,
+    /// Its offset in the stream. A gap between two chunks was left out, since outputs are bounded.
+    pub start: u64,
+    pub bytes: Vec<u8>,
+}
+
+enum Request {
+    Records(Vec<Record>, oneshot::Sender<Result<(), String>>),
+    Output(OutputChunk),
+}
+
+/// The one writer of a run.
+#[derive(Debug)]
+pub struct Writer {
+    requests: Option<mpsc::UnboundedSender<Request>>,
+    thread: Option<thread::JoinHandle<()>>,
+    _lock: File,
+}
+
+/// A way to hand outputs to the writer, from many tasks.
+#[derive(Clone, Debug)]
+pub struct OutputWriter(mpsc::UnboundedSender<Request>);
+
+impl OutputWriter {
+    /// Hands over a chunk. It is written soon; a record that is appended later is never durable before it.
+    pub fn write(&self, chunk: OutputChunk) {
+        // Without a writer the run has already ended with the writer's own error.
+        let _ = self.0.send(Request::Output(chunk));
+    }
+}
+
+impl Writer {
+    fn start(
+        path: PathBuf,
+        database: Connection,
+        lock: File,
+        last: String,
+    ) -> Result<Self, StoreError> {
+        let (requests, waiting) = mpsc::unbounded_channel();
+        let thread = thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || write_loop(&database, waiting, last))
+            .map_err(|source| StoreError::File { doing: "start the writer of", path, source })?;
+        Ok(Self { requests: Some(requests), thread: Some(thread), _lock: lock })
+    }
+
+    /// Appends records, all or none. When this returns they are on disk.
+    pub async fn append(&self, records: Vec<Record>) -> Result<(), StoreError> {
+        let gone = |reason: &str| StoreError::WriterGone { reason: reason.to_owned() };
+        let (answer, answered) = oneshot::channel();
+        let requests = self.requests.as_ref().ok_or_else(|| gone("closed"))?;
+        requests.send(Request::Records(records, answer)).map_err(|_| gone("closed"))?;
+        match answered.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(reason)) => Err(StoreError::WriterGone { reason }),
+            Err(_) => Err(gone("it did not answer")),
+        }
+    }
+
+    /// A handle for outputs.
+    pub fn outputs(&self) -> Option<OutputWriter> {
+        self.requests.clone().map(OutputWriter)
+    }
+}
+
+impl Drop for Writer {
+    /// Everything that was handed over is on disk afterwards.
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Writes whatever waits, one transaction for all of it.
+fn write_loop(
+    database: &Connection,
+    mut waiting: mpsc::UnboundedReceiver<Request>,
+    mut last: String,
+) {
+    let mut group = Vec::new();
+    while let Some(first) = waiting.blocking_recv() {
+        group.push(first);
+        while group.len() < GROUP_MAX
+            && let Ok(next) = waiting.try_recv()
+        {
+            group.push(next);
+        }
+        let written = write_group(database, &group, &last);
+        let answer = match written {
+            Ok(hash) => {
+                last = hash;
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        for request in group.drain(..) {
+            if let Request::Records(_, asked) = request {
+                // Whoever asked may have been cancelled; the records are written all the same.
+                let _ = asked.send(answer.clone());
+            }
+        }
+    }
+}
+
+fn write_group(database: &Connection, group: &[Request], last: &str) -> rusqlite::Result<String> {
+    let mut hash = last.to_owned();
+    let transaction = database.unchecked_transaction()?;
+    {
+        let mut record_into = database.prepare_cached("insert into records values (?1, ?2, ?3)")?;
+        let mut output_into = database.prepare_cached(
+            "insert into outputs (host, hop, phase, step, attempt, part, stream, start, bytes)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?;
+        for request in group {
+            match request {
+                Request::Records(records, _) => {
+                    for record in records {
+                        let json = serde_json::to_string(record)
+                            .map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
+                        hash = chain(&hash, &json);
+                        record_into.execute(params![record.seq, json, hash])?;
+                    }
+                }
+                Request::Output(chunk) => {
+                    output_into.execute(params![
+                        chunk.host.as_str(),
+                        chunk.step.hop,
+                        chunk.step.phase.as_str(),
+                        chunk.step.step.as_str(),
+                        chunk.attempt,
+                        chunk.part.as_str(),
+                        chunk.stream,
+                        chunk.start,
+                        chunk.bytes,
+                    ])?;
+                }
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(hash)
+}
+
+/// The next link of the hash chain: SHA-256 of the link before it and the record's JSON.
+fn chain(last: &str, json: &str) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(last.as_bytes());
+    hasher.update(b"\n");
+    hasher.update(json.as_bytes());
+    crate::base::text::hex(&hasher.finalize())
+}
+
+/// Reads a run.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    database: Connection,
+}
+
+impl Reader {
+    fn meta(&self, key: &str) -> Result<String, StoreError> {
+        meta(&self.database, &self.path, key)
+    }
+
+    fn fail(&self, source: rusqlite::Error) -> StoreError {
+        StoreError::Database { path: self.path.clone(), source }
+    }
+
+    /// The run's plan, as JSON.
+    pub fn plan(&self) -> Result<String, StoreError> {
+        self.meta("plan")
+    }
+
+    /// `sha256:…` of the plan.
+    pub fn digest(&self) -> Result<String, StoreError> {
+        self.meta("digest")
+    }
+
+    /// The records from this one on, in order.
+    pub fn records(&self, from: u64) -> Result<Vec<Record>, StoreError> {
+        let mut records = Vec::new();
+        self.each_line(from, |json, _| {
+            let record = serde_json::from_str(json).map_err(|error| StoreError::Corrupt {
+                path: self.path.clone(),
+                what: format!("record {}: {error}", from + records.len() as u64),
+            })?;
+            records.push(record);
+            Ok(())
+        })?;
+        Ok(records)
+    }
+
+    /// The records from this one on as lines of JSON, each with its link of the hash chain.
+    pub fn each_line(
+        &self,
+        from: u64,
+        mut each: impl FnMut(&str, &str) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut statement = self
+            .database
+            .prepare_cached("select json, hash from records where seq >= ?1 order by seq")
+            .map_err(|e| self.fail(e))?;
+        let mut rows = statement.query([from]).map_err(|e| self.fail(e))?;
+        while let Some(row) = rows.next().map_err(|e| self.fail(e))? {
+            let text = |column| row.get_ref(column).and_then(|v| Ok(v.as_str()?));
+            each(text(0).map_err(|e| self.fail(e))?, text(1).map_err(|e| self.fail(e))?)?;
+        }
+        Ok(())
+    }
+
+    /// Checks the hash chain. Returns its last link and how many records it holds.
+    pub fn verify(&self) -> Result<(String, u64), StoreError> {
+        let corrupt = |what: String| StoreError::Corrupt { path: self.path.clone(), what };
+        let (mut last, mut seq) = (self.digest()?, 0);
+        let found = crate::plan::digest_text(&self.plan()?);
+        if found != last {
+            return Err(corrupt(format!("the plan's digest is {found}, written down is {last}")));
+        }
+        self.each_line(0, |json, hash| {
+            last = chain(&last, json);
+            if last != hash {
+                return Err(corrupt(format!("record {seq} was changed: its hash does not follow")));
+            }
+            seq += 1;
+            Ok(())
+        })?;
+        Ok((last, seq))
+    }
+
+    /// What a host's attempts printed, in order; of all steps, or of one (by phase and name, as the operator gives it).
+    pub fn outputs(
+        &self,
+        host: &HostName,
+        after: i64,
+    ) -> Result<Vec<(i64, OutputChunk)>, StoreError> {
+        let mut statement = self
+            .database
+            .prepare_cached(
+                "select id, hop, phase, step, attempt, part, stream, start, bytes
+                 from outputs where host = ?1 and id > ?2 order by id",
+            )
+            .map_err(|e| self.fail(e))?;
+        let rows = statement
+            .query_map(params![host.as_str(), after], |row| {
+                let phase: String = row.get(2)?;
+                let step: String = row.get(3)?;
+                let part: String = row.get(5)?;
+                let chunk = (row.get(0)?, row.get(1)?, phase, step, row.get(4)?, part);
+                Ok((chunk, row.get(6)?, row.get(7)?, row.get(8)?))
+            })
+            .map_err(|e| self.fail(e))?;
+        let mut chunks = Vec::new();
+        for row in rows {
+            let ((id, hop, phase, step, attempt, part), stream, start, bytes) =
+                row.map_err(|e| self.fail(e))?;
+            let Some(phase) = Phase::ALL.into_iter().find(|p| p.as_str() == phase) else {
+                continue;
+            };
+            let Ok(step) = step.parse() else { continue };
+            let step = StepId { hop, phase, step };
+            let part = Part::parse(&part);
+            let host = host.clone();
+            chunks.push((id, OutputChunk { host, step, attempt, part, stream, start, bytes }));
+        }
+        Ok(chunks)
+    }
+}
