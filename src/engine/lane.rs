@@ -6,12 +6,7 @@ use super::{
     secrets::Secrets,
 };
 use crate::{
-    base::{
-        name::RunId,
-        phase::Phase,
-        template::Templates,
-        time::{Clock, Timestamp},
-    },
+    base::{name::RunId, phase::Phase, template::Templates, time::Clock},
     host::{ConnectError, Exit, Script, Session, SessionError, Target, Transport},
     journal::{Failure, Outcome, OutputWriter, Part, Skip},
     plan::{Plan, PlanStep, Rendered, Task, render},
@@ -116,7 +111,7 @@ impl Lane {
     async fn attempt(&mut self, order: &Order) -> AttemptResult {
         let shared = Arc::clone(&self.shared);
         let began = shared.clock.now();
-        let mut work = Work::new(&shared, self.host, order, began);
+        let mut work = Work::new(self.host);
         let ending = match self.steps_of(order, &mut work).await {
             Ok(ending) | Err(ending) => ending,
         };
@@ -197,14 +192,12 @@ impl Lane {
                 }
             }
             Task::Act(Action::Upload { to, mode, content, .. }) => {
-                self.put(order, planned, content, to, *mode).await.map(|()| none)
+                self.put(planned, content, to, *mode).await.map(|()| none)
             }
             Task::Act(Action::Template { text, to, mode }) => {
-                self.put(order, planned, text.as_bytes(), to, *mode).await.map(|()| none)
+                self.put(planned, text.as_bytes(), to, *mode).await.map(|()| none)
             }
-            Task::Act(Action::Download { from }) => {
-                self.fetch(order, planned, from).await.map(|()| none)
-            }
+            Task::Act(Action::Download { from }) => self.fetch(planned, from).await.map(|()| none),
             Task::Act(Action::Reboot(reboot)) => {
                 self.reboot(order, rendered, reboot, work).await.map(|()| none)
             }
@@ -354,7 +347,6 @@ impl Lane {
 
     async fn put(
         &mut self,
-        order: &Order,
         planned: &PlanStep,
         content: &[u8],
         to: &str,
@@ -364,10 +356,10 @@ impl Lane {
         let limit = planned.timeout;
         let session = self.connected(Instant::now() + PATIENCE).await?;
         let done = tokio::time::timeout(limit, session.upload(content, to, mode, sudo)).await;
-        self.moved(order, limit, done)
+        self.moved(limit, done)
     }
 
-    async fn fetch(&mut self, order: &Order, planned: &PlanStep, from: &str) -> Result<(), Stop> {
+    async fn fetch(&mut self, planned: &PlanStep, from: &str) -> Result<(), Stop> {
         let sudo = planned.sudo.unwrap_or(self.target.connection.sudo);
         let limit = planned.timeout;
         let name = from.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("file");
@@ -380,13 +372,12 @@ impl Lane {
         })?;
         let session = self.connected(Instant::now() + PATIENCE).await?;
         let done = tokio::time::timeout(limit, session.download(from, &to, sudo)).await;
-        self.moved(order, limit, done.map(|moved| moved.map(drop)))
+        self.moved(limit, done.map(|moved| moved.map(drop)))
     }
 
     /// A file that was moved by halves has its old content still: the new one is only renamed when it is whole.
     fn moved(
         &mut self,
-        _order: &Order,
         limit: Duration,
         done: Result<Result<(), SessionError>, tokio::time::error::Elapsed>,
     ) -> Result<(), Stop> {
@@ -445,14 +436,13 @@ pub(super) struct Work {
     pub tail: String,
     pub facts: Option<Box<crate::base::facts::Facts>>,
     pub warnings: Vec<String>,
-    pub began: Timestamp,
     context: Option<minijinja::Value>,
     host: usize,
 }
 
 impl Work {
-    fn new(_shared: &Shared, host: usize, _order: &Order, began: Timestamp) -> Self {
-        Self { tail: String::new(), facts: None, warnings: Vec::new(), began, context: None, host }
+    fn new(host: usize) -> Self {
+        Self { tail: String::new(), facts: None, warnings: Vec::new(), context: None, host }
     }
 
     /// The step as it runs: as planned, or rendered now that more is known.

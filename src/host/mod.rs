@@ -4,5 +4,6 @@ pub mod facts;
 mod transport;
 
 pub use transport::{
-    BoxFuture, ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target, Transport,
+    BoxFuture, ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target,
+    Transport,
 };

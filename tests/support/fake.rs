@@ -118,7 +118,9 @@ impl FakeSession {
                 output.take(Stream::Out, text.as_bytes());
                 Ok(Exit::Code(code))
             }
-            Some(Answer::Lost) => Err(SessionError::Lost { reason: "the connection went away".into() }),
+            Some(Answer::Lost) => {
+                Err(SessionError::Lost { reason: "the connection went away".into() })
+            }
             Some(Answer::Becomes(id, version)) => {
                 host.system = (id.into(), version.into());
                 host.boot += 1;

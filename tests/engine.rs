@@ -1,0 +1,339 @@
+//! The engine over made-up hosts: what becomes of them, and that the journal says so.
+
+mod support;
+
+use fleetlift::{
+    base::{
+        facts::System,
+        name::HostName,
+        phase::Phase,
+        template::Templates,
+        time::{SystemClock, Timestamp},
+    },
+    engine::{Engine, Observer, Outcome, Secrets, Shared},
+    host::Transport,
+    inventory::{Connection, Host, Inventory},
+    journal::{End, Event, Failure, PauseReason, Record, Store, Verdict},
+    plan::{Plan, build},
+    playbook::{Action, Hop, Playbook, Reboot, Severity, Step},
+    rollout::{Allowance, Rollout},
+    run::{HostPhase, RunState},
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use support::fake::{Answer, FakeFleet, FakeHost};
+
+struct Silent;
+
+impl Observer for Silent {
+    fn record(&mut self, _: &Record, _: &RunState, _: &Plan) {}
+    fn tick(&mut self, _: Timestamp, _: &RunState, _: &Plan) {}
+}
+
+fn step(name: &str, run: &str) -> Step {
+    Step {
+        name: name.parse().unwrap(),
+        action: Action::Run(run.into()),
+        when: None,
+        unless: None,
+        verify: None,
+        expect: None,
+        timeout: Duration::from_secs(60),
+        retries: 0,
+        retry_delay: Duration::from_millis(1),
+        ok_exit: vec![0],
+        sudo: None,
+        env: BTreeMap::new(),
+        register: false,
+        on_lost: None,
+        probe: None,
+        arms: false,
+        disarm: None,
+        severity: Severity::Blocker,
+        remedy: None,
+        estimate: None,
+    }
+}
+
+fn system(id: &str, version: &str) -> Option<System> {
+    Some(System { id: id.into(), version: version.into() })
+}
+
+/// backup, a precheck, a step, a reboot into the new system, a check, and a way back.
+fn playbook() -> Playbook {
+    let reboot = Reboot {
+        timeout: Duration::from_secs(60),
+        boots: 1,
+        command: Some("reboot-now".into()),
+        until: None,
+    };
+    let steps = BTreeMap::from([
+        (Phase::Backup, vec![Step { verify: Some("check-backup".into()), ..step("copy", "copy") }]),
+        (Phase::Precheck, vec![step("space", "ask-space"), step("mounts", "ask-mounts")]),
+        (
+            Phase::Migrate,
+            vec![
+                Step {
+                    unless: Some("is-done".into()),
+                    ..step("upgrade", "upgrade {{ host.name }}")
+                },
+                Step { action: Action::Reboot(reboot), ..step("boot", "") },
+            ],
+        ),
+        (Phase::Verify, vec![step("services", "ask-services")]),
+        (Phase::Rollback, vec![step("restore", "restore")]),
+    ]);
+    let hop = Hop {
+        name: "old-to-new".into(),
+        title: "Old to new".into(),
+        from: system("old", "1"),
+        to: system("new", "2"),
+        vars: BTreeMap::new(),
+        steps,
+    };
+    Playbook {
+        name: "old-to-new".into(),
+        title: "Old to new".into(),
+        support: None,
+        hops: vec![hop],
+        sources: Vec::new(),
+    }
+}
+
+fn inventory(names: &[&str]) -> Inventory {
+    let host = |name: &str| Host {
+        name: name.parse().unwrap(),
+        groups: Vec::new(),
+        vars: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        connection: Arc::new(Connection::default()),
+        addresses: vec![name.to_owned()],
+    };
+    let hosts = names.iter().map(|name| (name.parse().unwrap(), host(name))).collect();
+    Inventory { hosts, ..Inventory::default() }
+}
+
+fn good() -> FakeHost {
+    FakeHost::new("old", "1")
+        .rule("reboot-now", Answer::Becomes("new", "2"))
+        .rule("is-done", Answer::Exit(1, ""))
+}
+
+struct Ran {
+    outcome: Outcome,
+    state: RunState,
+    records: Vec<Record>,
+    plan: Arc<Plan>,
+}
+
+impl Ran {
+    fn end(&self, host: &str) -> End {
+        let index = self.state.host(&host.parse::<HostName>().unwrap()).unwrap();
+        match self.state.hosts[index].phase {
+            HostPhase::Ended(end) => end,
+            ref phase => panic!("{host} has not ended: {phase:?}"),
+        }
+    }
+
+    fn touched(&self, host: &str) -> bool {
+        self.state.hosts[self.state.host(&host.parse::<HostName>().unwrap()).unwrap()].touched
+    }
+}
+
+fn run(fleet: &FakeFleet, playbook: &Playbook, rollout: &Rollout) -> Ran {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let names: Vec<String> = fleet.0.lock().unwrap().keys().map(ToString::to_string).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let inventory = inventory(&names);
+        let selected = inventory.hosts.keys().cloned().collect();
+        let plan = build(&inventory, playbook, rollout, "@all", &selected).unwrap();
+        let text = serde_json::to_string(&plan).unwrap();
+        let digest = fleetlift::plan::digest_text(&text);
+        let plan = Arc::new(plan);
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let run = "20261121-0900-test".parse().unwrap();
+        let journal = store.create(&run, &text, &digest).unwrap();
+        let shared = Shared {
+            plan: Arc::clone(&plan),
+            run: run.clone(),
+            transport: Arc::new(fleet.clone()) as Arc<dyn Transport>,
+            clock: Arc::new(SystemClock),
+            secrets: Arc::new(Secrets::default()),
+            templates: Templates::default(),
+            outputs: journal.outputs(),
+            artifacts: dir.path().join("artifacts"),
+        };
+        let (_control, orders) = tokio::sync::mpsc::channel(4);
+        let engine = Engine::new(shared, RunState::new(&plan), journal, orders, Box::new(Silent));
+        let first = Event::RunStarted {
+            plan: digest,
+            playbook: "old-to-new".into(),
+            operator: "tester".into(),
+            controller: "here".into(),
+            version: "0".into(),
+            hosts: plan.hosts.len(),
+        };
+        let (outcome, state) = engine.drive(vec![first]).await.unwrap();
+        let reader = store.read(&run).unwrap();
+        let records = reader.records(0).unwrap();
+        reader.verify().unwrap();
+        let replayed = RunState::replay(&plan, &records).unwrap();
+        assert_eq!(replayed, state, "a reader sees what the writer saw");
+        assert_eq!(
+            state.counts.values().sum::<usize>(),
+            plan.hosts.len(),
+            "counts partition the fleet"
+        );
+        Ran { outcome, state, records, plan }
+    })
+}
+
+fn lenient() -> Rollout {
+    let mut rollout = Rollout::default();
+    rollout.budget.failures = Allowance::Hosts(100);
+    rollout.waves[0].canary = 0;
+    rollout
+}
+
+#[test]
+fn a_good_host_goes_all_the_way() {
+    let fleet = FakeFleet::with([("a", good()), ("b", good()), ("c", good())]);
+    let ran = run(&fleet, &playbook(), &Rollout::default());
+    assert_eq!(ran.outcome, Outcome::Finished(Verdict::Completed));
+    assert_eq!(ran.end("a"), End::Migrated);
+    assert!(ran.touched("a"));
+    assert_eq!(
+        fleet.ran("b"),
+        [
+            "copy",
+            "check-backup",
+            "ask-space",
+            "ask-mounts",
+            "is-done",
+            "upgrade b",
+            "reboot-now",
+            "ask-services"
+        ]
+    );
+    let dark = ran.records.iter().filter(|r| matches!(r.event, Event::HostDark { .. })).count();
+    assert_eq!(dark, 3);
+    assert_eq!(ran.plan.waves[0].canary, 1);
+}
+
+#[test]
+fn a_guard_that_passes_skips_its_step_and_says_why() {
+    let host = FakeHost::new("old", "1").rule("reboot-now", Answer::Becomes("new", "2"));
+    let fleet = FakeFleet::with([("a", host)]);
+    let ran = run(&fleet, &playbook(), &lenient());
+    assert_eq!(ran.end("a"), End::Migrated);
+    assert!(!fleet.ran("a").contains(&"upgrade a".to_owned()));
+    let said = ran.records.iter().any(
+        |r| matches!(&r.event, Event::StepSkipped { reason, .. } if format!("{reason:?}").contains("is-done")),
+    );
+    assert!(said);
+}
+
+#[test]
+fn a_backup_that_is_not_verified_stops_the_host_untouched() {
+    let fleet = FakeFleet::with([("a", good().rule("check-backup", Answer::Exit(1, "corrupt")))]);
+    let ran = run(&fleet, &playbook(), &lenient());
+    assert_eq!(ran.end("a"), End::Failed);
+    assert!(!ran.touched("a"));
+    assert_eq!(fleet.ran("a"), ["copy", "check-backup"]);
+}
+
+#[test]
+fn a_blocker_ends_the_host_after_every_precheck_was_asked() {
+    let fleet = FakeFleet::with([("a", good().rule("ask-space", Answer::Exit(1, "40 MB left")))]);
+    let ran = run(&fleet, &playbook(), &lenient());
+    assert_eq!(ran.end("a"), End::Blocked);
+    assert!(!ran.touched("a"));
+    assert_eq!(fleet.ran("a"), ["copy", "check-backup", "ask-space", "ask-mounts"]);
+    let found = ran.records.iter().find_map(|r| match &r.event {
+        Event::HostFinding { finding, .. } => Some(finding.message.clone()),
+        _ => None,
+    });
+    assert_eq!(found.as_deref(), Some("40 MB left"));
+}
+
+#[test]
+fn a_failure_after_the_first_change_is_rolled_back_and_proven() {
+    let host = good().rule("ask-services", Answer::Exit(1, "nginx is dead"));
+    let host = host.rule("restore", Answer::Becomes("old", "1"));
+    let fleet = FakeFleet::with([("a", host)]);
+    let ran = run(&fleet, &playbook(), &lenient());
+    assert_eq!(ran.end("a"), End::RolledBack);
+    assert!(ran.touched("a"));
+    assert_eq!(ran.outcome, Outcome::Finished(Verdict::Incomplete));
+}
+
+#[test]
+fn a_rollback_that_does_not_bring_the_old_system_back_needs_hands() {
+    let fleet = FakeFleet::with([("a", good().rule("ask-services", Answer::Exit(1, "dead")))]);
+    let ran = run(&fleet, &playbook(), &lenient());
+    assert_eq!(ran.end("a"), End::NeedsHands);
+    let host = &ran.state.hosts[0];
+    assert_eq!(host.failure, Some(Failure::Exited { code: 1 }), "the first failure is kept");
+}
+
+#[test]
+fn a_lost_step_without_a_probe_is_left_to_a_person() {
+    let fleet = FakeFleet::with([("a", good().rule("upgrade", Answer::Lost))]);
+    let ran = run(&fleet, &playbook(), &lenient());
+    assert_eq!(ran.end("a"), End::NeedsHands);
+    assert_eq!(fleet.ran("a").iter().filter(|text| *text == "upgrade a").count(), 1);
+}
+
+#[test]
+fn a_host_on_the_target_is_left_alone_and_a_strange_one_is_refused() {
+    let strange = FakeHost::new("bsd", "14");
+    let fleet = FakeFleet::with([("a", FakeHost::new("new", "2.1")), ("b", strange)]);
+    let ran = run(&fleet, &playbook(), &lenient());
+    assert_eq!(ran.end("a"), End::Already);
+    assert_eq!(ran.end("b"), End::Blocked);
+    assert!(fleet.ran("a").is_empty() && fleet.ran("b").is_empty());
+}
+
+#[test]
+fn an_unreachable_host_is_an_end_of_its_own_and_disturbs_nobody() {
+    let mut gone = good();
+    gone.reachable = false;
+    let fleet = FakeFleet::with([("a", gone), ("b", good())]);
+    let ran = run(&fleet, &playbook(), &lenient());
+    assert_eq!(ran.end("a"), End::Unreachable);
+    assert!(!ran.touched("a"));
+    assert_eq!(ran.end("b"), End::Migrated);
+}
+
+#[test]
+fn a_bad_canary_pauses_the_run_before_the_others_start() {
+    let bad = good().rule("ask-services", Answer::Exit(1, "dead"));
+    let bad = bad.rule("restore", Answer::Becomes("old", "1"));
+    let fleet = FakeFleet::with([("a", bad), ("b", good()), ("c", good())]);
+    let mut rollout = Rollout::default();
+    rollout.budget.failures = Allowance::Hosts(5);
+    let ran = run(&fleet, &playbook(), &rollout);
+    let Outcome::Paused(PauseReason::Canary { host, .. }) = &ran.outcome else {
+        panic!("{:?}", ran.outcome);
+    };
+    assert_eq!(host.as_str(), "a");
+    assert_eq!(ran.state.counts.get("pending"), Some(&2));
+    assert!(fleet.ran("b").is_empty());
+}
+
+#[test]
+fn over_budget_no_host_starts_and_the_run_says_why() {
+    let bad = || good().rule("copy", Answer::Exit(2, "disk full"));
+    let fleet = FakeFleet::with([("a", bad()), ("b", bad()), ("c", good()), ("d", good())]);
+    let mut rollout = lenient();
+    rollout.budget.failures = Allowance::Hosts(1);
+    rollout.parallel = 1;
+    let ran = run(&fleet, &playbook(), &rollout);
+    assert_eq!(ran.outcome, Outcome::Paused(PauseReason::OverBudget { failures: 2, allowed: 1 }));
+    assert_eq!(ran.state.counts.get("pending"), Some(&2));
+}
