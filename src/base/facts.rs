@@ -1,10 +1,13 @@
 //! Facts: what a host says of itself.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt};
 
 /// An operating system as `/etc/os-release` names it, or as a playbook asks for it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct System {
     /// `ID`: `centos`, `rocky`, `debian`.
     pub id: String,
@@ -37,7 +40,7 @@ impl fmt::Display for System {
 }
 
 /// What one look at a host found. Empty text and `None` mean that the host did not say.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Facts {
     /// `/etc/machine-id`.

@@ -56,6 +56,16 @@ impl From<Timestamp> for String {
     }
 }
 
+impl schemars::JsonSchema for Timestamp {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "format": "date-time", "description": "RFC 3339, UTC" })
+    }
+}
+
 /// What tells the time. Nothing but a clock asks the machine.
 pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;

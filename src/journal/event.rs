@@ -7,11 +7,12 @@ use crate::base::{
     time::Timestamp,
 };
 use crate::playbook::Severity;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// One line of the journal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Record {
     /// Position in the journal: 0, 1, 2, without gaps.
     pub seq: u64,
@@ -21,7 +22,9 @@ pub struct Record {
 }
 
 /// Which step: its hop (0 is the first), phase and name. Flat in a record's JSON.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct StepId {
     pub hop: u16,
     pub phase: Phase,
@@ -34,7 +37,7 @@ impl fmt::Display for StepId {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// Always the first record.
@@ -52,6 +55,9 @@ pub enum Event {
     RunResumed {
         operator: String,
         controller: String,
+        /// Only hosts that are reopened now go on; all others stay where they are.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        only_reopened: bool,
     },
     /// An operator said stop: no new host starts, and those in flight go on to a safe point.
     StopRequested {
@@ -200,7 +206,9 @@ impl Event {
 }
 
 /// When facts were gathered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Moment {
     /// Before anything was changed.
@@ -212,7 +220,7 @@ pub enum Moment {
 }
 
 /// How an attempt passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The step ran.
@@ -222,7 +230,7 @@ pub enum Outcome {
 }
 
 /// Why a step did not run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Skip {
     /// The guard passed: the work is done already.
@@ -234,7 +242,7 @@ pub enum Skip {
 }
 
 /// How an attempt failed. The first question is always: was the host touched?
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Failure {
     /// No session was opened: untouched by this attempt.
@@ -288,7 +296,7 @@ impl fmt::Display for Failure {
 }
 
 /// What was decided about a failed attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Then {
     Retry {
@@ -303,7 +311,7 @@ pub enum Then {
 }
 
 /// What a precheck or a reboot found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     #[serde(flatten)]
     pub step: StepId,
@@ -314,7 +322,9 @@ pub struct Finding {
 }
 
 /// The end of a host in a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
     Migrated,
@@ -370,7 +380,7 @@ impl End {
 }
 
 /// Why a run pauses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum PauseReason {
     /// An operator said stop.
@@ -414,11 +424,16 @@ impl fmt::Display for PauseReason {
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Every host is on the target system.
     Completed,
     /// At least one host is not.
     Incomplete,
+}
+
+/// The JSON Schema of a line of the journal.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Record).to_value()
 }

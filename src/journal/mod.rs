@@ -4,6 +4,7 @@ mod event;
 mod store;
 
 pub use event::{
-    End, Event, Failure, Finding, Moment, Outcome, PauseReason, Record, Skip, StepId, Then, Verdict,
+    End, Event, Failure, Finding, Moment, Outcome, PauseReason, Record, Skip, StepId, Then,
+    Verdict, schema,
 };
 pub use store::{OutputChunk, OutputWriter, Part, Reader, Store, StoreError, Writer};

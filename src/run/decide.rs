@@ -81,7 +81,7 @@ pub fn decide(plan: &Plan, state: &RunState, now: Timestamp) -> Decision {
 
 /// Why no new host may start.
 fn halt(plan: &Plan, state: &RunState) -> Option<PauseReason> {
-    if let Some(by) = &state.stopping {
+    if let Some(by) = state.stopping.as_ref().or(state.only_reopened.as_ref()) {
         return Some(PauseReason::Stopped { by: by.clone() });
     }
     let allowed = plan.limits.budget.failures.of(plan.hosts.len());
@@ -104,18 +104,21 @@ fn halt(plan: &Plan, state: &RunState) -> Option<PauseReason> {
 
 /// What hosts in flight do next. Returns how many of them are parked at a safe point, since the run is to stop.
 fn advance_hosts(plan: &Plan, state: &RunState, now: Timestamp, decision: &mut Decision) -> usize {
-    let stops = state.stopping.is_some();
+    let stops = state.stopping.is_some() || state.only_reopened.is_some();
+    let rests = |host: &HostState| {
+        is_safe(host) || (state.only_reopened.is_some() && host.way == Way::Forward)
+    };
     let mut parked = 0;
     for index in &state.idle {
         let host = &state.hosts[*index];
         match next(plan, *index, host) {
-            Todo::Attempt { .. } if stops && is_safe(host) => parked += 1,
+            Todo::Attempt { .. } if stops && rests(host) => parked += 1,
             todo => decision.todo.push(todo),
         }
     }
     for (not_before, index) in &state.due {
         let host = &state.hosts[*index];
-        if stops && is_safe(host) {
+        if stops && rests(host) {
             parked += 1;
         } else if *not_before > now {
             let until = *not_before;

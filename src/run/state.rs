@@ -189,6 +189,8 @@ pub struct RunState {
     pub next_seq: u64,
     /// Who said stop, until a resume.
     pub stopping: Option<String>,
+    /// Who took up only some hosts again: the others stay where they are.
+    pub only_reopened: Option<String>,
     /// Bad ends since the run was last started or resumed.
     pub bad: usize,
     /// Bad ends in a row.
@@ -218,6 +220,7 @@ impl RunState {
             started: None,
             next_seq: 0,
             stopping: None,
+            only_reopened: None,
             bad: 0,
             bad_in_a_row: 0,
             idle: BTreeSet::new(),
@@ -271,8 +274,15 @@ impl RunState {
                 self.phase = Running;
                 self.started = Some(at);
             }
-            (Running | Paused(_) | Finished(_), Event::RunResumed { .. }) => {
+            (
+                Running | Paused(_) | Finished(_),
+                Event::RunResumed { only_reopened, operator, .. },
+            ) => {
                 self.phase = Running;
+                self.only_reopened = only_reopened.then(|| operator.clone());
+                if let Some(unborn) = self.counts.remove("not_started") {
+                    self.counts.insert("pending", unborn);
+                }
                 self.stopping = None;
                 self.bad = 0;
                 self.bad_in_a_row = 0;
