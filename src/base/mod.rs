@@ -1,11 +1,17 @@
 //! What every other room speaks in: names, time, faults, text, templates, facts. No I/O.
 
+pub mod anchor;
 pub mod facts;
 pub mod fault;
 pub mod name;
 pub mod phase;
+pub mod range;
 pub mod redact;
+pub mod selection;
+pub mod shape;
+pub mod suggest;
 pub mod template;
 pub mod text;
 pub mod time;
 pub mod value;
+pub mod variables;

@@ -61,7 +61,7 @@ fn quote(value: &minijinja::Value) -> Result<String, minijinja::Error> {
 impl Templates {
     /// The names that a template asks for: `backup_dir`, `host`, `facts`, `steps`.
     pub fn names(&self, template: &str) -> Result<BTreeSet<String>, TemplateError> {
-        if !template.contains("{{") && !template.contains("{%") {
+        if !template.contains("{{") && !template.contains("{%") && !template.contains("{#") {
             return Ok(BTreeSet::new());
         }
         let parsed = self.env.template_from_str(template)?;

@@ -1,5 +1,15 @@
 //! What: the steps that take one host from one system to another, as written and as resolved.
 
+mod action;
+mod chain;
+mod files;
 mod model;
+mod read;
+mod shape;
+mod shipped;
+mod step;
 
 pub use model::{Action, Compare, Hop, OnLost, Playbook, Reboot, Severity, Step, WaitFor};
+pub use read::read;
+pub use shape::schema;
+pub use shipped::{input_bytes, shipped};

@@ -1,0 +1,192 @@
+//! Steps: their common keys, and which keys have a sense where.
+
+use super::{
+    Action, OnLost, Severity, Step, action::read_action, files::Origin, read::Reader, shape::KINDS,
+};
+use crate::base::{
+    name::StepName,
+    phase::Phase,
+    shape::{Collector, Node},
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+const TIMEOUT: Duration = Duration::from_secs(600);
+const RETRY_DELAY: Duration = Duration::from_secs(10);
+
+/// Kinds of steps that are a command with an exit code and output.
+const COMMANDS: &[&str] = &["run", "script", "local"];
+
+/// Keys that only some kinds of steps understand.
+const KIND_KEYS: [(&str, &[&str]); 9] = [
+    ("ok_exit", COMMANDS),
+    ("expect", COMMANDS),
+    ("env", COMMANDS),
+    ("register", COMMANDS),
+    ("on_lost", COMMANDS),
+    ("probe", COMMANDS),
+    ("ignore", &["compare"]),
+    ("timeout", &["run", "script", "local", "upload", "template", "download", "wait", "compare"]),
+    ("sudo", &["run", "script", "upload", "template", "download", "reboot", "wait"]),
+];
+
+/// Keys, kinds among them, that only some phases understand.
+const PHASE_KEYS: [(&str, &[Phase], &str); 8] = [
+    ("severity", &[Phase::Precheck], "in the other phases a step that fails has failed"),
+    ("remedy", &[Phase::Precheck], "it is printed with the finding of a precheck"),
+    ("arms", &[Phase::Migrate], "only a migration arms a host"),
+    ("disarm", &[Phase::Migrate], "it stands beside `arms`"),
+    (
+        "compare",
+        &[Phase::Migrate, Phase::Verify, Phase::Rollback],
+        "before that nothing has changed",
+    ),
+    ("reboot", NOT_PRECHECK, "prechecks are read-only"),
+    ("upload", NOT_PRECHECK, "prechecks are read-only"),
+    ("template", NOT_PRECHECK, "prechecks are read-only"),
+];
+
+const NOT_PRECHECK: &[Phase] =
+    &[Phase::Backup, Phase::Migrate, Phase::Verify, Phase::Rollback, Phase::Commit];
+
+/// Reads the steps of a phase.
+pub(super) fn read_steps(
+    phase: Phase,
+    tables: &Node,
+    origin: &Origin,
+    out: &mut Collector<'_>,
+    reader: &mut Reader,
+) -> Vec<Step> {
+    let mut names: BTreeMap<StepName, usize> = BTreeMap::new();
+    let mut steps = Vec::new();
+    for (i, table) in tables.items().iter().enumerate() {
+        check_keys(phase, table, out);
+        let step = read_step(table, origin, out, reader);
+        let name = table.get("name");
+        if let Some((node, name)) = name.and_then(|n| Some((n, n.parse(str::parse::<StepName>)?))) {
+            if let Some(first) = names.get(&name) {
+                let message = format!("{phase} has two steps with the name `{name}`");
+                let hint = format!("it is the name of step {} already", first + 1);
+                out.add_with_hint(&node.range, message, hint);
+            } else {
+                names.insert(name, i);
+            }
+        }
+        steps.extend(step);
+    }
+    steps
+}
+
+/// Keys that have no sense here. They would be ignored, which is worse than a fault.
+fn check_keys(phase: Phase, table: &Node, out: &mut Collector<'_>) {
+    for (key, phases, hint) in PHASE_KEYS {
+        if let Some(entry) = table.entry(key)
+            && !phases.contains(&phase)
+        {
+            out.add_with_hint(&entry.key, format!("`{key}` has no sense in {phase}"), hint);
+        }
+    }
+    let Some(kind) = KINDS.iter().copied().find(|kind| table.get(kind).is_some()) else { return };
+    for (key, kinds) in KIND_KEYS {
+        if let Some(entry) = table.entry(key)
+            && !kinds.contains(&kind)
+        {
+            let hint = match (key, kind) {
+                ("timeout", "reboot") => {
+                    "a reboot has its own: reboot = { timeout = \"15m\" }".to_owned()
+                }
+                _ => format!("it belongs to {}", kinds.join(", ")),
+            };
+            out.add_with_hint(&entry.key, format!("`{key}` has no sense beside `{kind}`"), hint);
+        }
+    }
+    if let Some(entry) = table.entry("disarm")
+        && table.get("arms").and_then(Node::flag) != Some(true)
+    {
+        out.add_with_hint(&entry.key, "`disarm` undoes what `arms = true` says", "arms = true");
+    }
+    check_probe(table, out);
+}
+
+fn check_probe(table: &Node, out: &mut Collector<'_>) {
+    let on_lost = table.entry("on_lost");
+    let word = on_lost.and_then(|entry| entry.node.text());
+    match (on_lost, word, table.entry("probe")) {
+        (Some(on_lost), Some("probe"), None) => {
+            let hint = "probe = \"…\", a command that passes where the step is done";
+            out.add_with_hint(&on_lost.node.range, "`on_lost = \"probe\"` needs a `probe`", hint);
+        }
+        (_, Some(word @ ("rerun" | "hold")), Some(probe)) => {
+            let message = format!("with `on_lost = \"{word}\"` nobody asks the probe");
+            out.add_with_hint(&probe.key, message, "take out one of the two");
+        }
+        _ => {}
+    }
+}
+
+fn read_step(
+    table: &Node,
+    origin: &Origin,
+    out: &mut Collector<'_>,
+    reader: &mut Reader,
+) -> Option<Step> {
+    let action = read_action(table, origin, out, reader);
+    let text = |key: &str| table.get(key).and_then(Node::text).map(Arc::<str>::from);
+    let length = |key: &str| table.get(key).and_then(Node::length);
+    let flag = |key: &str| table.get(key).and_then(Node::flag);
+    check_env(table, out);
+    let env = table.get("env").into_iter().flat_map(Node::entries);
+    let action = action?;
+    let timeout = match &action {
+        Action::Reboot(reboot) => reboot.timeout,
+        _ => length("timeout").unwrap_or(TIMEOUT),
+    };
+    Some(Step {
+        name: table.get("name")?.parse(str::parse)?,
+        action,
+        when: text("when"),
+        unless: text("unless"),
+        verify: text("verify"),
+        expect: text("expect"),
+        timeout,
+        retries: table.get("retries").and_then(Node::whole).unwrap_or(0),
+        retry_delay: length("retry_delay").unwrap_or(RETRY_DELAY),
+        ok_exit: match table.get("ok_exit") {
+            Some(codes) => codes.items().iter().filter_map(Node::whole).collect(),
+            None => vec![0],
+        },
+        sudo: flag("sudo"),
+        env: env
+            .filter_map(|(name, entry)| Some((name.to_owned(), entry.node.text()?.to_owned())))
+            .collect(),
+        register: flag("register").unwrap_or(false),
+        on_lost: table.get("on_lost").and_then(on_lost),
+        probe: text("probe"),
+        arms: flag("arms").unwrap_or(false),
+        disarm: text("disarm"),
+        severity: match table.get("severity").and_then(Node::text) {
+            Some("warning") => Severity::Warning,
+            Some(_) | None => Severity::Blocker,
+        },
+        remedy: table.get("remedy").and_then(Node::text).map(str::to_owned),
+        estimate: length("estimate"),
+    })
+}
+
+fn on_lost(node: &Node) -> Option<OnLost> {
+    match node.text()? {
+        "probe" => Some(OnLost::Probe),
+        "rerun" => Some(OnLost::Rerun),
+        "hold" => Some(OnLost::Hold),
+        _ => None,
+    }
+}
+
+fn check_env(table: &Node, out: &mut Collector<'_>) {
+    for (name, entry) in table.get("env").into_iter().flat_map(Node::entries) {
+        let starts = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            let message = format!("`{name}` cannot be the name of an environment variable");
+            out.add_with_hint(&entry.key, message, "letters, digits and underscores");
+        }
+    }
+}

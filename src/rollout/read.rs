@@ -1,0 +1,194 @@
+//! Reading a rollout.
+
+use super::{
+    Allowance, Budget, OnFailure, Rollout, Wave,
+    shape::{ROLLOUT, parse_percentage},
+};
+use crate::base::{
+    fault::{Fault, Faults, Source},
+    name::WaveName,
+    shape::{Collector, Node},
+    suggest::did_you_mean,
+};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The file of a fleet's rollout.
+const ROLLOUT_FILE: &str = "rollout.toml";
+
+/// The rollout of a fleet's folder: its `rollout.toml`, or the default where it has none.
+pub fn of_fleet(folder: &Path) -> Result<Rollout, Faults> {
+    let file: PathBuf = folder.join(ROLLOUT_FILE);
+    // A link that leads nowhere is there, and a fault.
+    if fs::symlink_metadata(&file).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    {
+        return Ok(Rollout::default());
+    }
+    read(&file)
+}
+
+/// Reads a rollout's file.
+pub fn read(path: &Path) -> Result<Rollout, Faults> {
+    let source = Source::from_read(path, fs::read(path))?;
+    let mut out = Collector::new(&source);
+    let rollout = out.read(&ROLLOUT).map(|root| {
+        let rollout = rollout(&root, &mut out);
+        Rollout { sources: vec![source.clone()], ..rollout }
+    });
+    Faults(out.faults).unless_any(rollout)
+}
+
+/// A fault of a wave's selection that shows only with the inventory at hand. A range is within the selection.
+pub fn fault_in_wave(
+    rollout: &Rollout,
+    wave: &WaveName,
+    refusal: crate::base::fault::Refusal,
+) -> Fault {
+    for source in &rollout.sources {
+        let mut out = Collector::new(source);
+        let Some(root) = out.read(&ROLLOUT) else { continue };
+        let waves = root.get("wave").map_or(&[][..], Node::items);
+        let named = |table: &&Node| {
+            table.get("name").and_then(Node::text).is_some_and(|name| name == wave.as_str())
+        };
+        if let Some(hosts) = waves.iter().find(named).and_then(|table| table.get("hosts")) {
+            out.faults.clear();
+            out.refuse(hosts, refusal.clone());
+            if let Some(fault) = out.faults.pop() {
+                return fault;
+            }
+        }
+    }
+    let message = format!("wave `{wave}`: {}", refusal.message);
+    Fault { message, place: None, hint: refusal.hint }
+}
+
+fn rollout(root: &Node, out: &mut Collector<'_>) -> Rollout {
+    let default = Rollout::default();
+    let defaults = root.get("defaults");
+    let of_defaults = |key: &str| defaults.and_then(|table| table.get(key));
+    let budget = of_defaults("budget");
+    let of_budget = |key: &str| budget.and_then(|table| table.get(key));
+    let waves = match root.get("wave") {
+        Some(tables) => waves(tables.items(), out),
+        None => default.waves,
+    };
+    Rollout {
+        parallel: of_defaults("parallel").and_then(Node::whole).unwrap_or(default.parallel),
+        on_failure: match of_defaults("on_failure").and_then(Node::text) {
+            Some("hold") => OnFailure::Hold,
+            Some(_) | None => default.on_failure,
+        },
+        budget: Budget {
+            failures: of_budget("failures").and_then(allowance).unwrap_or(default.budget.failures),
+            consecutive: of_budget("consecutive").and_then(Node::whole),
+        },
+        waves,
+        sources: Vec::new(),
+    }
+}
+
+fn allowance(node: &Node) -> Option<Allowance> {
+    node.whole().map(Allowance::Hosts).or_else(|| node.parse(parse_percentage))
+}
+
+fn waves(tables: &[Node], out: &mut Collector<'_>) -> Vec<Wave> {
+    // Every wave with a name, and where it stands: also those that have other faults are known to `after`.
+    let mut known: BTreeMap<WaveName, usize> = BTreeMap::new();
+    for (i, table) in tables.iter().enumerate() {
+        let Some(node) = table.get("name") else { continue };
+        let Some(name) = node.parse(str::parse::<WaveName>) else { continue };
+        if known.contains_key(&name) {
+            out.add_with_hint(
+                &node.range,
+                format!("there are two waves with the name `{name}`"),
+                "give it another name",
+            );
+        } else {
+            known.insert(name, i);
+        }
+    }
+    for table in tables {
+        for item in table.get("after").map_or(&[][..], Node::items) {
+            let Some(name) = item.parse(str::parse::<WaveName>) else { continue };
+            if !known.contains_key(&name) {
+                let names = || known.keys().map(WaveName::as_str);
+                let hint = did_you_mean(name.as_str(), names()).unwrap_or_else(|| {
+                    format!("the waves are {}", names().collect::<Vec<_>>().join(", "))
+                });
+                out.add_with_hint(&item.range, format!("there is no wave `{name}`"), hint);
+            }
+        }
+    }
+    find_cycles(tables, &known, out);
+    tables.iter().filter_map(wave).collect()
+}
+
+fn wave(table: &Node) -> Option<Wave> {
+    let after = table.get("after").map_or(&[][..], Node::items);
+    Some(Wave {
+        name: table.get("name")?.parse(str::parse)?,
+        hosts: table.get("hosts")?.text()?.to_owned(),
+        after: after.iter().filter_map(|item| item.parse(str::parse)).collect(),
+        canary: table.get("canary").and_then(Node::whole).unwrap_or(0),
+        parallel: table.get("parallel").and_then(Node::whole),
+    })
+}
+
+/// Takes away waves that wait for nothing that is left, until none can be taken. What is left waits for itself.
+fn find_cycles(tables: &[Node], known: &BTreeMap<WaveName, usize>, out: &mut Collector<'_>) {
+    let after: Vec<Vec<(usize, &Node)>> = tables
+        .iter()
+        .map(|table| {
+            let items = table.get("after").map_or(&[][..], Node::items).iter();
+            items.filter_map(|item| Some((*known.get(item.text()?)?, item))).collect()
+        })
+        .collect();
+    let mut left: Vec<bool> = vec![true; tables.len()];
+    loop {
+        let free = (0..tables.len())
+            .find(|i| left[*i] && !after[*i].iter().any(|(other, _)| left[*other]));
+        match free {
+            Some(i) => left[i] = false,
+            None => break,
+        }
+    }
+    // Each cycle is told once, at the wave where following it first comes round.
+    let mut told = vec![false; tables.len()];
+    for start in (0..tables.len()).filter(|i| left[*i]) {
+        let mut way: Vec<usize> = Vec::new();
+        let mut at = start;
+        while !told[at] {
+            if let Some(first) = way.iter().position(|i| *i == at) {
+                tell_cycle(tables, &way[first..], &after, out);
+                break;
+            }
+            way.push(at);
+            // What is left always waits for something that is left.
+            let Some((next, _)) = after[at].iter().find(|(other, _)| left[*other]) else { break };
+            at = *next;
+        }
+        way.into_iter().for_each(|i| told[i] = true);
+    }
+}
+
+fn tell_cycle(
+    tables: &[Node],
+    cycle: &[usize],
+    after: &[Vec<(usize, &Node)>],
+    out: &mut Collector<'_>,
+) {
+    let name = |i: usize| tables[i].get("name").and_then(Node::text).unwrap_or_default();
+    let (Some(first), Some(last)) = (cycle.first(), cycle.last()) else { return };
+    let Some((_, place)) = after[*last].iter().find(|(other, _)| other == first) else { return };
+    let mut names: Vec<&str> = cycle.iter().map(|i| name(*i)).collect();
+    names.push(name(*first));
+    out.add_with_hint(
+        &place.range,
+        format!("waves wait for each other: {}", names.join(" after ")),
+        "take one of them out of `after`",
+    );
+}
