@@ -1,5 +1,6 @@
 //! Reaching a host.
 
+pub mod ssh;
 mod transport;
 
 pub use transport::{
