@@ -1,6 +1,7 @@
 //! Reaching a host.
 
 pub mod facts;
+pub mod ssh;
 mod transport;
 
 pub use transport::{

@@ -1,0 +1,219 @@
+//! What the SSH library calls back: judging the host's key, and hearing what the server says.
+
+use super::known_hosts::{self, Files, Place, Verdict};
+use crate::inventory::HostKeyPolicy;
+use russh::{
+    client::{DisconnectReason, Handler, Session},
+    keys::{Algorithm, PublicKey, PublicKeyOrCertificate},
+};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// What ends a connection from our side of the callbacks.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClientError {
+    #[error(transparent)]
+    Library(#[from] russh::Error),
+    #[error("{0}")]
+    HostKey(HostKeyError),
+}
+
+/// Why a host's key is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HostKeyError {
+    pub(super) reason: String,
+    pub(super) hint: Option<String>,
+}
+
+impl std::fmt::Display for HostKeyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+/// What the server said beside the protocol.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    banner: String,
+    farewell: Option<String>,
+}
+
+/// Shared between the callbacks and who waits for their outcome.
+pub(super) type SharedHeard = Arc<Mutex<Heard>>;
+
+/// The server's banner and its last words, as one line.
+pub(super) fn last_words(heard: &SharedHeard) -> Option<String> {
+    let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut words: Vec<String> = crate::base::text::safe_lines(heard.banner.as_bytes());
+    words.extend(heard.farewell.clone());
+    let words: Vec<&str> = words.iter().map(|w| w.trim()).filter(|w| !w.is_empty()).collect();
+    (!words.is_empty()).then(|| words.join("; "))
+}
+
+/// Judges keys by files and policy.
+pub(super) struct HostKeys {
+    pub(super) files: Arc<Files>,
+    pub(super) paths: Vec<PathBuf>,
+    pub(super) policy: HostKeyPolicy,
+    /// As `known_hosts` names it: the address, then the inventory's name.
+    pub(super) names: Vec<String>,
+}
+
+impl HostKeys {
+    fn load(&self) -> Result<Vec<Arc<known_hosts::KnownHosts>>, HostKeyError> {
+        let read = |path: &PathBuf| {
+            self.files.load(path).map_err(|error| HostKeyError {
+                reason: format!("cannot read {}: {error}", path.display()),
+                hint: Some("without it nobody can say whether the host is the right one".into()),
+            })
+        };
+        self.paths.iter().map(read).collect()
+    }
+
+    /// The key types that are known of the host: a key of such a type is asked for first.
+    pub(super) fn known_types(&self) -> Result<Vec<Algorithm>, HostKeyError> {
+        let files = self.load()?;
+        let types = self.names.iter().map(|name| known_hosts::known_types(&files, name));
+        Ok(types.into_iter().find(|types| !types.is_empty()).unwrap_or_default())
+    }
+
+    fn check(&self, key: &PublicKey) -> Result<(), HostKeyError> {
+        let files = self.load()?;
+        let mut others = Vec::new();
+        for name in &self.names {
+            match known_hosts::judge(&files, name, key) {
+                Verdict::Known => return Ok(()),
+                Verdict::Unknown { others: more } => others.extend(more),
+                refused @ (Verdict::Changed { .. } | Verdict::Revoked { .. }) => {
+                    return Err(refusal(name, key, &refused));
+                }
+            }
+        }
+        let name = self.names.first().map_or("", String::as_str);
+        match (self.policy, self.paths.first()) {
+            (HostKeyPolicy::AcceptNew, Some(path)) if others.is_empty() => {
+                match known_hosts::append(path, name, key) {
+                    Ok(Verdict::Known) => Ok(()),
+                    Ok(verdict) => Err(refusal(name, key, &verdict)),
+                    Err(error) => Err(HostKeyError {
+                        reason: format!("cannot write {}: {error}", path.display()),
+                        hint: None,
+                    }),
+                }
+            }
+            _ => Err(refusal(name, key, &Verdict::Unknown { others })),
+        }
+    }
+}
+
+fn refusal(name: &str, key: &PublicKey, verdict: &Verdict) -> HostKeyError {
+    let shown = format!("{} {}", key.algorithm(), known_hosts::fingerprint(key));
+    match verdict {
+        Verdict::Changed { fingerprint, place } => HostKeyError {
+            reason: format!(
+                "the host key of {name} has changed: it shows {shown}, but {place} expects {fingerprint}"
+            ),
+            hint: Some(format!(
+                "someone may be in between; if the host was reinstalled, compare the fingerprint on its console, \
+                 then remove line {} of {}",
+                place.line,
+                place.file.display()
+            )),
+        },
+        Verdict::Revoked { place } => HostKeyError {
+            reason: format!("the host key of {name} is revoked: {shown}, by {place}"),
+            hint: Some("whoever revoked it had a reason: the host needs a new key".to_owned()),
+        },
+        Verdict::Known | Verdict::Unknown { .. } => {
+            let others = match verdict {
+                Verdict::Unknown { others } if !others.is_empty() => known_list(others),
+                Verdict::Unknown { .. }
+                | Verdict::Known
+                | Verdict::Changed { .. }
+                | Verdict::Revoked { .. } => String::new(),
+            };
+            HostKeyError {
+                reason: format!("the host key of {name} is not known: it shows {shown}{others}"),
+                hint: Some(format!(
+                    "compare it with the host's own (`ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub`) and add it to \
+                     known_hosts (`ssh-keyscan {}`), or set `host_key = \"accept-new\"`",
+                    scan_arguments(name)
+                )),
+            }
+        }
+    }
+}
+
+fn known_list(others: &[(Algorithm, Place)]) -> String {
+    let list: Vec<String> =
+        others.iter().map(|(kind, place)| format!("{kind} ({place})")).collect();
+    format!("; known of it are keys of other types: {}", list.join(", "))
+}
+
+fn scan_arguments(name: &str) -> String {
+    match name.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
+        Some((host, port)) => format!("-p {port} {host}"),
+        None => name.to_owned(),
+    }
+}
+
+/// The callbacks of one connection.
+pub(super) struct Client {
+    pub(super) host_keys: Arc<HostKeys>,
+    pub(super) heard: SharedHeard,
+}
+
+/// More of a banner than this is decoration.
+const BANNER_BYTES_MAX: usize = 4096;
+
+impl Handler for Client {
+    type Error = ClientError;
+
+    async fn check_server_key(
+        &mut self,
+        shown: &PublicKeyOrCertificate,
+    ) -> Result<bool, ClientError> {
+        let key = match shown {
+            PublicKeyOrCertificate::PublicKey { key, .. } => key.clone(),
+            // Never asked for, so a server that shows one is broken.
+            PublicKeyOrCertificate::Certificate(_) => return Ok(false),
+        };
+        let host_keys = Arc::clone(&self.host_keys);
+        // Files are read, and locked by other controllers.
+        match tokio::task::spawn_blocking(move || host_keys.check(&key)).await {
+            Ok(Ok(())) => Ok(true),
+            Ok(Err(error)) => Err(ClientError::HostKey(error)),
+            Err(error) => Err(ClientError::HostKey(HostKeyError {
+                reason: format!("judging the host key failed: {error}"),
+                hint: None,
+            })),
+        }
+    }
+
+    async fn auth_banner(&mut self, banner: &str, _: &mut Session) -> Result<(), ClientError> {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.banner.len() + banner.len() <= BANNER_BYTES_MAX {
+            heard.banner.push_str(banner);
+        }
+        Ok(())
+    }
+
+    async fn disconnected(
+        &mut self,
+        reason: DisconnectReason<ClientError>,
+    ) -> Result<(), ClientError> {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        match reason {
+            DisconnectReason::ReceivedDisconnect(info) => {
+                heard.farewell = Some(crate::base::text::one_line(&info.message).into_owned());
+                Ok(())
+            }
+            DisconnectReason::Error(error) => {
+                heard.farewell.get_or_insert_with(|| error.to_string());
+                Err(error)
+            }
+        }
+    }
+}

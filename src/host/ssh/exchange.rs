@@ -1,0 +1,217 @@
+//! One exec channel, from the command line to the end mark.
+
+use super::{
+    client::{Client, SharedHeard, last_words},
+    marks::{Said, Streams},
+    shell::{self, Become, Program},
+};
+use crate::host::Stream;
+use russh::{ChannelMsg, ChannelWriteHalf, client};
+use secrecy::{ExposeSecret, SecretString};
+use std::{fmt::Write as _, pin::pin};
+use tokio::sync::Notify;
+
+/// Takes a command's output.
+pub(super) type Output<'a> = dyn FnMut(Stream, &[u8]) + Send + 'a;
+
+/// A program to run on the host, with its values and what follows it on standard input.
+pub(super) struct Job<'a> {
+    pub(super) program: Program,
+    pub(super) values: &'a [(&'a str, &'a str)],
+    pub(super) body: &'a [u8],
+    /// Whether to become root.
+    pub(super) sudo: bool,
+}
+
+/// How an exchange ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// The program ended by itself, and said how.
+    Ended(String),
+    /// It refused, and has changed nothing.
+    No(String),
+    /// It never began, by the word of the server: a gatekeeper, a login shell or sudo stood before it.
+    NoProgram { status: String, said: String },
+    /// The connection ended. `handed`: the whole input was on its way, so it may have begun.
+    Gone { handed: bool, why: String },
+}
+
+/// A connection that is logged in.
+pub(super) struct Link {
+    pub(super) handle: client::Handle<Client>,
+    pub(super) heard: SharedHeard,
+    /// For sudo, where it asks.
+    pub(super) sudo_password: Option<SecretString>,
+}
+
+/// A word that nothing else on the host can know.
+pub(super) fn draw_word() -> Result<String, String> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(|error| format!("no random numbers: {error}"))?;
+    let mut word = "fl".to_owned();
+    for byte in bytes {
+        let _ = write!(word, "{byte:02x}");
+    }
+    Ok(word)
+}
+
+/// What an exchange has seen so far.
+#[derive(Default)]
+struct Seen {
+    asked: bool,
+    begun: bool,
+    no: Option<String>,
+    out_ended: bool,
+    err_ended: Option<String>,
+    status: Option<String>,
+    closed: bool,
+}
+
+impl Link {
+    /// Runs a job to its end. Output goes to `output` as it comes; while that waits, so does the host.
+    pub(super) async fn exchange(&self, job: &Job<'_>, output: &mut Output<'_>) -> Ending {
+        let gone = |why: String| Ending::Gone { handed: false, why };
+        let mark = match draw_word() {
+            Ok(mark) => mark,
+            Err(why) => return gone(why),
+        };
+        let channel = match self.handle.channel_open_session().await {
+            Ok(channel) => channel,
+            Err(error) => return gone(self.why(&error.to_string())),
+        };
+        let become_root = match (job.sudo, &self.sudo_password) {
+            (false, _) => Become::Nobody,
+            (true, None) => Become::Root,
+            (true, Some(_)) => Become::RootByPassword,
+        };
+        if let Err(error) = channel.exec(true, shell::command_line(&mark, become_root)).await {
+            return gone(self.why(&error.to_string()));
+        }
+        let (mut read, write) = channel.split();
+        let text = shell::program_text(job.program, job.values);
+        let ready = Notify::new();
+        let mut feed = pin!(async {
+            // Sudo reads its password from the same stream: nothing else may stand there while it may ask.
+            if become_root == Become::RootByPassword {
+                ready.notified().await;
+            }
+            write.data(text.as_bytes()).await?;
+            write.data(job.body).await?;
+            write.eof().await
+        });
+        let (mut feeding, mut handed) = (true, false);
+        let mut streams = Streams::new(&mark);
+        let mut seen = Seen::default();
+        loop {
+            let message = tokio::select! {
+                biased;
+                fed = &mut feed, if feeding => {
+                    feeding = false;
+                    handed = fed.is_ok();
+                    continue;
+                }
+                message = read.wait() => message,
+            };
+            let Some(message) = message else { break };
+            let said = seen.hear(message, &mut streams, output);
+            for said in said {
+                self.answer(said, &mut seen, &write, &ready).await;
+            }
+            if seen.is_over() {
+                break;
+            }
+        }
+        streams.finish(output);
+        // What the script left behind may write on: the server must not wait for us to read that.
+        let _ = write.close().await;
+        self.ending(seen, handed, &streams)
+    }
+
+    async fn answer(
+        &self,
+        said: Said,
+        seen: &mut Seen,
+        write: &ChannelWriteHalf<client::Msg>,
+        ready: &Notify,
+    ) {
+        match said {
+            Said::Ready => ready.notify_one(),
+            Said::No(why) => seen.no = Some(why),
+            Said::Go(_) => seen.begun = true,
+            Said::End(Stream::Out, _) => seen.out_ended = true,
+            Said::End(Stream::Err, how) => seen.err_ended = Some(how),
+            Said::Asks => match &self.sudo_password {
+                Some(password) if !seen.asked => {
+                    seen.asked = true;
+                    let line = format!("{}\n", password.expose_secret());
+                    let _ = write.data_bytes(line.into_bytes()).await;
+                }
+                // Never twice: a wrong password that is sent again may lock the account.
+                Some(_) => seen.no = Some("sudo did not accept the password".to_owned()),
+                None => seen.no = Some("sudo asks for a password".to_owned()),
+            },
+        }
+    }
+
+    fn ending(&self, seen: Seen, handed: bool, streams: &Streams) -> Ending {
+        if let Some(why) = seen.no {
+            return Ending::No(why);
+        }
+        if let (true, Some(how)) = (seen.out_ended, seen.err_ended) {
+            return Ending::Ended(how);
+        }
+        match (seen.status, seen.closed, seen.begun) {
+            (Some(status), true, false) => Ending::NoProgram { status, said: streams.prelude() },
+            (Some(status), true, true) => Ending::Gone {
+                handed: true,
+                why: format!("what ran the script on the host was ended ({status})"),
+            },
+            (Some(_) | None, _, begun) => {
+                let why = self.why("the connection ended without a result");
+                Ending::Gone { handed: handed || begun, why }
+            }
+        }
+    }
+
+    /// The server's last words, where it had any, say more than the library's error.
+    fn why(&self, error: &str) -> String {
+        match last_words(&self.heard) {
+            Some(words) if self.handle.is_closed() => format!("{error}: {words}"),
+            Some(_) | None => error.to_owned(),
+        }
+    }
+}
+
+impl Seen {
+    fn is_over(&self) -> bool {
+        self.closed || self.no.is_some() || (self.out_ended && self.err_ended.is_some())
+    }
+
+    fn hear(
+        &mut self,
+        message: ChannelMsg,
+        streams: &mut Streams,
+        output: &mut Output<'_>,
+    ) -> Vec<Said> {
+        match message {
+            ChannelMsg::Data { data } => return streams.take(Stream::Out, &data, output),
+            ChannelMsg::ExtendedData { data, ext: 1 } => {
+                return streams.take(Stream::Err, &data, output);
+            }
+            ChannelMsg::ExitStatus { exit_status } => {
+                self.status = Some(format!("exit code {exit_status}"));
+            }
+            ChannelMsg::ExitSignal { signal_name, .. } => {
+                self.status = Some(format!("signal {signal_name:?}"));
+            }
+            ChannelMsg::Failure => {
+                self.status = Some("the server does not run commands".to_owned());
+                self.closed = true;
+            }
+            ChannelMsg::Close => self.closed = true,
+            // Everything else a server may send says nothing about the command.
+            _ => {}
+        }
+        Vec::new()
+    }
+}

@@ -1,0 +1,235 @@
+//! Reaching a host by SSH: addresses, host keys, logging in, and scripts over one connection.
+//!
+//! Everything here keeps one promise: whoever asks learns whether the host was touched. `known_hosts` is judged here and
+//! not by the SSH library, and so are all deadlines; the end of a stream without a result is never taken for one.
+
+mod auth;
+mod client;
+mod connect;
+mod exchange;
+mod files;
+mod keys;
+mod known_hosts;
+mod limits;
+mod marks;
+mod secrets;
+mod session;
+mod shell;
+mod tap;
+
+use crate::{
+    base::value::SecretSource,
+    host::{ConnectError, Session, Target, Transport, transport::BoxFuture},
+    inventory::Connection,
+};
+use client::HostKeys;
+use connect::Encrypted;
+use exchange::Link;
+pub use limits::OpenLimit;
+use secrecy::SecretString;
+use secrets::Secrets;
+use session::SshSession;
+use std::{
+    env, fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::sync::Semaphore;
+
+/// Reads a secret from where it is kept. It may block.
+pub type Resolver = Arc<dyn Fn(&SecretSource) -> Result<SecretString, String> + Send + Sync>;
+
+/// Asks the operator for a key file's passphrase. It may block; it is asked at most once for each key.
+pub type Prompt = Arc<dyn Fn(&Path) -> Option<SecretString> + Send + Sync>;
+
+/// What all connections share.
+#[derive(Clone)]
+pub struct SshOptions {
+    pub secrets: Resolver,
+    /// None where there is no terminal.
+    pub prompt: Option<Prompt>,
+    /// For connections that name no files of their own. New keys go into the first.
+    pub known_hosts: Vec<PathBuf>,
+    /// Connections at once; None takes what the limit on open files allows.
+    pub open_max: Option<usize>,
+}
+
+impl fmt::Debug for SshOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SshOptions")
+            .field("known_hosts", &self.known_hosts)
+            .field("open_max", &self.open_max)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SshOptions {
+    /// The operator's own `known_hosts`, then the system's.
+    pub fn new(secrets: Resolver) -> Self {
+        let own = env::home_dir().map(|home| home.join(".ssh").join("known_hosts"));
+        let known_hosts = own.into_iter().chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]);
+        Self { secrets, prompt: None, known_hosts: known_hosts.collect(), open_max: None }
+    }
+}
+
+/// Why no connection can be opened at all.
+#[derive(Debug, thiserror::Error)]
+pub enum SshSetupError {
+    #[error("no known_hosts file is named, and there is no home directory to find one in")]
+    NoKnownHosts,
+}
+
+/// Opens SSH connections.
+pub struct SshTransport {
+    secrets: Secrets,
+    keys: keys::Keys,
+    known_hosts: Arc<known_hosts::Files>,
+    default_known_hosts: Vec<PathBuf>,
+    limit: OpenLimit,
+    places: Arc<Semaphore>,
+}
+
+impl fmt::Debug for SshTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SshTransport").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
+impl SshTransport {
+    /// Raises the limit on open files and takes the options; opens nothing yet.
+    pub fn new(options: SshOptions) -> Result<Self, SshSetupError> {
+        if options.known_hosts.is_empty() {
+            return Err(SshSetupError::NoKnownHosts);
+        }
+        let limit = limits::derive(options.open_max);
+        tracing::debug!("SSH: {limit}");
+        let secrets = Secrets::new(options.secrets);
+        Ok(Self {
+            keys: keys::Keys::new(secrets.clone(), options.prompt),
+            secrets,
+            known_hosts: Arc::default(),
+            default_known_hosts: options.known_hosts,
+            limit,
+            places: Arc::new(Semaphore::new(limit.connections)),
+        })
+    }
+
+    /// How many connections may be open at once, and why.
+    pub fn open_limit(&self) -> OpenLimit {
+        self.limit
+    }
+
+    async fn open(&self, target: &Target) -> Result<Box<dyn Session>, ConnectError> {
+        let connection = &target.connection;
+        let user = login_name(connection)?;
+        // Keys and secrets first: a question to the operator must not run into the server's patience.
+        let offer = self.keys.offer(connection).await;
+        let password = self.secret(connection.password.as_ref(), "password").await?;
+        let sudo_password = self.secret(connection.sudo_password.as_ref(), "sudo_password").await?;
+        let login = auth::Login {
+            user: &user,
+            offer: &offer,
+            password: password.as_ref(),
+            limit: connection.auth_timeout,
+        };
+        let mut tried = Vec::new();
+        for address in &target.addresses {
+            let found = connect::resolve(address, connection.port, connection.connect_timeout);
+            let found = match found.await {
+                Ok(found) => found,
+                Err(ConnectError::Unreachable { reason }) => {
+                    tried.push(reason);
+                    continue;
+                }
+                Err(refused) => return Err(refused),
+            };
+            for at in found {
+                match self.open_at(target, address, at, &login).await {
+                    Ok(Encrypted { handle, heard }) => {
+                        return Ok(Box::new(SshSession {
+                            link: Link { handle, heard, sudo_password },
+                            connection: Arc::clone(connection),
+                            dead: None,
+                        }));
+                    }
+                    Err(ConnectError::Unreachable { reason }) => tried.push(reason),
+                    // It may be another host at this address: no reason to show the keys to the next.
+                    Err(refused) => return Err(refused),
+                }
+            }
+        }
+        let reason = if tried.is_empty() { "it has no address".into() } else { tried.join("; ") };
+        Err(ConnectError::Unreachable { reason })
+    }
+
+    async fn open_at(
+        &self,
+        target: &Target,
+        address: &str,
+        at: SocketAddr,
+        login: &auth::Login<'_>,
+    ) -> Result<Encrypted, ConnectError> {
+        let connection = &target.connection;
+        // The semaphore is never closed, so this only waits.
+        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
+            return Err(ConnectError::Unreachable { reason: "the controller is ending".into() });
+        };
+        let stream = connect::dial(at, connection.connect_timeout).await?;
+        let mut names = vec![known_hosts::name_of(address, connection.port)];
+        let own_name = known_hosts::name_of(target.host.as_str(), connection.port);
+        if !names.contains(&own_name) {
+            names.push(own_name);
+        }
+        let paths = if connection.known_hosts.is_empty() {
+            self.default_known_hosts.clone()
+        } else {
+            connection.known_hosts.clone()
+        };
+        let files = Arc::clone(&self.known_hosts);
+        let host_keys = Arc::new(HostKeys { files, paths, policy: connection.host_key, names });
+        let mut encrypted = connect::encrypt(stream, at, place, connection, host_keys).await?;
+        auth::log_in(at, &mut encrypted, login).await?;
+        Ok(encrypted)
+    }
+
+    async fn secret(
+        &self,
+        source: Option<&SecretSource>,
+        what: &str,
+    ) -> Result<Option<SecretString>, ConnectError> {
+        let Some(source) = source else { return Ok(None) };
+        match self.secrets.get(source).await {
+            Ok(secret) => Ok(Some(secret)),
+            Err(error) => Err(ConnectError::Refused {
+                reason: format!("cannot read the {what} from {source}: {error}"),
+                hint: None,
+            }),
+        }
+    }
+}
+
+impl Transport for SshTransport {
+    fn connect<'a>(
+        &'a self,
+        target: &'a Target,
+    ) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+        Box::pin(self.open(target))
+    }
+}
+
+/// Who logs in: as written, else the controller's own user.
+fn login_name(connection: &Connection) -> Result<String, ConnectError> {
+    if let Some(user) = &connection.user {
+        return Ok(user.clone());
+    }
+    let own = ["USER", "LOGNAME"].iter().find_map(|name| env::var(name).ok());
+    match own.filter(|name| !name.is_empty()) {
+        Some(name) => Ok(name),
+        None if rustix::process::getuid().is_root() => Ok("root".to_owned()),
+        None => Err(ConnectError::Refused {
+            reason: "no user to log in as: neither the inventory nor USER says one".to_owned(),
+            hint: Some("set `user` in the inventory".to_owned()),
+        }),
+    }
+}

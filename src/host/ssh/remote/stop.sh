@@ -1,0 +1,89 @@
+# Ends the script's processes and looks whether they are gone. Says `gone`, `alive <pids>`, `never` or `over`.
+fl_find_place
+if [ ! -e "$fl_place/script" ]; then
+  # Not begun. Taking its name keeps a launcher that is still on its way from beginning it.
+  mkdir -p -- "$fl_place" 2>/dev/null
+  if printf 'exit 125\n' >"$fl_place/stop.$$" && ln -- "$fl_place/stop.$$" "$fl_place/script"; then
+    rm -f -- "$fl_place/stop.$$"
+    fl_go
+    echo never
+    fl_end 0
+  fi 2>/dev/null
+  rm -f -- "$fl_place/stop.$$"
+fi
+fl_go
+
+# The script's living processes: its session, its process group, and whatever carries its token. A zombie is gone.
+fl_list() {
+  fl_found=
+  for fl_file in /proc/[0-9]*/stat; do
+    { read -r fl_line <"$fl_file"; } 2>/dev/null || continue
+    fl_one=${fl_file#/proc/}
+    fl_one=${fl_one%/stat}
+    # shellcheck disable=SC2086 # The fields are numbers.
+    set -- ${fl_line##*) }
+    [ "$1" = Z ] && continue
+    if [ "$3" = "$fl_pid" ] || [ "$4" = "$fl_pid" ]; then
+      fl_found="$fl_found $fl_one"
+    fi
+  done
+  # shellcheck disable=SC2013 # The names hold no blanks.
+  for fl_file in $(grep -lF "FLEETLIFT_TOKEN=$fl_token" /proc/[0-9]*/environ 2>/dev/null); do
+    fl_one=${fl_file#/proc/}
+    fl_one=${fl_one%/environ}
+    case "$fl_found " in
+      *" $fl_one "*) ;;
+      *) fl_found="$fl_found $fl_one" ;;
+    esac
+  done
+}
+
+fl_nap() {
+  sleep 0.1 2>/dev/null || sleep 1
+}
+
+# $1: signal, $2: how often it is sent. Waits at most five seconds for all of them to go.
+fl_end_all() {
+  fl_polls=0
+  while [ "$fl_polls" -lt 50 ]; do
+    fl_list
+    [ -z "$fl_found" ] && return 0
+    if [ "$fl_polls" -lt "$2" ]; then
+      # shellcheck disable=SC2086 # A list of numbers.
+      kill -s "$1" $fl_found 2>/dev/null
+    fi
+    fl_nap
+    fl_polls=$((fl_polls + 1))
+  done
+  return 1
+}
+
+if [ ! -r /proc/self/stat ]; then
+  echo alive, or not: without /proc nothing can be proven
+  { read -r fl_pid fl_born <"$fl_place/pid"; } 2>/dev/null && kill -s KILL -- "-$fl_pid" 2>/dev/null
+  fl_end 0
+fi
+fl_pid=
+fl_polls=0
+while [ -z "$fl_pid" ] && [ "$fl_polls" -lt 50 ]; do
+  { read -r fl_pid fl_born <"$fl_place/pid"; } 2>/dev/null || fl_nap
+  fl_polls=$((fl_polls + 1))
+done
+if [ -z "$fl_pid" ]; then
+  echo alive, or not: the script has not said its process id
+  fl_end 0
+fi
+# A number that was given to another process since is not ours.
+{ read -r fl_line <"/proc/$fl_pid/stat"; } 2>/dev/null || fl_line=
+# shellcheck disable=SC2086 # The fields are numbers.
+set -- ${fl_line##*) }
+if [ -n "$fl_born" ] && [ -n "$fl_line" ] && [ "${20}" != "$fl_born" ]; then
+  fl_pid=none
+fi
+# Asked once, then forced, as often as new ones are born.
+if fl_end_all TERM 1 || fl_end_all KILL 50; then
+  echo gone
+else
+  echo "alive:$fl_found"
+fi
+fl_end 0

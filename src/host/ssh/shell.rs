@@ -1,0 +1,126 @@
+//! What is sent to a host's shell: the command line that every login shell takes, and the text that follows on standard
+//! input.
+
+use std::{fmt::Write as _, sync::LazyLock};
+
+/// Decides about sudo. `$1`: the mark, `$2`: how to become root, `$3`: [`READ`].
+///
+/// It stands in single quotes on a line that the login shell reads, be that sh, csh or fish: no quote, backslash, newline
+/// or `!` in it, and no word beyond the 1024 characters of an old csh.
+const ENTER: &str = concat!(
+    "if [ $2 = 0 ] || [ \"$(id -u)\" = 0 ]; then exec /bin/sh -c \"$3\" fleetlift $1; fi; ",
+    "if [ $2 = 1 ]; then exec sudo -H -n -- /bin/sh -c \"$3\" fleetlift $1; fi; ",
+    "exec sudo -H -S -p $1-ask: -- /bin/sh -c \"$3\" fleetlift $1",
+);
+
+/// Reads the real program from standard input, up to its last line, and nothing behind it: `read` takes single bytes. A
+/// program that was cut short is not run.
+const READ: &str = concat!(
+    "echo $1-ready >&2; n=$(echo; echo x); n=${n%x}; t=; e=; ",
+    "while IFS= read -r l; do case $l in \"#end\") e=1; break;; esac; t=$t$l$n; done; ",
+    "[ -n \"$e\" ] || exit 125; eval \"$t\"",
+);
+
+/// How a command becomes root, where the login user is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Become {
+    /// Not at all.
+    Nobody,
+    /// By a sudo that must not ask.
+    Root,
+    /// By a sudo that may ask for the password.
+    RootByPassword,
+}
+
+/// The programs that run on hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Program {
+    Launch,
+    Stop,
+    Upload,
+    Download,
+}
+
+impl Program {
+    fn text(self) -> &'static str {
+        static LAUNCH: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/launch.sh")));
+        static STOP: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/stop.sh")));
+        static UPLOAD: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/upload.sh")));
+        static DOWNLOAD: LazyLock<String> =
+            LazyLock::new(|| slim(include_str!("remote/download.sh")));
+        match self {
+            Self::Launch => &LAUNCH,
+            Self::Stop => &STOP,
+            Self::Upload => &UPLOAD,
+            Self::Download => &DOWNLOAD,
+        }
+    }
+}
+
+/// The command line for the login shell.
+pub(super) fn command_line(mark: &str, become_root: Become) -> String {
+    let mode = match become_root {
+        Become::Nobody => 0,
+        Become::Root => 1,
+        Become::RootByPassword => 2,
+    };
+    format!("exec /bin/sh -c '{ENTER}' fleetlift {mark} {mode} '{READ}'")
+}
+
+/// What [`READ`] reads: the program with its values. Values may hold anything but NUL.
+pub(super) fn program_text(program: Program, values: &[(&str, &str)]) -> String {
+    static COMMON: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/common.sh")));
+    let mut text = String::new();
+    for (name, value) in values {
+        // A line that says `#end` inside a value would end the program early; so no value's line begins with `#`.
+        let quoted = quote(value).replace("\n#", "\n''#");
+        let _ = writeln!(text, "fl_{name}={quoted}");
+    }
+    text.push_str(&COMMON);
+    text.push_str(program.text());
+    text.push_str("#end\n");
+    text
+}
+
+/// The content of a script file: what the launcher needs, the environment, the text.
+pub(super) fn script_file(token: &str, env: &[(String, String)], text: &str) -> String {
+    static HEAD: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/head.sh")));
+    let mut file = HEAD.clone();
+    let _ = writeln!(file, "FLEETLIFT_TOKEN={token}\nexport FLEETLIFT_TOKEN");
+    for (name, value) in env {
+        let _ = writeln!(file, "{name}={}\nexport {name}", quote(value));
+    }
+    file.push_str(text);
+    file
+}
+
+/// One word for a POSIX shell.
+pub(super) fn quote(value: &str) -> String {
+    format!("'{}'", value.replace('\'', "'\\''"))
+}
+
+/// Whether a shell takes it as a variable's name.
+pub(super) fn is_variable_name(name: &str) -> bool {
+    let mut chars = name.chars();
+    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Whether it stays below the directory that it is joined to.
+pub(super) fn is_inner_path(path: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    path.split('/')
+        .all(|part| !part.is_empty() && part != "." && part != ".." && part.chars().all(plain))
+}
+
+/// Without comment lines and indentation: it is read byte by byte on the host.
+fn slim(text: &str) -> String {
+    let mut slim = String::with_capacity(text.len());
+    for line in text.lines().map(str::trim_start) {
+        if !line.is_empty() && !line.starts_with('#') {
+            slim.push_str(line);
+            slim.push('\n');
+        }
+    }
+    slim
+}

@@ -1,0 +1,80 @@
+//! A TCP connection that remembers how the server began to speak, and holds its place among the open connections.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+};
+
+/// Enough for a banner and the lines before it.
+const FIRST_BYTES_MAX: usize = 1024;
+
+/// The first bytes that a server sent. The SSH library throws away what is no banner.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FirstBytes(Arc<Mutex<Vec<u8>>>);
+
+impl FirstBytes {
+    pub(super) fn get(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The place among the open connections is given back when the socket is closed, whoever holds it by then.
+pub(super) struct Tap {
+    stream: TcpStream,
+    first: Option<FirstBytes>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Tap {
+    pub(super) fn new(stream: TcpStream, place: OwnedSemaphorePermit) -> (Self, FirstBytes) {
+        let first = FirstBytes::default();
+        (Self { stream, first: Some(first.clone()), _place: place }, first)
+    }
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Some(first) = &self.first {
+            let mut bytes = first.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let room = FIRST_BYTES_MAX - bytes.len();
+            let new = &buf.filled()[before..];
+            bytes.extend_from_slice(&new[..new.len().min(room)]);
+            if bytes.len() == FIRST_BYTES_MAX {
+                drop(bytes);
+                self.first = None;
+            }
+        }
+        poll
+    }
+}
+
+impl AsyncWrite for Tap {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
