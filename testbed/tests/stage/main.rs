@@ -3,6 +3,7 @@
 
 mod drive;
 mod host;
+mod lint;
 mod playbook;
 
 use drive::{End, Trip};

@@ -26,6 +26,7 @@ role() {
 }
 
 # Sets ID, VERSION_ID, PRETTY_NAME and MAJOR from os-release.
+# shellcheck disable=SC2034 # for those who source this
 system() {
     ID='' VERSION_ID='' PRETTY_NAME=''
     # shellcheck source=/dev/null
