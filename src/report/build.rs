@@ -2,28 +2,30 @@
 
 use super::{
     build_groups as groups,
-    history::{History, HostHistory, safe_system},
+    history::{History, safe_system},
     model::{
         Batch, DarkStats, HopReport, HostReport, HostSystem, REPORT_FORMAT, Report, RunInfo,
         RunStanding, StepStats, Summary,
     },
-    standing::{Standing, standings},
     state::State,
 };
 use crate::{
     base::{facts::Facts, name::RunId, text::one_line, time::Timestamp},
     journal::{Record, StepId},
     plan::{Plan, PlanWave},
+    run::{HostState, RunState},
 };
 use std::collections::BTreeMap;
 
 impl Report {
     /// Makes the report of a run from its records, whether it goes on, rests, failed or is done.
     pub fn build(plan: &Plan, digest: &str, run: &RunId, records: &[Record]) -> Self {
-        let history = History::new(plan, records);
-        let standings = standings(plan, records);
+        let (state, fault) = replay(plan, records);
+        // A record that cannot follow those before it ends what can be told.
+        let told = usize::try_from(state.next_seq).unwrap_or(records.len()).min(records.len());
+        let history = History::new(plan, &records[..told]);
         let hosts: Vec<HostReport> = (0..plan.hosts.len())
-            .map(|i| host_report(plan, i, &history.hosts[i], standings[i]))
+            .map(|i| host_report(plan, i, &history, &state.hosts[i]))
             .collect();
         let everyone: Vec<usize> = (0..hosts.len()).collect();
         let mut total = batch("", &everyone, &hosts);
@@ -34,7 +36,7 @@ impl Report {
         let problems = groups::problems(&history, &hosts, &failures, &findings);
         Self {
             format: REPORT_FORMAT,
-            run: run_info(plan, digest, run, &history, records.len()),
+            run: RunInfo { fault, records: told, ..run_info(plan, digest, run, &history) },
             summary: Summary {
                 verdict: history.finished.map(|(verdict, _)| verdict),
                 hosts: hosts.len(),
@@ -58,13 +60,18 @@ impl Report {
     }
 }
 
-fn run_info(
-    plan: &Plan,
-    digest: &str,
-    run: &RunId,
-    history: &History<'_>,
-    records: usize,
-) -> RunInfo {
+/// The state after all records, or after those before the first that is not legal, and what is wrong with that one.
+fn replay(plan: &Plan, records: &[Record]) -> (RunState, Option<String>) {
+    let mut state = RunState::new(plan);
+    for record in records {
+        if let Err(illegal) = state.apply(plan, record) {
+            return (state, Some(one_line(&illegal.to_string()).into_owned()));
+        }
+    }
+    (state, None)
+}
+
+fn run_info(plan: &Plan, digest: &str, run: &RunId, history: &History<'_>) -> RunInfo {
     let safe = |text: &str| one_line(text).into_owned();
     let rests = history.pauses.last().is_some_and(|pause| pause.resumed.is_none());
     let state = match history.finished {
@@ -86,7 +93,8 @@ fn run_info(
         started: history.started,
         ended: history.finished.map(|(_, at)| at),
         as_of: history.as_of,
-        records,
+        records: 0,
+        fault: None,
         state,
         pauses: history.pauses.clone(),
         takeovers: history.takeovers.clone(),
@@ -94,21 +102,18 @@ fn run_info(
     }
 }
 
-fn host_report(
-    plan: &Plan,
-    index: usize,
-    history: &HostHistory<'_>,
-    standing: Standing,
-) -> HostReport {
+fn host_report(plan: &Plan, index: usize, history: &History<'_>, now: &HostState) -> HostReport {
     let host = &plan.hosts[index];
+    let finished = history.finished.is_some();
+    let history = &history.hosts[index];
     let safe = |text: &str| one_line(text).into_owned();
     HostReport {
         name: safe(host.name.as_str()),
         groups: host.groups.iter().map(|group| safe(group.as_str())).collect(),
         wave: plan.waves.get(host.wave).map(|wave| safe(wave.name.as_str())).unwrap_or_default(),
-        state: standing.state,
-        touched: standing.touched,
-        armed: standing.armed,
+        state: State::of(now, finished),
+        touched: history.touched.unwrap_or(now.touched),
+        armed: now.armed,
         at_step: history.at_step.cloned(),
         started: history.started,
         ended: history.ended,
@@ -170,7 +175,8 @@ fn percent(part: usize, whole: usize) -> f64 {
     if whole == 0 {
         return 0.0;
     }
-    let tenths = (part * 1000) / whole;
+    let tenths = (part * 2000 + whole) / (whole * 2);
+    let tenths = if part < whole { tenths.min(999) } else { tenths };
     tenths as f64 / 10.0
 }
 
@@ -182,7 +188,8 @@ fn hops(plan: &Plan, history: &History<'_>) -> Vec<HopReport> {
             let to = host.reached.iter().find(|(hop, _)| usize::from(*hop) == index);
             began += usize::from(from.is_some());
             reached += usize::from(to.is_some());
-            rolled_back += usize::from(host.rolled_back.iter().any(|hop| usize::from(*hop) == index));
+            rolled_back +=
+                usize::from(host.rolled_back.iter().any(|hop| usize::from(*hop) == index));
             lengths.extend(from.zip(to).map(|(from, to)| millis(from.1, to.1)));
         }
         lengths.sort_unstable();
@@ -262,7 +269,8 @@ fn step_stats(step: &StepId, mut tally: Tally, hosts: &[HostReport]) -> StepStat
 
 fn dark(hosts: &[HostReport]) -> Option<DarkStats> {
     let longest = hosts.iter().filter(|h| h.dark_ms > 0).max_by_key(|host| host.dark_ms)?;
-    let mut lengths: Vec<u64> = hosts.iter().map(|host| host.dark_ms).filter(|ms| *ms > 0).collect();
+    let mut lengths: Vec<u64> =
+        hosts.iter().map(|host| host.dark_ms).filter(|ms| *ms > 0).collect();
     lengths.sort_unstable();
     Some(DarkStats {
         hosts: lengths.len(),

@@ -39,7 +39,11 @@ pub(super) fn failures(
         for (group, case) in host_failures(plan, host, report) {
             let key = format!(
                 "{:?}|{}|{:?}|{}|{}",
-                group.step, group.failure, group.then, group.state.word(), group.touched
+                group.step,
+                group.failure,
+                group.then,
+                group.state.word(),
+                group.touched
             );
             let place = *places.entry(key).or_insert_with(|| {
                 groups.push(group);
@@ -161,11 +165,8 @@ pub(super) fn findings(history: &History<'_>, hosts: &[HostReport]) -> Vec<Findi
     let mut groups: BTreeMap<Key<'_>, Seen<'_>> = BTreeMap::new();
     for (index, (host, report)) in history.hosts.iter().zip(hosts).enumerate() {
         for (at, finding) in &host.findings {
-            let key = (
-                std::cmp::Reverse(finding.severity),
-                &finding.step,
-                finding.remedy.as_deref(),
-            );
+            let key =
+                (std::cmp::Reverse(finding.severity), &finding.step, finding.remedy.as_deref());
             let seen = groups.entry(key).or_insert_with(|| Seen {
                 first: *at,
                 hosts: Vec::new(),
@@ -240,7 +241,13 @@ pub(super) fn changes(history: &History<'_>, hosts: &[HostReport]) -> Vec<Change
     }
     let mut changes: Vec<Change> = groups
         .into_iter()
-        .map(|((aspect, moment, before, after), hosts)| Change { aspect, before, after, moment, hosts })
+        .map(|((aspect, moment, before, after), hosts)| Change {
+            aspect,
+            before,
+            after,
+            moment,
+            hosts,
+        })
         .collect();
     changes.sort_by_key(|c| (c.aspect, c.moment, std::cmp::Reverse(c.hosts.len())));
     changes
@@ -354,7 +361,9 @@ fn retried(history: &History<'_>, hosts: &[HostReport]) -> Vec<Problem> {
     let mut groups: BTreeMap<(&StepId, String), Problem> = BTreeMap::new();
     for (host, report) in history.hosts.iter().zip(hosts) {
         for failed in &host.failed {
-            let (Then::Retry { .. }, Some(passed)) = (failed.then, failed.passed_at) else { continue };
+            let (Then::Retry { .. }, Some(passed)) = (failed.then, failed.passed_at) else {
+                continue;
+            };
             let what = safe_failure(failed.failure).to_string();
             let took = millis(failed.at, passed);
             let problem = groups.entry((failed.step, what.clone())).or_insert_with(|| Problem {

@@ -59,7 +59,11 @@ pub(super) enum Block {
     Heading(Spans),
     /// Output of a host.
     Output(Vec<String>),
-    Fold { summary: Spans, open: bool, blocks: Vec<Block> },
+    Fold {
+        summary: Spans,
+        open: bool,
+        blocks: Vec<Block>,
+    },
     Chart(Chart),
 }
 
@@ -91,8 +95,15 @@ pub(super) struct Row {
 
 /// A picture of numbers that stand in words beside it, and the words it needs.
 pub(super) enum Chart {
-    Counts { label: String, counts: Vec<(State, String, usize)> },
-    Batches { label: String, batches: Vec<(String, Vec<(State, usize)>)>, legend: Vec<(State, String)> },
+    Counts {
+        label: String,
+        counts: Vec<(State, String, usize)>,
+    },
+    Batches {
+        label: String,
+        batches: Vec<(String, Vec<(State, usize)>)>,
+        legend: Vec<(State, String)>,
+    },
     Timeline(Timeline),
     Load(Load),
 }

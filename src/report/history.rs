@@ -30,6 +30,8 @@ pub(super) struct HostHistory<'a> {
     pub started: Option<Timestamp>,
     pub ended: Option<Timestamp>,
     pub failure: Option<&'a Failure>,
+    /// As recorded at the host's end.
+    pub touched: Option<bool>,
     pub before: Option<&'a Facts>,
     pub after: Option<(Moment, &'a Facts)>,
     pub at_step: Option<&'a StepId>,
@@ -121,7 +123,8 @@ impl<'a> History<'a> {
                     self.waves[i].1 = Some(at);
                 }
             }
-            Event::HostStarted { .. }
+            Event::StopRequested { .. }
+            | Event::HostStarted { .. }
             | Event::HostFacts { .. }
             | Event::HopFinished { .. }
             | Event::HostFinding { .. }
@@ -152,12 +155,16 @@ impl<'a> HostHistory<'a> {
                 self.rolled_back.push(*hop);
                 self.segment(SegmentKind::Rollback, *hop, at);
             }
-            Event::HostFinished { failure, .. } => {
+            Event::HostFinished { failure, touched, .. } => {
                 self.ended = Some(at);
+                self.touched = Some(*touched);
                 self.failure = failure.as_ref();
                 self.close_segment(at);
             }
-            Event::HostReopened { .. } => self.ended = None,
+            Event::HostReopened { .. } => {
+                self.ended = None;
+                self.touched = None;
+            }
             Event::AttemptStarted { step, attempt, .. } => self.begin(at, step, *attempt),
             Event::AttemptPassed { step, duration_ms, .. } => {
                 self.passed.push((step, *duration_ms));
@@ -167,7 +174,15 @@ impl<'a> HostHistory<'a> {
             }
             Event::AttemptFailed { step, attempt, failure, tail, then, .. } => {
                 let attempt = *attempt;
-                self.failed.push(FailedAttempt { at, step, attempt, failure, tail, then, passed_at: None });
+                self.failed.push(FailedAttempt {
+                    at,
+                    step,
+                    attempt,
+                    failure,
+                    tail,
+                    then,
+                    passed_at: None,
+                });
                 if let Then::Retry { .. } = then {
                     self.segment(SegmentKind::Waiting, step.hop, at);
                 }
@@ -193,6 +208,7 @@ impl<'a> HostHistory<'a> {
             }
             Event::RunStarted { .. }
             | Event::RunResumed { .. }
+            | Event::StopRequested { .. }
             | Event::RunPaused { .. }
             | Event::RunFinished { .. }
             | Event::WaveStarted { .. }
@@ -223,7 +239,12 @@ impl<'a> HostHistory<'a> {
     }
 
     /// A boot id that was seen without a return: the first of the chain, or one that no step of ours asked for.
-    fn saw_boot(&mut self, at: Timestamp, boot_id: &str, system: Option<&crate::base::facts::System>) {
+    fn saw_boot(
+        &mut self,
+        at: Timestamp,
+        boot_id: &str,
+        system: Option<&crate::base::facts::System>,
+    ) {
         if boot_id.is_empty() {
             return;
         }
@@ -255,7 +276,11 @@ impl<'a> HostHistory<'a> {
         self.segments.push(Segment { kind, hop, from: at, to: None });
     }
 
+    /// Ends the open segment; one that lasted no time is forgotten.
     fn close_segment(&mut self, at: Timestamp) {
+        if self.segments.last().is_some_and(|last| last.to.is_none() && last.from == at) {
+            self.segments.pop();
+        }
         if let Some(last) = self.segments.last_mut() {
             last.to.get_or_insert(at);
         }

@@ -157,20 +157,33 @@ fn code(text: &str) -> String {
     format!("{fence}{pad}{text}{pad}{fence}")
 }
 
-/// Text that means itself: no HTML, no links, no marks, no cells.
+/// Text that means itself: no HTML, no links, no marks, no cells. What is harmless stays as it is, so that the source
+/// reads well.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '#' | '!' => {
-                out.push('\\');
-                out.push(c);
+    let mut before = ' ';
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let after = rest.peek().copied().unwrap_or(' ');
+        let marks = match c {
+            '<' => {
+                out.push_str("&lt;");
+                before = c;
+                continue;
             }
-            c => out.push(c),
+            '\\' | '`' | '*' | '|' | '~' => true,
+            // A link needs a bracket that closes before a parenthesis that opens.
+            ']' => matches!(after, '(' | '['),
+            // Within a word it marks nothing.
+            '_' => !(before.is_alphanumeric() && after.is_alphanumeric()),
+            '&' => after == '#' || after.is_ascii_alphabetic(),
+            _ => false,
+        };
+        if marks {
+            out.push('\\');
         }
+        out.push(c);
+        before = c;
     }
     out
 }
@@ -181,7 +194,9 @@ mod tests {
 
     #[test]
     fn text_means_itself() {
-        assert_eq!(escape("<b> a|b *x*"), "&lt;b&gt; a\\|b \\*x\\*");
+        assert_eq!(escape("<b> a|b *x*"), "&lt;b> a\\|b \\*x\\*");
+        assert_eq!(escape("[a](b) &lt; &"), "[a\\](b) \\&lt; &");
+        assert_eq!(escape("a_b web-[01-02] _c_"), "a_b web-[01-02] \\_c\\_");
         assert_eq!(code("a`b"), "``a`b``");
         assert_eq!(code("`"), "`` ` ``");
     }

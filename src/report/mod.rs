@@ -5,12 +5,23 @@ mod build_groups;
 mod content;
 mod document;
 mod history;
+mod json;
 mod markdown;
 pub mod model;
-mod standing;
+mod paint;
 mod state;
+mod status;
+mod summary;
+mod why;
 mod words;
 
+pub use json::{json, schema};
 pub use markdown::markdown;
 pub use model::Report;
 pub use state::{State, Tone};
+pub use status::{Standing, status, status_json};
+pub use summary::summary;
+pub use why::why;
+
+#[cfg(test)]
+mod tests;

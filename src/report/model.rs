@@ -54,7 +54,10 @@ pub struct RunInfo {
     pub ended: Option<Timestamp>,
     /// The time of the last record: what the report knows of.
     pub as_of: Option<Timestamp>,
+    /// How many records the report is made from.
     pub records: usize,
+    /// Why records after these are left out: the next one cannot follow them.
+    pub fault: Option<String>,
     pub state: RunStanding,
     pub pauses: Vec<Pause>,
     pub takeovers: Vec<Takeover>,

@@ -1,6 +1,6 @@
 //! The states of a host as people read them: their order, their words, and how good they are.
 
-use crate::journal::End;
+use crate::{journal::End, run::HostState};
 use serde::Serialize;
 
 /// A state of a host. The order of the variants is the order in which states are shown: the good ends, what is under
@@ -88,6 +88,16 @@ impl State {
     /// The state that `status` calls by this word.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.word() == word)
+    }
+
+    /// The state of a host, in a run that is `finished` or not.
+    pub fn of(host: &HostState, finished: bool) -> Self {
+        match Self::from_word(host.word()) {
+            Some(Self::Pending) if finished => Self::NotStarted,
+            Some(state) => state,
+            // A test holds that every word of `status` is known here.
+            None => Self::Running,
+        }
     }
 
     /// The host is on the target system.

@@ -41,7 +41,7 @@ impl Content<'_> {
         fact("failure", text(self.failure(&group.failure)));
         fact("touched", self.touched(group.touched));
         if let Some(then) = &group.then {
-            fact("then", text(self.then(then)));
+            fact("then", text(self.then(then, group.state)));
         }
         fact("advice", self.advice(group));
         let mut blocks = vec![Block::Heading(heading), Block::Facts(facts)];
@@ -76,11 +76,12 @@ impl Content<'_> {
     }
 
     /// What the engine did about a failed attempt.
-    pub(in crate::report) fn then(&self, then: &Then) -> String {
+    pub(in crate::report) fn then(&self, then: &Then, state: State) -> String {
         let key = match then {
             Then::Retry { .. } => "then.retry",
             Then::GoOn => "then.go_on",
             Then::Block => "then.block",
+            Then::RollBack if state == State::RolledBack => "then.rolled_back",
             Then::RollBack => "then.roll_back",
             Then::GiveUp => "then.give_up",
         };
@@ -97,7 +98,9 @@ impl Content<'_> {
             (State::NeedsHands, _) => "advice.needs_hands",
             (State::Running | State::Armed | State::Dark, _) => "advice.in_flight",
             (State::Migrated | State::Already | State::Committed, _) => "advice.migrated",
-            (State::Blocked | State::Held | State::Pending | State::NotStarted, _) => "advice.other",
+            (State::Blocked | State::Held | State::Pending | State::NotStarted, _) => {
+                "advice.other"
+            }
         };
         let host = group.cases.first().map(|case| word(&case.host)).unwrap_or_default();
         let say = self.words.say(key, &[("run", &self.report.run.id), ("host", &host)]);
@@ -151,7 +154,10 @@ impl Content<'_> {
             spans.extend(code(message.text.clone()));
             if finding.messages.len() > 1 {
                 let n = self.words.number(message.hosts);
-                spans.push(Span::Muted(format!(" {}", self.words.say("value.on_hosts", &[("n", &n)]))));
+                spans.push(Span::Muted(format!(
+                    " {}",
+                    self.words.say("value.on_hosts", &[("n", &n)])
+                )));
             }
         }
         spans

@@ -19,7 +19,8 @@ impl Content<'_> {
     pub(super) fn head(&self) -> Document {
         let report = self.report;
         let counts = in_order(&report.summary.counts);
-        let labelled = counts.iter().map(|(state, n)| (*state, self.state_label(*state), *n)).collect();
+        let labelled =
+            counts.iter().map(|(state, n)| (*state, self.state_label(*state), *n)).collect();
         Document {
             title: self.words.say("head.title", &[("title", &report.run.title)]),
             subtitle: self.subtitle(),
@@ -49,7 +50,7 @@ impl Content<'_> {
         self.words.say(key, &[("run", &run.id), ("from", &from), ("to", &to)])
     }
 
-    fn verdict(&self) -> (String, Tone) {
+    pub(in crate::report) fn verdict(&self) -> (String, Tone) {
         let (key, tone) = match (self.report.summary.verdict, self.report.run.state) {
             (Some(Verdict::Completed), _) => ("verdict.completed", Tone::Good),
             (Some(Verdict::Incomplete), _) => ("verdict.incomplete", Tone::Warn),
@@ -144,7 +145,9 @@ impl Content<'_> {
             && self.report.run.state == RunStanding::Finished
         {
             let n = self.words.number(migrated);
-            todo.push(sentence(&self.words.say("todo.commit", &[("n", &n), ("run", &self.report.run.id)])));
+            todo.push(sentence(
+                &self.words.say("todo.commit", &[("n", &n), ("run", &self.report.run.id)]),
+            ));
         }
         todo
     }
@@ -159,7 +162,8 @@ impl Content<'_> {
         };
         let key = format!("todo.{}", state.word());
         let say = self.words.say(&key, &[("n", &n), ("run", &self.report.run.id)]);
-        let mut spans = vec![Span::State(state, self.state_label(state)), Span::Text(" ".to_owned())];
+        let mut spans =
+            vec![Span::State(state, self.state_label(state)), Span::Text(" ".to_owned())];
         spans.push(Span::Strong(who));
         spans.push(Span::Text(". ".to_owned()));
         spans.extend(sentence(&say));
@@ -175,22 +179,23 @@ impl Content<'_> {
             note,
         };
         let of = words.say("figure.of_hosts", &[("hosts", &words.number(summary.hosts))]);
-        let mut figures =
-            vec![figure("figure.on_target", words.number(summary.on_target), of)];
+        let mut figures = vec![figure("figure.on_target", words.number(summary.on_target), of)];
         figures.push(figure(
             "figure.completion",
             words.percent(summary.completion_percent),
             words.get("figure.completion_note").to_owned(),
         ));
-        if let (Some(from), Some(to)) = (report.run.started, report.run.ended.or(report.run.as_of)) {
-            let key =
-                if report.run.ended.is_some() { "figure.duration_note" } else { "figure.so_far_note" };
+        if let (Some(from), Some(to)) = (report.run.started, report.run.ended.or(report.run.as_of))
+        {
+            let key = if report.run.ended.is_some() {
+                "figure.duration_note"
+            } else {
+                "figure.so_far_note"
+            };
             let length = words.length(millis(from, to));
             figures.push(figure("figure.duration", length, words.get(key).to_owned()));
         }
-        let bad = |tone: Tone| {
-            report.hosts.iter().filter(|host| host.state.tone() == tone).count()
-        };
+        let bad = |tone: Tone| report.hosts.iter().filter(|host| host.state.tone() == tone).count();
         let (bad, warn) = (bad(Tone::Bad), bad(Tone::Warn));
         let note = words.say(
             "figure.attention_note",
@@ -208,7 +213,10 @@ impl Content<'_> {
         };
         let optional = |text_of: &Option<String>| text_of.clone().map_or_else(|| self.dash(), text);
         fact("run", code(run.id.clone()));
-        fact("playbook", vec![Span::Text(run.title.clone()), Span::Muted(format!(" {}", run.playbook))]);
+        fact(
+            "playbook",
+            vec![Span::Text(run.title.clone()), Span::Muted(format!(" {}", run.playbook))],
+        );
         if let Some(support) = &run.support {
             fact("support", text(support.clone()));
         }
@@ -222,13 +230,23 @@ impl Content<'_> {
             Some(at) => fact("ended", self.time(Some(at))),
             None => fact("as_of", self.time(run.as_of)),
         }
+        if let Some(fault) = &run.fault {
+            let said = self.words.say("run.fault", &[("fault", fault)]);
+            fact("fault", vec![Span::Tone(Tone::Bad, said)]);
+        }
         for pause in &run.pauses {
             let until = match pause.resumed {
                 Some(at) => self.words.say("value.resumed", &[("at", &self.words.time(at))]),
                 None => self.words.get("value.not_resumed").to_owned(),
             };
             let at = self.words.time(pause.at);
-            fact("pause", vec![Span::Text(format!("{at}: {}", pause.reason)), Span::Muted(format!(" {until}"))]);
+            fact(
+                "pause",
+                vec![
+                    Span::Text(format!("{at}: {}", pause.reason)),
+                    Span::Muted(format!(" {until}")),
+                ],
+            );
         }
         for takeover in &run.takeovers {
             let at = self.words.time(takeover.at);

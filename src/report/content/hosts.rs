@@ -34,7 +34,11 @@ impl Content<'_> {
             let count = self.words.say("value.hosts", &[("n", &n)]);
             summary.push(Span::Text(format!(" {count}")));
             let open = hosts.len() <= OPEN_HOSTS_MAX;
-            blocks.push(Block::Fold { summary, open, blocks: vec![Block::Table(self.host_table(&hosts))] });
+            blocks.push(Block::Fold {
+                summary,
+                open,
+                blocks: vec![Block::Table(self.host_table(&hosts))],
+            });
         }
         Some(Section { id: "hosts", title: self.title("hosts"), blocks })
     }
@@ -50,7 +54,7 @@ impl Content<'_> {
             self.numeric("retries"),
             self.wide("before"),
             self.wide("after"),
-            self.wide("last_step"),
+            self.wide("why"),
         ]);
         table.long = hosts.len() > FILTER_ROWS_MIN;
         for host in hosts {
@@ -64,10 +68,11 @@ impl Content<'_> {
             let system = of.as_ref().and_then(|of| of.system.as_ref());
             system.map_or_else(|| self.dash(), |system| text(system.to_string()))
         };
-        let mut last = host.at_step.as_ref().map_or_else(|| self.dash(), |step| text(self.step(step)));
-        if let Some(failure) = &host.failure {
-            last.push(Span::Muted(format!(" {}", self.failure(failure))));
-        }
+        let why = match (&host.failure, &host.at_step) {
+            (Some(failure), _) => text(self.failure(failure)),
+            (None, Some(step)) if !host.state.is_good() => text(self.step(step)),
+            (None, _) => self.dash(),
+        };
         let mut name = text(host.name.clone());
         if host.armed && host.state != State::Armed {
             name.push(Span::State(State::Armed, self.state_label(State::Armed)));
@@ -82,7 +87,7 @@ impl Content<'_> {
             self.number_or_dash(host.retries as usize),
             system(&host.before),
             system(&host.after),
-            last,
+            why,
         ]
     }
 
@@ -121,7 +126,10 @@ impl Content<'_> {
         }
         if let Some(dark) = boot.dark_ms {
             let length = self.words.length(dark);
-            spans.push(Span::Muted(format!(" {}", self.words.say("value.after_dark", &[("length", &length)]))));
+            spans.push(Span::Muted(format!(
+                " {}",
+                self.words.say("value.after_dark", &[("length", &length)])
+            )));
         }
         if boot.unexpected {
             spans.push(Span::Strong(format!(" {}", self.words.get("value.unexpected"))));

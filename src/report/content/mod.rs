@@ -7,6 +7,8 @@ mod outcome;
 mod timeline;
 mod times;
 
+pub(super) use failures::word;
+
 use super::{
     document::{Column, ColumnKind, Document, Section, Span, Spans},
     model::Report,
@@ -68,7 +70,7 @@ impl Content<'_> {
         Column { title: self.words.get(&format!("column.{key}")).to_owned(), kind }
     }
 
-    fn state_label(&self, state: State) -> String {
+    pub(in crate::report) fn state_label(&self, state: State) -> String {
         self.words.get(&format!("state.{}", state.word())).to_owned()
     }
 
@@ -103,7 +105,7 @@ impl Content<'_> {
     }
 
     /// A step as people call it; its hop only where there are several.
-    fn step(&self, step: &StepId) -> String {
+    pub(in crate::report) fn step(&self, step: &StepId) -> String {
         match self.report.hops.get(usize::from(step.hop)) {
             Some(hop) if self.report.hops.len() > 1 => {
                 format!("{}: {} / {}", hop.name, step.phase, step.step)

@@ -30,7 +30,8 @@ impl Content<'_> {
             blocks.push(Block::Chart(Chart::Load(self.load(&begun, from, to))));
             blocks.push(Block::Note(self.words.get("note.load").to_owned()));
             let told = |host: &&&HostReport| !host.state.is_good();
-            let rest: Vec<&HostReport> = begun.iter().filter(told).copied().take(ROWS_MAX).collect();
+            let rest: Vec<&HostReport> =
+                begun.iter().filter(told).copied().take(ROWS_MAX).collect();
             if !rest.is_empty() {
                 let rows = self.rows(&rest, from, to);
                 blocks.push(Block::Chart(Chart::Timeline(rows)));
