@@ -6,6 +6,7 @@ mod content;
 mod document;
 mod history;
 mod json;
+pub mod live;
 mod markdown;
 pub mod model;
 mod paint;

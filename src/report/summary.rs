@@ -120,7 +120,11 @@ impl Screen<'_> {
             self.paint.bold(&self.who(&hosts)),
             shorten(&what, LINE_COLUMNS_MAX)
         );
-        let then = group.then.as_ref().map(|then| self.content.then(then, group.state)).unwrap_or_default();
+        let then = group
+            .then
+            .as_ref()
+            .map(|then| self.content.then(then, group.state))
+            .unwrap_or_default();
         let _ = writeln!(out, "    {}. {then}", plain(&self.content.touched(group.touched)));
         if let Some(case) = group.cases.first() {
             let skip = case.evidence.len().saturating_sub(EVIDENCE_MAX);

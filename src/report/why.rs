@@ -81,7 +81,9 @@ impl Teller<'_> {
     fn because(&self, records: &[Record], host: &HostName, failure: &Failure) -> String {
         let step = records.iter().find_map(|record| match &record.event {
             Event::AttemptFailed { host: of, step, failure: how, then, .. }
-                if of == host && how == failure && !matches!(then, Then::Retry { .. } | Then::GoOn) =>
+                if of == host
+                    && how == failure
+                    && !matches!(then, Then::Retry { .. } | Then::GoOn) =>
             {
                 Some(self.step(step))
             }

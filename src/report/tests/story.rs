@@ -209,7 +209,10 @@ pub fn facts(host: usize, boot: u32, after: bool) -> Facts {
 }
 
 pub fn boot_id(host: usize, boot: u32) -> String {
-    format!("{:08x}-0000-4000-8000-{host:012x}", (host as u32).wrapping_mul(0x0101_0101).wrapping_add(boot * 0x1111))
+    format!(
+        "{:08x}-0000-4000-8000-{host:012x}",
+        (host as u32).wrapping_mul(0x0101_0101).wrapping_add(boot * 0x1111)
+    )
 }
 
 pub struct Story {
