@@ -24,6 +24,23 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// JSON that cannot steer a terminal, and means the same: what JSON lets stand raw in a text becomes `\\u009b`.
+pub fn safe_json(json: &str) -> Cow<'_, str> {
+    let steers = |c: char| is_unsafe(c) && c != '\n';
+    if !json.contains(steers) {
+        return Cow::Borrowed(json);
+    }
+    let mut safe = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if steers(c) {
+            let _ = write!(safe, "\\u{:04x}", u32::from(c));
+        } else {
+            safe.push(c);
+        }
+    }
+    Cow::Owned(safe)
+}
+
 /// Output of a host, as lines that cannot steer a terminal. Bytes that are not UTF-8 become `\xNN`; a line that was
 /// overwritten by carriage returns shows what stood there last.
 pub fn safe_lines(bytes: &[u8]) -> Vec<String> {
@@ -146,6 +163,15 @@ mod tests {
         assert_eq!(one_line("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\nc");
         assert_eq!(one_line("x\u{202e}y"), "x\\u{202e}y");
         assert_eq!(one_line("数据库"), "数据库");
+    }
+
+    #[test]
+    fn json_keeps_its_meaning() {
+        let text = "a\u{9b}2J\u{202e}b\u{feff}\n";
+        let json = serde_json::to_string_pretty(&vec![text]).unwrap();
+        let safe = safe_json(&json);
+        assert_eq!(safe, "[\n  \"a\\u009b2J\\u202eb\\ufeff\\n\"\n]");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&safe).unwrap(), [text]);
     }
 
     #[test]

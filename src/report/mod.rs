@@ -1,1 +1,28 @@
 //! What people read: the report, made from the journal alone, and the live display.
+
+mod build;
+mod build_groups;
+mod content;
+mod document;
+mod history;
+mod json;
+pub mod live;
+mod markdown;
+pub mod model;
+mod paint;
+mod state;
+mod status;
+mod summary;
+mod why;
+mod words;
+
+pub use json::{json, schema};
+pub use markdown::markdown;
+pub use model::Report;
+pub use state::{State, Tone};
+pub use status::{Standing, status, status_json};
+pub use summary::summary;
+pub use why::why;
+
+#[cfg(test)]
+mod tests;

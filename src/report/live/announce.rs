@@ -1,0 +1,192 @@
+//! Which records are worth a line of their own, and what that line says.
+
+use crate::{
+    base::text::{one_line, shorten},
+    journal::{End, Event, Failure, Finding, Record, StepId, Then, Verdict},
+    plan::Plan,
+    playbook::Severity,
+    report::{
+        build::millis,
+        build_groups::evidence,
+        paint::Paint,
+        state::{State, Tone},
+        words::Words,
+    },
+    run::RunState,
+};
+use std::{collections::BTreeMap, fmt::Display};
+
+/// Columns of a line of output in an announcement.
+const OUTPUT_COLUMNS_MAX: usize = 160;
+
+/// How often the same finding is told; after that only the end screen counts it.
+const FINDINGS_TOLD_MAX: usize = 3;
+
+/// Turns records into lines, and remembers what it has said often enough.
+#[derive(Debug, Default)]
+pub(super) struct Announcer {
+    findings: BTreeMap<StepId, usize>,
+}
+
+impl Announcer {
+    /// The lines for a record: none for most.
+    pub fn lines(
+        &mut self,
+        words: &Words,
+        paint: Paint,
+        record: &Record,
+        state: &RunState,
+        plan: &Plan,
+    ) -> Vec<String> {
+        let told = match &record.event {
+            Event::HostFinding { finding, .. } => {
+                let seen = self.findings.entry(finding.step.clone()).or_default();
+                *seen += 1;
+                *seen
+            }
+            _ => 0,
+        };
+        if told > FINDINGS_TOLD_MAX {
+            return Vec::new();
+        }
+        let line = Line { words, state, record };
+        let Some((sign, tone, text)) = line.say(plan) else { return Vec::new() };
+        let clock = paint.dim(&words.clock(record.at));
+        let mut lines = vec![format!("{clock}  {} {text}", paint.tone(tone, &sign.to_string()))];
+        if told == FINDINGS_TOLD_MAX {
+            lines.push(paint.dim(&format!("{:12}{}", "", words.get("live.finding_counted"))));
+        }
+        if let Event::AttemptFailed { tail, .. } = &record.event
+            && let Some(last) = evidence(tail).last()
+        {
+            let last = shorten(last, OUTPUT_COLUMNS_MAX);
+            lines.push(format!("{:12}{}", "", paint.dim(&format!("│ {last}"))));
+        }
+        lines
+    }
+}
+
+struct Line<'a> {
+    words: &'a Words,
+    state: &'a RunState,
+    record: &'a Record,
+}
+
+impl Line<'_> {
+    fn with(&self, key: &str, values: &[(&str, &dyn Display)]) -> String {
+        self.words.say(key, values)
+    }
+
+    fn say(&self, plan: &Plan) -> Option<(char, Tone, String)> {
+        let host = self.record.event.host().map(|host| one_line(host.as_str()));
+        let host = host.unwrap_or_default();
+        Some(match &self.record.event {
+            Event::RunStarted { operator, hosts, .. } => {
+                let hosts = self.words.number(*hosts);
+                let (title, operator) = (one_line(&plan.title), one_line(operator));
+                let values: [(&str, &dyn Display); 3] =
+                    [("title", &title), ("hosts", &hosts), ("operator", &operator)];
+                ('▸', Tone::Busy, self.with("live.run_started", &values))
+            }
+            Event::RunResumed { operator, .. } => (
+                '▸',
+                Tone::Busy,
+                self.with("live.run_resumed", &[("operator", &one_line(operator))]),
+            ),
+            Event::StopRequested { by } => {
+                ('‖', Tone::Warn, self.with("live.stopping", &[("by", &one_line(by))]))
+            }
+            Event::RunPaused { reason } => {
+                let reason = reason.to_string();
+                ('‖', Tone::Warn, self.with("live.paused", &[("reason", &one_line(&reason))]))
+            }
+            Event::RunFinished { verdict: Verdict::Completed } => {
+                ('✓', Tone::Good, self.words.get("live.run_completed").to_owned())
+            }
+            Event::RunFinished { verdict: Verdict::Incomplete } => {
+                ('■', Tone::Warn, self.words.get("live.run_incomplete").to_owned())
+            }
+            Event::WaveStarted { wave } => {
+                let n = plan.waves.iter().find(|w| w.name == *wave).map_or(0, |w| w.hosts.len());
+                let (wave, n) = (one_line(wave.as_str()), self.words.number(n));
+                ('▸', Tone::Busy, self.with("live.wave_started", &[("wave", &wave), ("n", &n)]))
+            }
+            Event::WaveFinished { wave } => {
+                let wave = one_line(wave.as_str());
+                ('·', Tone::Calm, self.with("live.wave_finished", &[("wave", &wave)]))
+            }
+            Event::HostFinding { finding, .. } => self.finding(&host, finding),
+            Event::RollbackStarted { .. } => {
+                ('↩', Tone::Warn, self.with("live.rollback", &[("host", &host)]))
+            }
+            Event::HostFinished { end, failure, .. } => self.ended(&host, *end, failure.as_ref()),
+            Event::AttemptFailed { step, failure, then, .. } => {
+                // A warning is told as its finding.
+                if *then == Then::GoOn || *then == Then::Block {
+                    return None;
+                }
+                self.failed(&host, step, failure, then)
+            }
+            Event::HostStarted { .. }
+            | Event::HostFacts { .. }
+            | Event::HopFinished { .. }
+            | Event::HostReopened { .. }
+            | Event::AttemptStarted { .. }
+            | Event::AttemptPassed { .. }
+            | Event::StepSkipped { .. }
+            | Event::HostDark { .. }
+            | Event::HostReturned { .. } => return None,
+        })
+    }
+
+    fn finding(&self, host: &str, finding: &Finding) -> (char, Tone, String) {
+        let (sign, tone, key) = match finding.severity {
+            Severity::Warning => ('•', Tone::Warn, "live.warning"),
+            Severity::Blocker => ('■', Tone::Warn, "live.blocker"),
+        };
+        let (step, message) = (&finding.step.step, one_line(&finding.message));
+        let text = self.with(key, &[("host", &host), ("step", step), ("message", &message)]);
+        (sign, tone, text)
+    }
+
+    fn ended(&self, host: &str, end: End, failure: Option<&Failure>) -> (char, Tone, String) {
+        let state = State::from(end);
+        let label = self.words.get(&format!("state.{}", state.word())).to_lowercase();
+        let started = self.record.event.host().and_then(|name| self.state.host(name));
+        let started = started.and_then(|i| self.state.hosts.get(i)).and_then(|host| host.started);
+        let length = self.words.length(started.map_or(0, |from| millis(from, self.record.at)));
+        let mut text =
+            self.with("live.ended", &[("host", &host), ("state", &label), ("length", &length)]);
+        // A finding has told why a host is blocked; `unreachable` says itself.
+        let told = matches!(end, End::Blocked | End::Unreachable);
+        if let Some(failure) = failure.filter(|_| !told) {
+            let failure = failure.to_string();
+            text.push_str(&self.with("live.ended_because", &[("failure", &one_line(&failure))]));
+        }
+        (state.sign(), state.tone(), text)
+    }
+
+    fn failed(
+        &self,
+        host: &str,
+        step: &StepId,
+        failure: &Failure,
+        then: &Then,
+    ) -> (char, Tone, String) {
+        let failure = failure.to_string();
+        let step = format!("{} / {}", step.phase, step.step);
+        let (tone, then) = match then {
+            Then::Retry { not_before } => {
+                let length = self.words.length(millis(self.record.at, *not_before));
+                (Tone::Warn, self.with("live.then_retry", &[("length", &length)]))
+            }
+            Then::RollBack => (Tone::Bad, self.words.get("live.then_roll_back").to_owned()),
+            Then::GiveUp | Then::GoOn | Then::Block => {
+                (Tone::Bad, self.words.get("live.then_give_up").to_owned())
+            }
+        };
+        let values: [(&str, &dyn Display); 4] =
+            [("host", &host), ("step", &step), ("failure", &one_line(&failure)), ("then", &then)];
+        ('✗', tone, self.with("live.failed", &values))
+    }
+}

@@ -1,0 +1,233 @@
+//! The frame that is redrawn: a bar, counts, and the hosts in flight.
+
+use super::track::Track;
+use crate::{
+    base::{text::one_line, time::Timestamp},
+    plan::Plan,
+    report::{
+        build::{in_order, millis},
+        paint::Paint,
+        state::{State, Tone},
+        words::Words,
+    },
+    run::{HostPhase, HostState, RunPhase, RunState},
+};
+use console::{measure_text_width, truncate_str};
+
+/// Hosts in flight with a line each, where the terminal has room.
+const HOSTS_MAX: usize = 12;
+
+/// Lines that events above the frame keep to themselves.
+const ROWS_FOR_EVENTS: usize = 6;
+
+/// Columns of the bar, and the terminal below which there is none.
+const BAR_COLUMNS: usize = 32;
+const BAR_TERMINAL_MIN: usize = 60;
+
+/// Columns of a host's name: longer ones are cut.
+const NAME_COLUMNS_MAX: usize = 28;
+
+/// The terminal's.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::report) struct Size {
+    pub columns: usize,
+    pub rows: usize,
+}
+
+/// What a frame is made from.
+pub(in crate::report) struct Frame<'a> {
+    pub words: &'a Words,
+    pub paint: Paint,
+    pub plan: &'a Plan,
+    pub state: &'a RunState,
+    pub now: Timestamp,
+}
+
+impl Frame<'_> {
+    /// The frame's lines, none wider than the terminal.
+    pub fn lines(&self, track: &Track, size: Size) -> Vec<String> {
+        let mut lines = vec![self.bar(track, size.columns), self.counts()];
+        lines.extend(self.halt());
+        let room = size.rows.saturating_sub(ROWS_FOR_EVENTS + lines.len()).clamp(1, HOSTS_MAX);
+        lines.extend(self.hosts(track, room));
+        if track.in_flight() > room {
+            let n = self.words.number(track.in_flight() - room);
+            lines.push(self.paint.dim(&self.words.say("live.more", &[("n", &n)])));
+        }
+        // One column stays free: a terminal that wraps at its edge would break the frame.
+        let width = size.columns.saturating_sub(1).max(1);
+        lines.iter().map(|line| truncate_str(line, width, "…").into_owned()).collect()
+    }
+
+    /// The same in one line, for a log.
+    pub fn one_line(&self, track: &Track) -> String {
+        format!("{}; {}", self.progress(track), self.counts())
+    }
+
+    fn done(&self) -> usize {
+        in_order(&self.state.counts)
+            .into_iter()
+            .filter(|(state, _)| {
+                !state.is_in_flight() && !matches!(state, State::Pending | State::Held)
+            })
+            .map(|(_, n)| n)
+            .sum()
+    }
+
+    fn bar(&self, track: &Track, columns: usize) -> String {
+        let text = self.progress(track);
+        if columns < BAR_TERMINAL_MIN {
+            return text;
+        }
+        format!("{}  {text}", self.blocks())
+    }
+
+    /// The bar: a stretch for each tone, told apart by shade, too. What there is, is seen: no stretch is rounded away.
+    fn blocks(&self) -> String {
+        let total = self.state.hosts.len().max(1);
+        let mut bar = String::new();
+        let mut used = 0;
+        for tone in [Tone::Good, Tone::Warn, Tone::Bad, Tone::Busy] {
+            let n: usize = in_order(&self.state.counts)
+                .into_iter()
+                .filter(|(state, _)| state.tone() == tone)
+                .map(|(_, n)| n)
+                .sum();
+            let mut columns = n * BAR_COLUMNS / total;
+            if n > 0 {
+                columns = columns.max(1);
+            }
+            let columns = columns.min(BAR_COLUMNS - used);
+            used += columns;
+            let shade = match tone {
+                Tone::Good => "█",
+                Tone::Warn | Tone::Bad => "▓",
+                Tone::Busy => "▒",
+                Tone::Calm => "░",
+            };
+            bar.push_str(&self.paint.tone(tone, &shade.repeat(columns)));
+        }
+        bar.push_str(&self.paint.dim(&"░".repeat(BAR_COLUMNS - used)));
+        bar
+    }
+
+    /// `10 of 15 hosts  3.2 a minute  12m to 25m left  1h 02m so far`.
+    fn progress(&self, track: &Track) -> String {
+        let words = self.words;
+        let done = words.number(self.done());
+        let hosts = words.number(self.state.hosts.len());
+        let so_far = self.state.started.map_or(0, |started| millis(started, self.now));
+        let mut parts = vec![
+            words.say("live.done", &[("done", &done), ("hosts", &hosts)]),
+            self.rate(track),
+            words.say("live.so_far", &[("length", &words.length(so_far))]),
+        ];
+        let pending = self.state.counts.get(State::Pending.word()).copied().unwrap_or(0);
+        if pending > 0 || track.in_flight() > 0 {
+            let left = match track.remaining(pending, self.plan.limits.parallel) {
+                None => words.get("live.left_unknown").to_owned(),
+                Some((low, high)) => words.say(
+                    "live.left",
+                    &[("low", &words.length(low)), ("high", &words.length(high))],
+                ),
+            };
+            parts.insert(2, left);
+        }
+        parts.join("  ")
+    }
+
+    /// Hosts a minute, or an hour where that is more telling.
+    fn rate(&self, track: &Track) -> String {
+        let words = self.words;
+        match track.per_minute(self.now) {
+            None => words.get("live.unknown").to_owned(),
+            Some(rate) if rate < 1.0 => {
+                words.say("live.an_hour", &[("rate", &format!("{:.1}", rate * 60.0))])
+            }
+            Some(rate) => words.say("live.a_minute", &[("rate", &format!("{rate:.1}"))]),
+        }
+    }
+
+    fn counts(&self) -> String {
+        let count = |(state, n): (State, usize)| {
+            let label = self.words.get(&format!("state.{}", state.word())).to_lowercase();
+            let text = format!("{} {} {label}", state.sign(), self.words.number(n));
+            self.paint.tone(state.tone(), &text)
+        };
+        in_order(&self.state.counts).into_iter().map(count).collect::<Vec<_>>().join("  ")
+    }
+
+    /// Why no new host starts.
+    fn halt(&self) -> Option<String> {
+        let text = match (&self.state.phase, &self.state.stopping) {
+            (RunPhase::Paused(reason), _) => {
+                self.words.say("live.paused", &[("reason", &one_line(&reason.to_string()))])
+            }
+            (RunPhase::Running, Some(by)) => {
+                self.words.say("live.stopping", &[("by", &one_line(by))])
+            }
+            (RunPhase::New | RunPhase::Running | RunPhase::Finished(_), _) => return None,
+        };
+        Some(self.paint.tone(Tone::Warn, &text))
+    }
+
+    fn hosts(&self, track: &Track, room: usize) -> Vec<String> {
+        let shown: Vec<(State, String, String)> = track
+            .flying()
+            .take(room)
+            .filter_map(|index| {
+                let host = self.state.hosts.get(index)?;
+                let name = one_line(self.plan.hosts.get(index)?.name.as_str()).into_owned();
+                let name = truncate_str(&name, NAME_COLUMNS_MAX, "…").into_owned();
+                let state = State::of(host, false);
+                Some((state, name, self.at(state, host, track)))
+            })
+            .collect();
+        let width = shown.iter().map(|(_, name, _)| measure_text_width(name)).max().unwrap_or(0);
+        let line = |(state, name, at): &(State, String, String)| {
+            let pad = " ".repeat(width - measure_text_width(name));
+            format!("  {} {name}{pad}  {at}", self.paint.sign(*state))
+        };
+        shown.iter().map(line).collect()
+    }
+
+    /// What a host is doing, and for how long.
+    fn at(&self, state: State, host: &HostState, track: &Track) -> String {
+        let words = self.words;
+        let so_far = words.length(millis(host.dark.unwrap_or(host.since), self.now));
+        let step = host.step().and_then(|step| self.plan.steps.get(step));
+        let name =
+            step.map(|step| format!("{} / {}", step.id.phase, step.id.step)).unwrap_or_default();
+        if state == State::Dark {
+            let limit =
+                step.map_or(0, |step| u64::try_from(step.timeout.as_millis()).unwrap_or(u64::MAX));
+            let limit = words.length(limit);
+            let mut text = words.say("live.dark", &[("length", &so_far), ("limit", &limit)]);
+            if let Some((low, high)) = track.dark() {
+                let (low, high) = (words.length(low), words.length(high));
+                text.push_str(
+                    &self.paint.dim(&words.say("live.others", &[("low", &low), ("high", &high)])),
+                );
+            }
+            return text;
+        }
+        let mut text = match &host.phase {
+            HostPhase::Running { attempt: 1, .. } => {
+                words.say("live.step", &[("step", &name), ("length", &so_far)])
+            }
+            HostPhase::Running { attempt, .. } => words
+                .say("live.attempt", &[("step", &name), ("attempt", attempt), ("length", &so_far)]),
+            HostPhase::Waiting { next, not_before, .. } => {
+                let until = words.length(millis(self.now, *not_before));
+                words.say("live.retry", &[("step", &name), ("attempt", next), ("length", &until)])
+            }
+            HostPhase::Pending | HostPhase::Idle | HostPhase::Ended(_) => {
+                words.get("live.between").to_owned()
+            }
+        };
+        if host.armed {
+            text.push_str(&self.paint.tone(Tone::Warn, words.get("live.armed")));
+        }
+        text
+    }
+}

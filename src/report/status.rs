@@ -1,0 +1,255 @@
+//! `status`: where every host stands now, and what the run waits on.
+
+use super::{build::in_order, paint::Paint, state::State, words::Words};
+use crate::{
+    base::{
+        name::RunId,
+        text::{fold_names, one_line, shorten},
+        time::Timestamp,
+    },
+    plan::Plan,
+    run::{HostPhase, HostState, RunPhase, RunState, WaitingOn},
+};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use unicode_width::UnicodeWidthStr;
+
+/// A fleet of at most this many hosts has a row for each; a larger one is folded by state.
+const ROWS_MAX: usize = 40;
+
+/// Columns of a folded line of hosts.
+const FOLDED_COLUMNS_MAX: usize = 100;
+
+/// What `status` looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    pub plan: &'a Plan,
+    /// The plan's digest: `sha256:…`.
+    pub digest: &'a str,
+    pub run: &'a RunId,
+    pub state: &'a RunState,
+    pub waiting_on: &'a [WaitingOn],
+    /// The run says that it goes on, and no controller drives it.
+    pub abandoned: bool,
+    pub now: Timestamp,
+}
+
+/// `status --json`.
+pub fn status_json(standing: &Standing<'_>) -> Value {
+    let Standing { plan, digest, run, state, waiting_on, abandoned, .. } = *standing;
+    let finished = matches!(state.phase, RunPhase::Finished(_));
+    let word = match &state.phase {
+        _ if abandoned => "abandoned",
+        RunPhase::New | RunPhase::Running => "running",
+        RunPhase::Paused(_) => "paused",
+        RunPhase::Finished(_) => "finished",
+    };
+    let hosts: serde_json::Map<String, Value> = plan
+        .hosts
+        .iter()
+        .zip(&state.hosts)
+        .map(|(host, now)| {
+            let (step, attempt) = at(now);
+            let step = step.and_then(|step| plan.steps.get(step));
+            let row = json!({
+                "state": State::of(now, finished).word(),
+                "group": host.groups,
+                "wave": plan.waves.get(host.wave).map(|wave| &wave.name),
+                "phase": step.map(|step| step.id.phase),
+                "step": step.map(|step| &step.id.step),
+                "attempt": attempt,
+                "touched": now.touched,
+                "since": now.started.map(|_| now.since),
+                "failure": now.failure,
+            });
+            (host.name.to_string(), row)
+        })
+        .collect();
+    json!({
+        "run": run,
+        "state": word,
+        "plan": digest,
+        "playbook": plan.playbook,
+        "started": state.started,
+        "counts": state.counts,
+        "hosts": hosts,
+        "waiting_on": waiting_on,
+        "forecast": null,
+    })
+}
+
+/// The step that a host is in, and which attempt runs or comes next.
+fn at(host: &HostState) -> (Option<usize>, Option<u32>) {
+    match host.phase {
+        HostPhase::Running { step, attempt } => (Some(step), Some(attempt)),
+        HostPhase::Waiting { step, next, .. } => (Some(step), Some(next)),
+        HostPhase::Pending | HostPhase::Idle | HostPhase::Ended(_) => (None, None),
+    }
+}
+
+/// `status` for a terminal.
+pub fn status(standing: &Standing<'_>, color: bool) -> String {
+    let words = Words::english();
+    let paint = Paint { color };
+    let mut out = String::new();
+    let title = one_line(&standing.plan.title);
+    let head = words.say(
+        "status.head",
+        &[("run", standing.run), ("playbook", &title), ("state", &run_state(words, standing))],
+    );
+    let _ = writeln!(out, "{}", paint.bold(&head));
+    let counts: Vec<String> = in_order(&standing.state.counts)
+        .into_iter()
+        .map(|(state, n)| {
+            let label = words.get(&format!("state.{}", state.word())).to_lowercase();
+            format!("{} {} {label}", paint.sign(state), words.number(n))
+        })
+        .collect();
+    let _ = write!(out, "{}\n\n", counts.join("   "));
+    if standing.state.hosts.len() <= ROWS_MAX {
+        let everyone: Vec<usize> = (0..standing.state.hosts.len()).collect();
+        table(&mut out, words, paint, standing, &everyone);
+    } else {
+        folded(&mut out, words, paint, standing);
+    }
+    waits(&mut out, words, standing.waiting_on);
+    out
+}
+
+fn run_state(words: &Words, standing: &Standing<'_>) -> String {
+    if standing.abandoned {
+        return words.say("status.abandoned", &[("run", standing.run)]);
+    }
+    match &standing.state.phase {
+        RunPhase::New => words.get("status.not_begun").to_owned(),
+        RunPhase::Running => words.get("status.running").to_owned(),
+        RunPhase::Paused(reason) => {
+            words.say("status.paused", &[("reason", &one_line(&reason.to_string()))])
+        }
+        RunPhase::Finished(_) => words.get("status.finished").to_owned(),
+    }
+}
+
+fn table(out: &mut String, words: &Words, paint: Paint, standing: &Standing<'_>, hosts: &[usize]) {
+    let finished = matches!(standing.state.phase, RunPhase::Finished(_));
+    let heads = ["host", "wave", "state", "touched", "since", "at"];
+    let mut rows: Vec<[String; 6]> =
+        vec![heads.map(|head| words.get(&format!("status.{head}")).to_owned())];
+    let mut states = vec![None];
+    for index in hosts {
+        let (Some(host), Some(now)) =
+            (standing.plan.hosts.get(*index), standing.state.hosts.get(*index))
+        else {
+            continue;
+        };
+        let state = State::of(now, finished);
+        let wave = standing.plan.waves.get(host.wave).map_or("", |wave| wave.name.as_str());
+        let since = match now.started {
+            Some(_) => words.length(super::build::millis(now.since, standing.now)),
+            None => "–".to_owned(),
+        };
+        rows.push([
+            one_line(host.name.as_str()).into_owned(),
+            one_line(wave).into_owned(),
+            words.get(&format!("state.{}", state.word())).to_lowercase(),
+            words.get(if now.touched { "value.yes" } else { "value.no" }).to_owned(),
+            since,
+            where_now(words, standing.plan, now),
+        ]);
+        states.push(Some(state));
+    }
+    let widths: Vec<usize> =
+        (0..6).map(|i| rows.iter().map(|row| row[i].width()).max().unwrap_or(0)).collect();
+    for (row, state) in rows.iter().zip(states) {
+        let sign = state.map_or_else(|| " ".to_owned(), |state| paint.sign(state));
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell}{}", " ".repeat(width - cell.width())))
+            .collect();
+        let line = cells.join("  ");
+        let line = match state {
+            Some(state) => paint.tone(state.tone(), line.trim_end()),
+            None => paint.dim(line.trim_end()),
+        };
+        let _ = writeln!(out, "{sign} {line}");
+    }
+    out.push('\n');
+}
+
+/// The step that a host is in, or why it ended.
+fn where_now(words: &Words, plan: &Plan, host: &HostState) -> String {
+    let name = |step: usize| {
+        plan.steps
+            .get(step)
+            .map(|step| format!("{} / {}", step.id.phase, step.id.step))
+            .unwrap_or_default()
+    };
+    let text = match &host.phase {
+        HostPhase::Running { step, attempt: 1 } => name(*step),
+        HostPhase::Running { step, attempt } => {
+            words.say("status.attempt", &[("step", &name(*step)), ("attempt", attempt)])
+        }
+        HostPhase::Waiting { step, next, not_before } => words.say(
+            "status.retry",
+            &[("step", &name(*step)), ("attempt", next), ("at", &words.clock(*not_before))],
+        ),
+        HostPhase::Ended(_) => host.failure.as_ref().map(ToString::to_string).unwrap_or_default(),
+        HostPhase::Pending | HostPhase::Idle => String::new(),
+    };
+    one_line(&text).into_owned()
+}
+
+/// A large fleet: hosts folded by state, and a row for each of the first in flight.
+fn folded(out: &mut String, words: &Words, paint: Paint, standing: &Standing<'_>) {
+    let finished = matches!(standing.state.phase, RunPhase::Finished(_));
+    let states: Vec<State> =
+        standing.state.hosts.iter().map(|host| State::of(host, finished)).collect();
+    for (state, n) in in_order(&standing.state.counts) {
+        let of = standing.plan.hosts.iter().zip(&states).filter(|(_, is)| **is == state);
+        let names = fold_names(of.map(|(host, _)| host.name.as_str()));
+        let label = words.get(&format!("state.{}", state.word())).to_lowercase();
+        let _ = writeln!(
+            out,
+            "{} {label:<12} {:>6}  {}",
+            paint.sign(state),
+            words.number(n),
+            paint.dim(&shorten(&one_line(&names), FOLDED_COLUMNS_MAX)),
+        );
+    }
+    out.push('\n');
+    let flying: Vec<usize> =
+        (0..states.len()).filter(|index| states[*index].is_in_flight()).collect();
+    if flying.is_empty() {
+        return;
+    }
+    table(out, words, paint, standing, &flying[..flying.len().min(ROWS_MAX)]);
+    if flying.len() > ROWS_MAX {
+        let n = words.number(flying.len() - ROWS_MAX);
+        let _ = writeln!(out, "{}\n", words.say("status.more", &[("n", &n)]));
+    }
+}
+
+fn waits(out: &mut String, words: &Words, waiting_on: &[WaitingOn]) {
+    if waiting_on.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "{}", words.get("status.waiting"));
+    for reason in waiting_on {
+        let line = match reason {
+            WaitingOn::Attempts { running } => {
+                words.say("waits.attempts", &[("n", &words.number(*running))])
+            }
+            WaitingOn::Retry { host, until } => {
+                words.say("waits.retry", &[("host", host), ("at", &words.clock(*until))])
+            }
+            WaitingOn::Wave { wave, after } => {
+                let after: Vec<&str> = after.iter().map(|wave| wave.as_str()).collect();
+                words.say("waits.wave", &[("wave", wave), ("after", &after.join(", "))])
+            }
+            WaitingOn::Canary { wave } => words.say("waits.canary", &[("wave", wave)]),
+            WaitingOn::Draining { reason } => words.say("waits.draining", &[("reason", reason)]),
+        };
+        let _ = writeln!(out, "  {}", one_line(&line));
+    }
+}

@@ -1,0 +1,7 @@
+//! The report and the display, on made-up journals.
+
+mod counts;
+mod display;
+mod stories;
+mod story;
+mod written;

@@ -1,0 +1,243 @@
+//! The evidence for one host's state, record by record.
+
+use super::{build_groups::evidence, words::Words};
+use crate::{
+    base::{facts::Facts, name::HostName, text::one_line},
+    journal::{End, Event, Failure, Outcome, PauseReason, Record, Skip, StepId, Then, Verdict},
+    plan::Plan,
+    playbook::Severity,
+    run::RunState,
+};
+use std::fmt::{Display, Write as _};
+
+/// Why a host is in its state: every record about it, in order, as lines to read.
+pub fn why(plan: &Plan, records: &[Record], host: &HostName) -> String {
+    let words = Words::english();
+    let teller = Teller { plan, words };
+    let mut state = RunState::new(plan);
+    let legal = records.iter().take_while(|record| state.apply(plan, record).is_ok()).count();
+    let name = one_line(host.as_str());
+    let Some(now) = state.host(host).and_then(|index| state.hosts.get(index)) else {
+        return words.say("why.unknown", &[("host", &name)]) + "\n";
+    };
+    let label = words.get(&format!("state.{}", now.word())).to_lowercase();
+    let touched = words.get(if now.touched { "value.touched" } else { "value.untouched" });
+    let mut out =
+        words.say("why.head", &[("host", &name), ("state", &label), ("touched", &touched)]);
+    out.push('\n');
+    if let Some(failure) = &now.failure {
+        let _ = writeln!(out, "{}", teller.because(&records[..legal], host, failure));
+    }
+    if now.armed {
+        let _ = writeln!(out, "{}", words.get("why.armed"));
+    }
+    out.push('\n');
+    for record in &records[..legal] {
+        if record.event.host().is_none_or(|of| of == host) {
+            teller.tell(&mut out, record);
+        }
+    }
+    if let Some(record) = records.get(legal) {
+        let _ = writeln!(out, "{}", words.say("why.broken", &[("seq", &record.seq)]));
+    }
+    out
+}
+
+struct Teller<'a> {
+    plan: &'a Plan,
+    words: &'a Words,
+}
+
+impl Teller<'_> {
+    fn tell(&self, out: &mut String, record: &Record) {
+        let Some(line) = self.line(&record.event) else { return };
+        let _ = writeln!(
+            out,
+            "{}  {:>6}  {}",
+            self.words.time(record.at),
+            format!("#{}", record.seq),
+            line
+        );
+        if let Event::AttemptFailed { tail, .. } = &record.event {
+            for line in evidence(tail) {
+                let _ = writeln!(out, "{:29}│ {line}", "");
+            }
+        }
+    }
+
+    fn say(&self, key: &str, values: &[(&str, &dyn Display)]) -> String {
+        self.words.say(key, values)
+    }
+
+    fn step(&self, step: &StepId) -> String {
+        if self.plan.hops.len() > 1 {
+            format!("{}: {} / {}", step.hop, step.phase, step.step)
+        } else {
+            format!("{} / {}", step.phase, step.step)
+        }
+    }
+
+    /// The failure that decided the host's fate, with the step that failed so, where one did.
+    fn because(&self, records: &[Record], host: &HostName, failure: &Failure) -> String {
+        let step = records.iter().find_map(|record| match &record.event {
+            Event::AttemptFailed { host: of, step, failure: how, then, .. }
+                if of == host
+                    && how == failure
+                    && !matches!(then, Then::Retry { .. } | Then::GoOn) =>
+            {
+                Some(self.step(step))
+            }
+            _ => None,
+        });
+        let failure = failure.to_string();
+        let failure = one_line(&failure);
+        match step {
+            Some(step) => self.say("why.because_of", &[("step", &step), ("failure", &failure)]),
+            None => self.say("why.because", &[("failure", &failure)]),
+        }
+    }
+
+    fn line(&self, event: &Event) -> Option<String> {
+        Some(match event {
+            Event::RunStarted { operator, controller, .. } => self.say(
+                "why.run_started",
+                &[("operator", &one_line(operator)), ("controller", &one_line(controller))],
+            ),
+            Event::RunResumed { operator, controller } => self.say(
+                "why.run_resumed",
+                &[("operator", &one_line(operator)), ("controller", &one_line(controller))],
+            ),
+            Event::StopRequested { by } => self.say("why.stop", &[("by", &one_line(by))]),
+            Event::RunPaused { reason } => self.paused(reason),
+            Event::RunFinished { verdict } => self.finished(*verdict).to_owned(),
+            Event::WaveStarted { .. } | Event::WaveFinished { .. } => return None,
+            Event::HostStarted { wave, .. } => {
+                self.say("why.host_started", &[("wave", &one_line(wave.as_str()))])
+            }
+            Event::HostFacts { facts, .. } => self.facts(facts),
+            Event::HopFinished { hop, .. } => {
+                let title = self.plan.hops.get(usize::from(*hop)).map_or("", |hop| &hop.title);
+                self.say("why.hop", &[("hop", &one_line(title))])
+            }
+            Event::HostFinding { finding, .. } => {
+                let key = match finding.severity {
+                    Severity::Warning => "why.warning",
+                    Severity::Blocker => "why.blocker",
+                };
+                let step = self.step(&finding.step);
+                self.say(key, &[("step", &step), ("message", &one_line(&finding.message))])
+            }
+            Event::RollbackStarted { because, .. } => match because {
+                Some(failure) => {
+                    let failure = failure.to_string();
+                    self.say("why.rollback", &[("failure", &one_line(&failure))])
+                }
+                None => self.words.get("why.rollback_asked").to_owned(),
+            },
+            Event::HostFinished { end, touched, .. } => self.ended(*end, *touched),
+            Event::HostReopened { phase, operator, .. } => {
+                self.say("why.reopened", &[("phase", phase), ("operator", &one_line(operator))])
+            }
+            Event::AttemptStarted { step, attempt, .. } => {
+                self.say("why.began", &[("step", &self.step(step)), ("attempt", attempt)])
+            }
+            Event::AttemptPassed { step, exit, duration_ms, outcome, .. } => {
+                self.passed(step, *exit, *duration_ms, *outcome)
+            }
+            Event::AttemptFailed { step, failure, duration_ms, then, .. } => {
+                self.failed(step, failure, *duration_ms, then)
+            }
+            Event::StepSkipped { step, reason, .. } => self.skipped(step, reason),
+            Event::HostDark { boot_id, .. } => {
+                self.say("why.dark", &[("boot", &one_line(boot_id))])
+            }
+            Event::HostReturned { boot_id, dark_ms, system, .. } => {
+                let system = system.as_ref().map(ToString::to_string).unwrap_or_default();
+                self.say(
+                    "why.returned",
+                    &[
+                        ("boot", &one_line(boot_id)),
+                        ("length", &self.words.length(*dark_ms)),
+                        ("system", &one_line(&system)),
+                    ],
+                )
+            }
+        })
+    }
+
+    fn passed(&self, step: &StepId, exit: Option<i32>, millis: u64, outcome: Outcome) -> String {
+        let exit = exit.map(|code| self.say("why.exit", &[("code", &code)])).unwrap_or_default();
+        let key = match outcome {
+            Outcome::Changed => "why.passed_changed",
+            Outcome::Unchanged => "why.passed",
+        };
+        let length = self.words.length(millis);
+        self.say(key, &[("step", &self.step(step)), ("length", &length), ("exit", &exit)])
+    }
+
+    fn failed(&self, step: &StepId, failure: &Failure, millis: u64, then: &Then) -> String {
+        let failure = failure.to_string();
+        self.say(
+            "why.failed",
+            &[
+                ("step", &self.step(step)),
+                ("failure", &one_line(&failure)),
+                ("length", &self.words.length(millis)),
+                ("then", &self.then(then)),
+            ],
+        )
+    }
+
+    fn skipped(&self, step: &StepId, reason: &Skip) -> String {
+        let (key, detail) = match reason {
+            Skip::Guard { unless } => ("skip.guard", unless),
+            Skip::Condition { when } => ("skip.condition", when),
+            Skip::Proven { probe } => ("skip.proven", probe),
+        };
+        let reason = format!("{} {}", self.words.get(key), one_line(detail));
+        self.say("why.skipped", &[("step", &self.step(step)), ("reason", &reason)])
+    }
+
+    /// The decision about a failure, and when it is due.
+    fn then(&self, then: &Then) -> String {
+        match then {
+            Then::Retry { not_before } => {
+                self.say("why.retry", &[("at", &self.words.clock(*not_before))])
+            }
+            Then::GoOn => self.words.get("then.go_on").to_owned(),
+            Then::Block => self.words.get("then.block").to_owned(),
+            Then::RollBack => self.words.get("why.roll_back").to_owned(),
+            Then::GiveUp => self.words.get("why.give_up").to_owned(),
+        }
+    }
+
+    fn paused(&self, reason: &PauseReason) -> String {
+        self.say("why.paused", &[("reason", &one_line(&reason.to_string()))])
+    }
+
+    fn finished(&self, verdict: Verdict) -> &str {
+        match verdict {
+            Verdict::Completed => self.words.get("why.run_completed"),
+            Verdict::Incomplete => self.words.get("why.run_incomplete"),
+        }
+    }
+
+    fn ended(&self, end: End, touched: bool) -> String {
+        let label = self.words.get(&format!("state.{}", end.word())).to_lowercase();
+        let touched = self.words.get(if touched { "value.touched" } else { "value.untouched" });
+        self.say("why.ended", &[("state", &label), ("touched", &touched)])
+    }
+
+    fn facts(&self, facts: &Facts) -> String {
+        let system = facts.system.as_ref().map(ToString::to_string).unwrap_or_default();
+        self.say(
+            "why.facts",
+            &[
+                ("system", &one_line(&system)),
+                ("kernel", &one_line(&facts.kernel)),
+                ("machine", &one_line(&facts.machine_id)),
+                ("boot", &one_line(&facts.boot_id)),
+            ],
+        )
+    }
+}
