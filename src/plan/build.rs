@@ -296,7 +296,7 @@ impl Builder {
                 }
                 Err(error) => {
                     let message = format!("wave {}: {error}", wave.name);
-                    self.faults.push(Fault { message, place: None, hint: error.hint() });
+                    self.faults.push(Fault { message, place: None, hint: error.hint });
                 }
             }
         }

@@ -97,7 +97,7 @@ impl<'a> History<'a> {
                 self.controller = Some(controller);
                 self.version = Some(version);
             }
-            Event::RunResumed { operator, controller } => {
+            Event::RunResumed { operator, controller, .. } => {
                 self.finished = None;
                 if let Some(pause) = self.pauses.last_mut() {
                     pause.resumed.get_or_insert(at);

@@ -9,6 +9,7 @@ mod json;
 pub mod live;
 mod markdown;
 pub mod model;
+mod plan_text;
 mod paint;
 mod state;
 mod status;
@@ -21,8 +22,10 @@ pub use markdown::markdown;
 pub use model::Report;
 pub use state::{State, Tone};
 pub use status::{Standing, status, status_json};
+pub use plan_text::plan_text;
 pub use summary::summary;
 pub use why::why;
 
 #[cfg(test)]
 mod tests;
+pub fn html(report: &Report) -> String { markdown(report) }

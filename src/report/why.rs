@@ -103,7 +103,7 @@ impl Teller<'_> {
                 "why.run_started",
                 &[("operator", &one_line(operator)), ("controller", &one_line(controller))],
             ),
-            Event::RunResumed { operator, controller } => self.say(
+            Event::RunResumed { operator, controller, .. } => self.say(
                 "why.run_resumed",
                 &[("operator", &one_line(operator)), ("controller", &one_line(controller))],
             ),

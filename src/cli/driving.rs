@@ -1,0 +1,179 @@
+//! Driving a run from the command line: signals in, progress out, an exit code at the end.
+
+use super::{
+    args::{Common, OutputMode},
+    common,
+    error::{self, CliError},
+};
+use crate::{
+    base::{name::RunId, template::Templates, time::SystemClock, time::Timestamp},
+    engine::{Control, Engine, Observer, Outcome, Secrets, Shared},
+    host::{
+        Transport,
+        ssh::{SshOptions, SshTransport},
+    },
+    journal::{End, Event, Failure, Record, Store, Verdict, Writer},
+    plan::Plan,
+    report::live,
+    run::{HostPhase, RunState},
+};
+use secrecy::SecretString;
+use std::{
+    io::IsTerminal,
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+};
+use tokio::sync::mpsc;
+
+/// A run that is ready to go on.
+pub struct Ready {
+    pub store: Store,
+    pub run: RunId,
+    pub plan: Arc<Plan>,
+    pub digest: String,
+    pub journal: Writer,
+    pub state: RunState,
+    /// What the run begins or goes on with.
+    pub first: Vec<Event>,
+}
+
+/// Several orders of an operator can wait; more than these are the same order again.
+const CONTROLS_MAX: usize = 4;
+
+/// Drives the run to its end, its pause, or until the operator leaves, and says what came of it.
+pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> {
+    let Ready { store, run, plan, digest, journal, state, first } = ready;
+    let secrets = Arc::new(Secrets::default());
+    let transport = transport(&secrets)?;
+    let (control, orders) = mpsc::channel(CONTROLS_MAX);
+    let listener = tokio::spawn(listen(control));
+    let shared = Shared {
+        plan: Arc::clone(&plan),
+        run: run.clone(),
+        transport,
+        clock: Arc::new(SystemClock),
+        secrets,
+        templates: Templates::default(),
+        outputs: journal.outputs(),
+        artifacts: store.run_dir(&run).join("artifacts"),
+    };
+    let mode = match common.mode() {
+        OutputMode::Pretty => live::Mode::Pretty,
+        OutputMode::Plain => live::Mode::Plain,
+        OutputMode::Json => live::Mode::Json,
+    };
+    let display = live::Display::new(mode, common.colours_errors(), &plan, &state);
+    let observer = Box::new(Show { display });
+    let engine = Engine::new(shared, state, journal, orders, observer);
+    let driven = engine.drive(first).await;
+    listener.abort();
+    let (outcome, state) = driven?;
+    if mode != live::Mode::Json {
+        let seen = common::read(&store, run)?;
+        let made = crate::report::Report::build(&seen.plan, &seen.digest, &seen.run, &seen.records);
+        common::complain(&crate::report::summary(&made, common.colours_errors()));
+        if outcome == Outcome::Left {
+            common::complain(&format!(
+                "Left. What runs on hosts goes on; `fleetlift resume {}` asks how it ended.\n",
+                seen.run
+            ));
+        }
+    }
+    tracing::info!(digest, "the run was left");
+    Ok(exit_code(&outcome, &state))
+}
+
+/// The exit code of the contract.
+fn exit_code(outcome: &Outcome, state: &RunState) -> ExitCode {
+    ExitCode::from(match outcome {
+        Outcome::Finished(Verdict::Completed) => 0,
+        Outcome::Finished(Verdict::Incomplete) if none_matches(state) => error::REFUSED,
+        Outcome::Finished(Verdict::Incomplete) => 1,
+        Outcome::Paused(_) => error::PAUSED,
+        Outcome::Left => error::LEFT,
+    })
+}
+
+/// Whether every host turned out to run something else than the playbook begins with.
+fn none_matches(state: &RunState) -> bool {
+    state.hosts.iter().all(|host| {
+        let strange = matches!(&host.failure, Some(Failure::Unverified { check, .. }) if check == "system");
+        host.phase == HostPhase::Ended(End::Blocked) && strange && !host.touched
+    })
+}
+
+/// SSH, with secrets read as they are needed and passphrases asked for on a terminal.
+fn transport(secrets: &Arc<Secrets>) -> Result<Arc<dyn Transport>, CliError> {
+    let resolver = Arc::clone(secrets);
+    let mut options =
+        SshOptions::new(Arc::new(move |source| resolver.get(source).map_err(|e| e.to_string())));
+    if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        options.prompt = Some(Arc::new(ask_passphrase));
+    }
+    let ssh = SshTransport::new(options)
+        .map_err(|error| CliError::usage("SSH cannot be set up").cause(&error))?;
+    Ok(Arc::new(ssh))
+}
+
+fn ask_passphrase(key: &Path) -> Option<SecretString> {
+    let prompt = format!("Passphrase for {}: ", crate::base::text::one_line(&key.to_string_lossy()));
+    rpassword::prompt_password(prompt).ok().filter(|text| !text.is_empty()).map(SecretString::from)
+}
+
+/// The first signal stops at safe points, the second leaves at once.
+async fn listen(control: mpsc::Sender<Control>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let streams = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
+    );
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = streams else { return };
+    let mut stopping = false;
+    loop {
+        let name = tokio::select! { biased;
+            _ = interrupt.recv() => "Ctrl-C",
+            _ = terminate.recv() => "SIGTERM",
+            _ = hangup.recv() => "SIGHUP",
+        };
+        let order = match (stopping, name) {
+            (true, "Ctrl-C") => Control::Leave,
+            (_, name) => Control::Stop { by: format!("{} ({name})", common::operator()) },
+        };
+        stopping = true;
+        if control.send(order).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The display as the engine's observer.
+struct Show {
+    display: live::Display,
+}
+
+impl Observer for Show {
+    fn record(&mut self, record: &Record, state: &RunState, plan: &Plan) {
+        self.display.on_record(record, state, plan);
+    }
+
+    fn tick(&mut self, now: Timestamp, state: &RunState, plan: &Plan) {
+        self.display.tick(now, state, plan);
+    }
+}
+
+impl Drop for Show {
+    fn drop(&mut self) {
+        self.display.finish();
+    }
+}
+
+/// The runtime of a verb that speaks to hosts.
+pub fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::usage("the runtime cannot start").cause(&error))
+}

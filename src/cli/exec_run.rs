@@ -1,0 +1,281 @@
+//! `run`, `resume`, `rollback`: the verbs that change hosts.
+
+use super::{
+    args::{Common, ResumeArgs, RollbackArgs, RunArgs, What},
+    common::{self, Candidates, Seen},
+    driving::{self, Ready},
+    error::CliError,
+};
+use crate::{
+    base::{fault::Faults, name::HostName, name::RunId, phase::Phase, text::fold_names},
+    inventory::{self, Inventory, Selection},
+    journal::{End, Event, Store},
+    plan::{self, Plan},
+    playbook, rollout,
+    run::{HostPhase, RunPhase, RunState},
+};
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, IsTerminal},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+};
+
+/// A plan with the text that it is known by.
+pub struct Planned {
+    pub plan: Plan,
+    pub text: String,
+    pub digest: String,
+}
+
+/// Reads every file and builds the plan. All faults of all files come at once.
+pub fn make_plan(what: &What) -> Result<Planned, CliError> {
+    let path = &what.fleet.inventory;
+    let inventory = inventory::read(path);
+    let playbook = playbook::read(&what.playbook);
+    let rollout = rollout_of(path);
+    let (inventory, playbook, rollout) = match (inventory, playbook, rollout) {
+        (Ok(inventory), Ok(playbook), Ok(rollout)) => (inventory, playbook, rollout),
+        (inventory, playbook, rollout) => {
+            let mut faults = Vec::new();
+            faults.extend(inventory.err().into_iter().flat_map(|f| f.0));
+            faults.extend(playbook.err().into_iter().flat_map(|f| f.0));
+            faults.extend(rollout.err().into_iter().flat_map(|f| f.0));
+            return Err(Faults(faults).into());
+        }
+    };
+    let selection = what.limit.as_deref().unwrap_or("@all");
+    let selected = select(&inventory, selection)?;
+    let plan = plan::build(&inventory, &playbook, &rollout, selection, &selected)?;
+    seal(plan)
+}
+
+/// Gives a plan the text and digest that it is known by.
+pub fn seal(plan: Plan) -> Result<Planned, CliError> {
+    let text = serde_json::to_string(&plan)
+        .map_err(|error| CliError::usage("the plan cannot be written").cause(&error))?;
+    let digest = plan::digest_text(&text);
+    Ok(Planned { plan, text, digest })
+}
+
+/// The rollout beside the inventory, or the default one.
+pub fn rollout_of(fleet: &Path) -> Result<rollout::Rollout, Faults> {
+    let folder = if fleet.is_dir() { Some(fleet) } else { fleet.parent() };
+    let file = folder.map(|folder| folder.join("rollout.toml")).filter(|file| file.exists());
+    file.map_or_else(|| Ok(rollout::Rollout::default()), |file| rollout::read(&file))
+}
+
+pub fn select(inventory: &Inventory, text: &str) -> Result<BTreeSet<HostName>, CliError> {
+    let found = Selection::parse(text).and_then(|selection| selection.select(inventory));
+    found.map(|hosts| hosts.into_iter().collect()).map_err(|error| bad_selection(text, &error))
+}
+
+fn bad_selection(text: &str, error: &inventory::SelectionError) -> CliError {
+    let said = CliError::usage(format!("the selection `{text}`: {error}"));
+    match &error.hint {
+        Some(hint) => said.hint(hint),
+        None => said,
+    }
+}
+
+/// `run`: plan, ask, execute.
+pub fn run(common: &Common, args: &RunArgs) -> Result<ExitCode, CliError> {
+    let planned = make_plan(&args.what)?;
+    if args.dry_run {
+        let text = crate::report::plan_text(&planned.plan, &planned.digest, common.verbose > 0, common.colours_output());
+        common::print(&text);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let hosts = planned.plan.hosts.len();
+    if !args.yes {
+        let text = crate::report::plan_text(&planned.plan, &planned.digest, common.verbose > 0, common.colours_errors());
+        common::complain(&text);
+    }
+    confirm(args.yes, &format!("This changes {}.", count(hosts)), hosts)?;
+    let store = common::store(common)?;
+    let ready = begin(store, planned)?;
+    driving::runtime()?.block_on(driving::drive(common, ready))
+}
+
+/// Makes the run in the store.
+pub fn begin(store: Store, planned: Planned) -> Result<Ready, CliError> {
+    let run = new_run_id()?;
+    let journal = store.create(&run, &planned.text, &planned.digest)?;
+    let first = Event::RunStarted {
+        plan: planned.digest.clone(),
+        playbook: planned.plan.playbook.clone(),
+        operator: common::operator(),
+        controller: common::controller(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        hosts: planned.plan.hosts.len(),
+    };
+    let state = RunState::new(&planned.plan);
+    let (plan, digest) = (Arc::new(planned.plan), planned.digest);
+    Ok(Ready { store, run, plan, digest, journal, state, first: vec![first] })
+}
+
+fn new_run_id() -> Result<RunId, CliError> {
+    use crate::base::time::{Clock, SystemClock};
+    use std::hash::{BuildHasher, Hasher};
+    const LETTERS: &[u8] = b"23456789abcdefghjkmnpqrstuvwxyz";
+    let now = SystemClock.now().to_string();
+    let digits: String = now.chars().filter(char::is_ascii_digit).take(12).collect();
+    let (date, time) = digits.split_at(8);
+    // The standard library's hasher is seeded by the system, which is chance enough for a name.
+    let mut chance = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    let mut tail = String::new();
+    for _ in 0..4 {
+        tail.push(char::from(LETTERS[(chance % LETTERS.len() as u64) as usize]));
+        chance /= LETTERS.len() as u64;
+    }
+    format!("{date}-{time}-{tail}")
+        .parse()
+        .map_err(|error| CliError::usage("a run's name cannot be made").cause(&error))
+}
+
+/// Asks for the number of hosts: what a hand types without reading is not a yes.
+fn confirm(yes: bool, what: &str, hosts: usize) -> Result<(), CliError> {
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(CliError::usage("there is no terminal to ask on")
+            .hint("read the plan with `fleetlift plan`, then give --yes"));
+    }
+    common::complain(&format!("{what} Type the number of hosts to go on: "));
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    if read.is_ok() && line.trim() == hosts.to_string() {
+        return Ok(());
+    }
+    Err(CliError::usage("not confirmed; no host was contacted"))
+}
+
+fn count(hosts: usize) -> String {
+    if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") }
+}
+
+/// `resume`: goes on from the journal, with the run's own frozen plan.
+pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> {
+    let store = common::store(common)?;
+    let run = common::find(&store, args.run.as_deref(), Candidates::Resumable)?;
+    let journal = store.take_over(&run)?;
+    let seen = common::read(&store, run)?;
+    if let RunPhase::Finished(_) = seen.state.phase {
+        return Err(CliError::refused(format!("run {} is finished", seen.run))
+            .hint(format!("`fleetlift report {}` shows how it went", seen.run)));
+    }
+    say_what_changed(&seen.plan);
+    let first = match seen.state.phase {
+        // Its controller died before the first record: it begins now.
+        RunPhase::New => Event::RunStarted {
+            plan: seen.digest.clone(),
+            playbook: seen.plan.playbook.clone(),
+            operator: common::operator(),
+            controller: common::controller(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            hosts: seen.plan.hosts.len(),
+        },
+        RunPhase::Running | RunPhase::Paused(_) | RunPhase::Finished(_) => resumed(false),
+    };
+    let Seen { run, plan, digest, state, .. } = seen;
+    let ready = Ready { store, run, plan: Arc::new(plan), digest, journal, state, first: vec![first] };
+    driving::runtime()?.block_on(driving::drive(common, ready))
+}
+
+fn resumed(only_reopened: bool) -> Event {
+    let (operator, controller) = (common::operator(), common::controller());
+    Event::RunResumed { operator, controller, only_reopened }
+}
+
+/// A run keeps to its own plan; who edited the files since should know that.
+fn say_what_changed(plan: &Plan) {
+    for input in &plan.inputs {
+        let same = playbook::input_bytes(&input.path)
+            .is_ok_and(|bytes| plan::digest_text(&String::from_utf8_lossy(&bytes)) == input.digest);
+        if !same {
+            let path = crate::base::text::one_line(&input.path.to_string_lossy()).into_owned();
+            common::complain(&format!("note: {path} changed since; the run goes on with the plan that it began with\n"));
+        }
+    }
+}
+
+/// `rollback`: by the playbook's own steps, hop by hop, back to where the host began.
+pub fn rollback(common: &Common, args: &RollbackArgs) -> Result<ExitCode, CliError> {
+    let store = common::store(common)?;
+    let run = common::find(&store, args.run.as_deref(), Candidates::Any)?;
+    let journal = store.take_over(&run)?;
+    let seen = common::read(&store, run)?;
+    let chosen = chosen(&seen, args.hosts.as_deref())?;
+    let (able, unable): (Vec<usize>, Vec<usize>) =
+        chosen.into_iter().partition(|host| can_roll_back(&seen, *host));
+    let names = |hosts: &[usize]| fold_names(hosts.iter().map(|h| seen.plan.hosts[*h].name.as_str()));
+    if !unable.is_empty() && args.hosts.is_some() {
+        return Err(CliError::refused(format!("cannot be rolled back: {}", names(&unable)))
+            .hint("only hosts that were changed, by a playbook that has rollback steps"));
+    }
+    if able.is_empty() {
+        return Err(CliError::refused("no host of the run can be rolled back")
+            .hint("only hosts that were changed, by a playbook that has rollback steps"));
+    }
+    let what = format!("This rolls back {}: {}.", count(able.len()), names(&able));
+    confirm(args.yes, &what, able.len())?;
+    let mut first = vec![resumed(true)];
+    first.extend(able.iter().map(|host| Event::HostReopened {
+        host: seen.plan.hosts[*host].name.clone(),
+        phase: Phase::Rollback,
+        operator: common::operator(),
+    }));
+    let Seen { run, plan, digest, state, .. } = seen;
+    let ready = Ready { store, run, plan: Arc::new(plan), digest, journal, state, first };
+    driving::runtime()?.block_on(driving::drive(common, ready))
+}
+
+/// Whether there is something to undo, and steps to undo it.
+fn can_roll_back(seen: &Seen, host: usize) -> bool {
+    let state = &seen.state.hosts[host];
+    let way_back = seen.plan.hops.iter().take(state.hop + 1).any(|hop| !hop.rollback.is_empty());
+    let ended = matches!(
+        state.phase,
+        HostPhase::Ended(End::Migrated | End::NeedsHands | End::Unreachable | End::Blocked | End::Failed)
+    );
+    state.touched && way_back && ended
+}
+
+/// The hosts of a run that a selection names; all of them without one.
+pub fn chosen(seen: &Seen, selection: Option<&str>) -> Result<Vec<usize>, CliError> {
+    let Some(text) = selection else { return Ok((0..seen.plan.hosts.len()).collect()) };
+    let inventory = as_inventory(&seen.plan);
+    let word = words(&seen.state);
+    let found = Selection::parse(text).and_then(|s| s.select_with(&inventory, &word));
+    let hosts = found.map_err(|error| bad_selection(text, &error))?;
+    Ok(hosts.iter().filter_map(|name| seen.state.host(name)).collect())
+}
+
+/// The state of a host by its word, for selections.
+fn words(state: &RunState) -> impl for<'n> Fn(&'n HostName) -> Option<&'n str> {
+    |name| state.host(name).map(|host| state.hosts[host].word())
+}
+
+/// The plan's hosts and groups, for selections.
+fn as_inventory(plan: &Plan) -> Inventory {
+    let mut inventory = Inventory::default();
+    for host in &plan.hosts {
+        for group in &host.groups {
+            inventory.groups.entry(group.clone()).or_default().hosts.push(host.name.clone());
+        }
+        inventory.hosts.insert(
+            host.name.clone(),
+            inventory::Host {
+                name: host.name.clone(),
+                groups: host.groups.clone(),
+                vars: host.vars.clone(),
+                labels: host.labels.clone(),
+                connection: Arc::clone(&plan.connections[host.connection]),
+                addresses: host.addresses.clone(),
+            },
+        );
+    }
+    inventory
+}
