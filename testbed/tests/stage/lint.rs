@@ -53,7 +53,10 @@ fn texts_of(step: &Table) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (key, value) in step {
         match (key.as_str(), value) {
-            ("run" | "local" | "unless" | "verify" | "probe" | "disarm" | "command" | "until", Value::String(text)) => {
+            (
+                "run" | "local" | "unless" | "verify" | "probe" | "disarm" | "command" | "until",
+                Value::String(text),
+            ) => {
                 found.push((key.clone(), text.clone()));
             }
             ("reboot" | "wait", Value::Table(table)) => found.extend(texts_of(table)),
@@ -76,7 +79,8 @@ fn the_shell_of_the_playbooks_is_clean() {
         for (phase, steps) in &hop.steps {
             for step in steps {
                 for (key, script) in texts_of(step) {
-                    let name = format!("{}.{phase}.{}.{key}.sh", hop.name, text(step, "name").unwrap());
+                    let name =
+                        format!("{}.{phase}.{}.{key}.sh", hop.name, text(step, "name").unwrap());
                     let file = dir.path().join(name);
                     fs::write(&file, texts.render(&script)).unwrap();
                     files.push(file);
@@ -102,10 +106,21 @@ fn every_step_keeps_the_rules() {
                     assert!(!seen.contains(&name), "{at} twice");
                     seen.push(name);
                     let kinds = ["run", "local", "reboot", "compare", "wait", "template", "upload"];
-                    assert_eq!(kinds.iter().filter(|k| step.contains_key(**k)).count(), 1, "{at}: one kind");
-                    assert_eq!(step.contains_key("arms"), step.contains_key("disarm"), "{at}: arms and disarm");
+                    assert_eq!(
+                        kinds.iter().filter(|k| step.contains_key(**k)).count(),
+                        1,
+                        "{at}: one kind"
+                    );
+                    assert_eq!(
+                        step.contains_key("arms"),
+                        step.contains_key("disarm"),
+                        "{at}: arms and disarm"
+                    );
                     if *phase == "backup" {
-                        assert!(step.contains_key("verify"), "{at}: a backup that is not verified is none");
+                        assert!(
+                            step.contains_key("verify"),
+                            "{at}: a backup that is not verified is none"
+                        );
                     }
                     if *phase == "precheck" {
                         assert!(step.contains_key("remedy"), "{at}: no remedy");
@@ -128,5 +143,9 @@ fn the_checksum_of_the_stand_in_is_the_one_that_fleets_are_given() {
     let out = Command::new("sha256sum").arg(&file).output().unwrap().stdout;
     let sum = String::from_utf8(out).unwrap();
     let given = playbook::stage_vars()["migrate2rocky_sha256"].as_str().unwrap().to_owned();
-    assert_eq!(sum.split_whitespace().next(), Some(given.as_str()), "put it into testbed/stage/vars.toml");
+    assert_eq!(
+        sum.split_whitespace().next(),
+        Some(given.as_str()),
+        "put it into testbed/stage/vars.toml"
+    );
 }

@@ -77,3 +77,103 @@ fn a_full_boot_partition_blocks_the_host_unchanged() {
     assert_eq!(host.boots(), 1);
     assert!(!host.has("usr/bin/leapp") && !host.has("var/lib/vmsnap"));
 }
+
+/// A fault's words, and how the journey from CentOS 7 to Rocky Linux 9 ends with it.
+fn faults() -> Vec<(&'static str, &'static str, End)> {
+    let blocked = |step: &str| End::Blocked(step.into());
+    let back = |step: &str| End::RolledBack(step.into());
+    vec![
+        ("web", "root-full", blocked("root-space")),
+        ("web", "nfs-mount", blocked("network-file-systems")),
+        ("web", "lingering-hold", blocked("package-holds")),
+        ("web", "container", blocked("no-container")),
+        ("db", "luks", blocked("file-systems")),
+        ("web", "removed-driver", blocked("removed-drivers")),
+        ("web", "third-party-kmod", blocked("third-party-modules")),
+        ("web", "duplicate-packages", blocked("duplicate-packages")),
+        ("web", "package-database", blocked("package-database")),
+        ("web", "no-repositories", blocked("repositories")),
+        ("cache", "backup-corrupt", End::Failed("archive-etc".into())),
+        ("web", "snapshot-fails", back("snapshot")),
+        ("web", "leapp-inhibitor", back("preupgrade")),
+        ("db", "upgrade-half", back("upgrade")),
+        ("web", "service-dead", back("no-new-failed-units")),
+        ("web", "convert-fails", back("convert")),
+    ]
+}
+
+#[test]
+fn every_fault_ends_as_it_should() {
+    if skipped() {
+        return;
+    }
+    for (role, words, expected) in faults() {
+        let (host, end, trip) = travel("centos7", "centos7-to-rocky9", role, words);
+        assert_eq!(end, expected, "{words}: {}", trip.evidence);
+        if let End::Blocked(_) = end {
+            assert_eq!(host.boots(), 1, "{words}");
+            assert!(!host.has("var/lib/vmsnap") && !host.has("usr/bin/leapp"), "{words}: touched");
+        }
+    }
+}
+
+#[test]
+fn a_transaction_that_broke_off_goes_back_to_the_snapshot() {
+    if skipped() {
+        return;
+    }
+    let (host, end, trip) = travel("centos7", "centos7-to-alma8", "db", "upgrade-half");
+    assert_eq!(end, End::RolledBack("upgrade".into()));
+    assert!(trip.ran.contains(&"rollback.restore-snapshot".to_owned()), "{:?}", trip.ran);
+    assert!(host.sh("rpm -qa | grep -c el8").stdout.starts_with('0'));
+    assert_eq!(host.sh("systemctl is-active mariadb").stdout, "active\n");
+}
+
+#[test]
+fn without_a_snapshot_the_way_back_is_the_undo_or_a_person() {
+    if skipped() {
+        return;
+    }
+    let hops = playbook::hops("centos7-to-alma8");
+    let vars = toml::Table::new();
+    for (words, expected) in [
+        ("upgrade-fails", End::RolledBack("upgrade".into())),
+        ("upgrade-half", End::NeedsHands("upgrade".into(), "way-back".into())),
+    ] {
+        let host = Host::build("centos7", "web", words);
+        let mut trip = Trip::default();
+        let end = drive::hop(&host, &hops[0], &vars, &drive::facts(&host), &mut trip);
+        assert_eq!(end, expected, "{words}: {}", trip.evidence);
+        assert!(trip.warnings.contains(&"snapshot-commands".to_owned()), "{words}: said before");
+    }
+}
+
+#[test]
+fn a_host_that_went_back_can_go_again() {
+    if skipped() {
+        return;
+    }
+    let (host, end, _) = travel("centos7", "centos7-to-alma8", "web", "upgrade-fails");
+    assert_eq!(end, End::RolledBack("upgrade".into()));
+    host.write("etc/testbed/faults", "");
+    let hops = playbook::hops("centos7-to-alma8");
+    let mut trip = Trip::default();
+    let (vars, before) = (playbook::stage_vars(), drive::facts(&host));
+    let end = drive::hop(&host, &hops[0], &vars, &before, &mut trip);
+    assert_eq!(end, End::Migrated, "{}", trip.evidence);
+    drive::commit(&host, &hops[0], &vars, &before);
+    assert!(!host.has("var/lib/vmsnap/fleetlift-centos7-to-alma8"));
+}
+
+#[test]
+fn what_waits_or_gets_in_the_way_is_dealt_with() {
+    if skipped() {
+        return;
+    }
+    let (host, end, trip) = travel("centos7", "centos7-to-alma8", "web", "kernel-pending agent");
+    assert_eq!(end, End::Migrated, "{}", trip.evidence);
+    assert!(trip.ran.contains(&"migrate.boot-newest-kernel".to_owned()));
+    assert!(trip.warnings.contains(&"running-kernel".to_owned()));
+    assert_eq!(host.sh("systemctl is-active puppet").stdout, "active\n");
+    assert!(!host.has("var/backups/fleetlift/centos7-to-alma8/agents"));
+}

@@ -17,7 +17,7 @@ if fault convert-fails; then
     say 'Error running distro-sync.'
     exit 1
 fi
-work 0.8
+work 0.5
 db=/var/lib/rpm/Packages
 sed -e 's/AlmaLinux/Rocky Enterprise Software Foundation/' -e 's/^almalinux-release/rocky-release/' \
     -e 's/\.alma\.1/.rocky.1/' "$db" > "$db.new"
