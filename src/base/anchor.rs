@@ -19,7 +19,7 @@ impl Anchor {
             (Some(rest), Some(home)) => home.join(rest),
             // Without a home the path stays as it is, and is not found under this name, which says why.
             (Some(_), None) => PathBuf::from(text),
-            (None, _) => self.folder.join(text),
+            (None, _) => self.folder.join(text.strip_prefix("./").unwrap_or(text)),
         }
     }
 

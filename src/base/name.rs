@@ -13,7 +13,7 @@ pub enum NameError {
     Empty { what: &'static str },
     #[error("a {what} has at most {NAME_BYTES_MAX} bytes, this one has {bytes}")]
     TooLong { what: &'static str, bytes: usize },
-    #[error("a {what} must not contain {}", .found.escape_debug())]
+    #[error("a {what} must not contain {found:?}")]
     Forbidden { what: &'static str, found: char },
 }
 

@@ -117,8 +117,11 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>, Refusal> {
 /// Reads `08`, `01:08`, `01-08`, `1:9:2`, `1-9/2`, `a:c`.
 fn item(text: &str) -> Result<Item, Refusal> {
     let refuse = || {
-        Refusal::new(format!("`{text}` is not a range"))
-            .hint("numbers like `01:08`, or single letters like `a:c`")
+        let message = match text {
+            "" => "a range is missing here".to_owned(),
+            text => format!("`{text}` is not a range"),
+        };
+        Refusal::new(message).hint("numbers like `01:08`, or single letters like `a:c`")
     };
     let (bounds, step) = match text.split_once('/') {
         Some((bounds, step)) => (bounds, Some(step)),

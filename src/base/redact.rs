@@ -8,6 +8,15 @@ pub const REDACTED: &str = "[redacted]";
 /// Secrets shorter than this are not looked for: they would blank out ordinary text.
 const SECRET_BYTES_MIN: usize = 4;
 
+/// Parts of names, in small letters, that hint at a secret.
+const SECRET_NAMES: [&str; 5] = ["pass", "pasw", "pwd", "secret", "token"];
+
+/// Whether the name of a key or a variable says that its value had better not be shown.
+pub fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_NAMES.iter().any(|part| name.contains(part))
+}
+
 /// Replaces known secrets in text.
 #[derive(Clone, Debug, Default)]
 pub struct Redactor {
@@ -56,6 +65,14 @@ impl Redactor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_secrets_are_known() {
+        for name in ["password", "DB_PASSWD", "sudo_password", "secret", "api_token", "pasword"] {
+            assert!(is_secret_name(name), "{name}");
+        }
+        assert!(!is_secret_name("path"));
+    }
 
     #[test]
     fn secrets_vanish_and_the_rest_stays() {

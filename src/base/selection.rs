@@ -151,7 +151,7 @@ fn factor(text: &str, place: Range<usize>, may_negate: bool) -> Result<Factor, R
         state_atom(key, state).map_err(|r| Refusal { range: Some(place.clone()), ..r })?
     } else {
         if let Some(found) = word.chars().find(|c| matches!(c, '!' | '@' | '/') || c.is_control()) {
-            return Err(refuse(format!("a host name does not contain {}", found.escape_debug())));
+            return Err(refuse(format!("a host name does not contain {found:?}")));
         }
         let names = expand(word)
             .map_err(|r| r.shifted(place.start + part.len() - word.len(), word.len()))?;

@@ -166,14 +166,14 @@ pub(super) fn check_ends(name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_host_range(text: &str) -> Result<(), Refusal> {
+pub(super) fn check_host_range(text: &str) -> Result<(), Refusal> {
     if text.contains('*') || text.contains('?') {
         return Err(Refusal::new("an inventory names its hosts: `*` and `?` are for selections")
             .hint("a range is like `web-[01:08]`"));
     }
-    if text.starts_with('@') {
+    if let Some(group) = text.strip_prefix('@') {
         return Err(Refusal::new("`hosts` holds names of hosts")
-            .hint(format!("groups stand in `children`: children = [\"{}\"]", &text[1..])));
+            .hint(format!("groups stand in `children`: children = [\"{group}\"]")));
     }
     // The names themselves are looked at when they are read; here it is the form of the ranges.
     expand(text).map(drop)

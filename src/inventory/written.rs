@@ -2,7 +2,7 @@
 
 use super::{
     connection::Settings,
-    shape::{INVENTORY, check_ends},
+    shape::{INVENTORY, check_ends, check_host_range},
 };
 use crate::base::{
     anchor::Anchor,
@@ -107,7 +107,9 @@ fn group(table: &Node, anchor: &Anchor, out: &mut Collector<'_>) -> WrittenGroup
     let mut hosts = Vec::new();
     let mut seen = BTreeSet::new();
     for item in table.get("hosts").map_or(&[][..], Node::items) {
-        for name in item.parse(expand).unwrap_or_default() {
+        // What is no name or range has been reported.
+        let names = item.parse(|text| check_host_range(text).and_then(|()| expand(text)));
+        for name in names.unwrap_or_default() {
             match host_name(&name) {
                 Err(refusal) => {
                     out.refuse(item, Refusal { range: None, ..refusal });

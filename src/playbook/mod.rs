@@ -4,12 +4,14 @@ mod action;
 mod chain;
 mod files;
 mod model;
+mod place;
 mod read;
 mod shape;
 mod shipped;
 mod step;
 
 pub use model::{Action, Compare, Hop, OnLost, Playbook, Reboot, Severity, Step, WaitFor};
+pub use place::fault_in_step;
 pub use read::read;
 pub use shape::schema;
 pub use shipped::{input_bytes, shipped};

@@ -43,7 +43,8 @@ impl Reader {
         let source = match origin.source() {
             Ok(source) => source,
             Err(fault) => {
-                self.faults.push(explain(fault, origin));
+                let hint = "`-p` names a playbook's file, or a shipped playbook";
+                self.faults.push(explain(fault, origin, hint));
                 return None;
             }
         };
@@ -132,7 +133,8 @@ impl Reader {
             }
             if let Err(fault) = origin.source() {
                 // Said at the place that names the hop, which is where it can be mended.
-                let hint = explain(fault.clone(), &origin).hint.unwrap_or_default();
+                let fault = explain(fault, &origin, "paths begin at the playbook's own folder");
+                let hint = fault.hint.unwrap_or_default();
                 out.add_with_hint(
                     &item.range,
                     format!("the hop `{text}`: {}", fault.message),
@@ -162,16 +164,15 @@ impl Reader {
 
 const NOWHERE: Range<usize> = 0..0;
 
-fn explain(fault: Fault, origin: &Origin) -> Fault {
+/// Why a playbook cannot be read, for somebody who named it.
+fn explain(fault: Fault, origin: &Origin, hint: &str) -> Fault {
     match origin {
         Origin::Shipped(name) => Fault {
             message: format!("there is no shipped playbook `{name}`"),
             place: None,
             hint: Some(hint_for(name)),
         },
-        Origin::File(_) if fault.hint.is_none() => {
-            fault.hint("`-p` names a playbook's file, or a shipped playbook")
-        }
+        Origin::File(_) if fault.hint.is_none() => fault.hint(hint),
         Origin::File(_) => fault,
     }
 }

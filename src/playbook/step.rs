@@ -8,7 +8,11 @@ use crate::base::{
     phase::Phase,
     shape::{Collector, Node},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(600);
 const RETRY_DELAY: Duration = Duration::from_secs(10);
@@ -63,12 +67,15 @@ pub(super) fn read_steps(
         let step = read_step(table, origin, out, reader);
         let name = table.get("name");
         if let Some((node, name)) = name.and_then(|n| Some((n, n.parse(str::parse::<StepName>)?))) {
-            if let Some(first) = names.get(&name) {
-                let message = format!("{phase} has two steps with the name `{name}`");
-                let hint = format!("it is the name of step {} already", first + 1);
-                out.add_with_hint(&node.range, message, hint);
-            } else {
-                names.insert(name, i);
+            match names.entry(name) {
+                Entry::Vacant(free) => {
+                    free.insert(i);
+                }
+                Entry::Occupied(taken) => {
+                    let message = format!("{phase} has two steps with the name `{}`", taken.key());
+                    let hint = format!("it is the name of step {} already", taken.get() + 1);
+                    out.add_with_hint(&node.range, message, hint);
+                }
             }
         }
         steps.extend(step);

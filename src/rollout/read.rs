@@ -11,7 +11,7 @@ use crate::base::{
     suggest::did_you_mean,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fs,
     path::{Path, PathBuf},
 };
@@ -101,14 +101,14 @@ fn waves(tables: &[Node], out: &mut Collector<'_>) -> Vec<Wave> {
     for (i, table) in tables.iter().enumerate() {
         let Some(node) = table.get("name") else { continue };
         let Some(name) = node.parse(str::parse::<WaveName>) else { continue };
-        if known.contains_key(&name) {
-            out.add_with_hint(
-                &node.range,
-                format!("there are two waves with the name `{name}`"),
-                "give it another name",
-            );
-        } else {
-            known.insert(name, i);
+        match known.entry(name) {
+            Entry::Vacant(free) => {
+                free.insert(i);
+            }
+            Entry::Occupied(taken) => {
+                let message = format!("there are two waves with the name `{}`", taken.key());
+                out.add_with_hint(&node.range, message, "give it another name");
+            }
         }
     }
     for table in tables {

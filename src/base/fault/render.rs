@@ -1,9 +1,12 @@
 //! Faults for people, in the manner of compilers, and for programs.
 
 use super::{Fault, Faults, Source};
-use crate::base::text::{is_unsafe, one_line, shorten};
+use crate::base::{
+    redact::is_secret_name,
+    text::{is_unsafe, one_line, shorten},
+};
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
-use std::{ops::Range, path::Path};
+use std::{borrow::Cow, ops::Range, path::Path};
 
 /// More than this nobody reads; the rest is counted.
 const SHOWN_MAX: usize = 50;
@@ -75,6 +78,7 @@ fn snippet<'a>(
     range: &Range<usize>,
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
     let (number, start, line) = source.line_at(range.start);
+    let line = veil(line);
     // A fault at a line's end is shown there, and one over many lines as far as the first of them goes.
     let from = range.start.saturating_sub(start).min(line.len());
     let to = range.end.saturating_sub(start).clamp(from, line.len());
@@ -86,6 +90,31 @@ fn snippet<'a>(
         .path(shown_path(&source.path))
         .line_start(number)
         .annotation(AnnotationKind::Primary.span(span))
+}
+
+/// Where a secret may be read from; such a text is not the secret itself.
+const SECRET_KINDS: [&str; 4] = ["env:", "file:", "command:", "age:"];
+
+/// The line with `*` for what may be a secret that somebody wrote down: the text after a key whose name says so. As many
+/// bytes as before.
+fn veil(line: &str) -> Cow<'_, str> {
+    let mut veiled = Cow::Borrowed(line);
+    for (equals, _) in line.match_indices('=') {
+        let key = line[..equals].trim_end();
+        let key =
+            key.rsplit([' ', '\t', '.', '{', ',', '[', '"', '\'']).find(|word| !word.is_empty());
+        let value = line[equals + 1..].trim_start();
+        let start = line.len() - value.len();
+        let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
+            continue;
+        };
+        let inner = value[1..].split(quote).next().unwrap_or_default();
+        if key.is_some_and(is_secret_name) && !SECRET_KINDS.iter().any(|k| inner.starts_with(k)) {
+            let range = start + 1..start + 1 + inner.len();
+            veiled.to_mut().replace_range(range, &"*".repeat(inner.len()));
+        }
+    }
+    veiled
 }
 
 /// The text with as many characters, so that columns stay true, and none that could steer a terminal.
@@ -119,6 +148,22 @@ mod tests {
         assert!(text.len() < 1000, "{}", text.len());
         assert!(text.contains("oops") && text.contains("^^^^"), "{text}");
         assert!(text.contains(&format!(":1:{}", at + 1)), "{text}");
+    }
+
+    #[test]
+    fn a_secret_that_stands_in_a_file_is_not_repeated() {
+        let cases = [
+            ("password = \"hunter22\"", "password = \"********\""),
+            ("x = { secret = 'a=b', y = 1 }", "x = { secret = '***', y = 1 }"),
+            ("vars.db_password=\"日\"", "vars.db_password=\"***\""),
+            ("secret = \"env:NAME\"", "secret = \"env:NAME\""),
+            ("user = \"admin\"", "user = \"admin\""),
+            ("password = \"open", "password = \"****"),
+            ("= \"x\"", "= \"x\""),
+        ];
+        for (line, shown) in cases {
+            assert_eq!(veil(line), shown);
+        }
     }
 
     #[test]

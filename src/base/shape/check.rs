@@ -2,7 +2,8 @@
 
 use super::{Collector, Form, Key, Need, Node, Shape, Table, Tree, tree::Broken};
 use crate::base::{
-    suggest::did_you_mean,
+    redact::is_secret_name,
+    suggest::{did_you_mean, nearest},
     text::{one_line, shorten},
     time::{format_length, parse_length},
 };
@@ -12,14 +13,14 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 const QUOTED_CHARS_MAX: usize = 60;
 
 /// Checks a document. Where its syntax is broken, only what does not follow from that is reported.
-pub(super) fn check(shape: &Shape, root: &Node, out: &mut Collector<'_>, broken: Broken) {
+pub(super) fn check<'s>(shape: &Shape, root: &Node, out: &mut Collector<'s>, broken: Broken<'s>) {
     Check { out, broken }.value(shape, root, "the file");
 }
 
 struct Check<'c, 's> {
     out: &'c mut Collector<'s>,
     /// Lines that are not TOML: what stands there is unknown, and what is missing may have stood there.
-    broken: Broken,
+    broken: Broken<'s>,
 }
 
 impl Check<'_, '_> {
@@ -122,42 +123,20 @@ impl Check<'_, '_> {
     fn wrong_kind(&mut self, shape: &Shape, node: &Node, name: &str) {
         let message = format!("`{name}` is {}, not {}", shape.kind(), node.tree.kind());
         let written = self.out.source.text.get(node.range.clone()).unwrap_or_default();
-        let hint = match (shape.wants_text(), &node.tree) {
-            (true, Tree::Whole(_) | Tree::Real(_) | Tree::Flag(_) | Tree::Moment(_)) => {
-                Some(format!("text stands in quotes: {name} = \"{written}\""))
-            }
-            _ => match (shape, &node.tree) {
-                (Shape::Flag | Shape::Whole { .. }, Tree::Text(text)) => {
-                    let (Ok(true) | Err(true)) = text
-                        .parse::<i64>()
-                        .map(|_| true)
-                        .map_err(|_| text == "true" || text == "false")
-                    else {
-                        return self.add(&node.range, message, None);
-                    };
-                    Some(format!("without quotes: {name} = {text}"))
-                }
-                (Shape::List { .. }, Tree::Text(_)) => {
-                    Some(format!("a list stands in brackets: {name} = [{written}]"))
-                }
-                (Shape::List { of: Shape::Table(_), .. }, Tree::Table(_)) => {
-                    Some(format!("double brackets make a list of tables: [[{name}]]"))
-                }
-                (Shape::Table(table), _) => {
-                    let keys: Vec<&str> = table.known().map(|key| key.name).collect();
-                    Some(format!("with the keys {}", keys.join(", ")))
-                }
-                _ => None,
-            },
-        };
+        let hint = instead(shape, &node.tree, name, &quoted(written));
         self.add(&node.range, message, hint);
     }
 
     fn table(&mut self, table: &Table, node: &Node) {
         let Tree::Table(entries) = &node.tree else { return };
+        // Keys that a slip seems to stand for: they are not missing.
+        let mut meant = Vec::new();
         for (name, entry) in entries {
             match table.keys.iter().find(|key| key.name == name) {
-                None => self.unknown(table, name, entry.key.clone()),
+                None => {
+                    meant.extend(nearest(name, table.known().map(|key| key.name)));
+                    self.unknown(table, name, &entry.key);
+                }
                 Some(Key { need: Need::Later, .. }) => {
                     let message = format!("`{name}` is not in this version yet");
                     let hint = format!("remove it: this version cannot do what `{name}` asks for");
@@ -167,27 +146,29 @@ impl Check<'_, '_> {
             }
         }
         if self.broken.is_empty() {
-            self.missing(table, entries, &node.range);
+            self.missing(table, entries, &meant, &node.range);
         }
     }
 
-    fn unknown(&mut self, table: &Table, name: &str, place: Range<usize>) {
+    fn unknown(&mut self, table: &Table, name: &str, place: &Range<usize>) {
         let message = format!("{} has no key `{}`", table.what, quoted(name));
         let hint = did_you_mean(name, table.known().map(|key| key.name)).unwrap_or_else(|| {
             let keys: Vec<&str> = table.known().map(|key| key.name).collect();
             format!("its keys are {}", keys.join(", "))
         });
-        self.add(&place, message, Some(hint));
+        self.add(place, message, Some(hint));
     }
 
     fn missing(
         &mut self,
         table: &Table,
         entries: &BTreeMap<String, super::Entry>,
+        meant: &[&str],
         place: &Range<usize>,
     ) {
         for key in table.keys {
-            if key.need == Need::Required && !entries.contains_key(key.name) {
+            let absent = !entries.contains_key(key.name) && !meant.contains(&key.name);
+            if key.need == Need::Required && absent {
                 let message = format!("{} needs the key `{}`", table.what, key.name);
                 self.add(
                     place,
@@ -222,6 +203,38 @@ impl Check<'_, '_> {
                 }
             }
         }
+    }
+}
+
+/// What to write instead of a value of the wrong kind.
+fn instead(shape: &Shape, found: &Tree, name: &str, written: &str) -> Option<String> {
+    match (shape, found) {
+        (_, _) if is_secret_name(name) => None,
+        (Shape::Length { .. }, Tree::Whole(_) | Tree::Real(_)) => {
+            Some(format!("with its unit, as text: {name} = \"{written}s\""))
+        }
+        (Shape::Form(form), _) if (form.check)(written).is_err() => {
+            Some(format!("such as \"{}\"", form.example))
+        }
+        (_, Tree::Whole(_) | Tree::Real(_) | Tree::Flag(_) | Tree::Moment(_)) => {
+            shape.wants_text().then(|| format!("text stands in quotes: {name} = \"{written}\""))
+        }
+        (Shape::Flag, Tree::Text(text)) => matches!(text.as_str(), "true" | "false")
+            .then(|| format!("without quotes: {name} = {text}")),
+        (Shape::Whole { .. }, Tree::Text(text)) => {
+            text.parse::<i64>().is_ok().then(|| format!("without quotes: {name} = {text}"))
+        }
+        (Shape::List { of: Shape::Table(_), .. }, Tree::Table(_)) => {
+            Some(format!("double brackets make a list of tables: [[{name}]]"))
+        }
+        (Shape::List { .. }, Tree::Text(_)) => {
+            Some(format!("a list stands in brackets: {name} = [{written}]"))
+        }
+        (Shape::Table(table), _) => {
+            let keys: Vec<&str> = table.known().map(|key| key.name).collect();
+            Some(format!("with the keys {}", keys.join(", ")))
+        }
+        _ => None,
     }
 }
 

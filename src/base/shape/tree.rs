@@ -3,6 +3,7 @@
 use super::Collector;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    iter,
     ops::Range,
 };
 use toml::de::{DeTable, DeValue};
@@ -37,34 +38,44 @@ pub struct Entry {
 
 /// Lines of a file that are not TOML.
 #[derive(Debug)]
-pub(super) struct Broken {
+pub(super) struct Broken<'t> {
+    text: &'t str,
     starts: Vec<usize>,
     lines: BTreeSet<usize>,
 }
 
-impl Broken {
-    fn of(text: &str) -> Self {
+impl<'t> Broken<'t> {
+    fn of(text: &'t str) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1);
-        Self { starts: ends.collect(), lines: BTreeSet::new() }
+        Self { text, starts: iter::once(0).chain(ends).collect(), lines: BTreeSet::new() }
     }
 
     fn line_of(&self, offset: usize) -> usize {
-        self.starts.partition_point(|start| *start <= offset)
+        self.starts.partition_point(|start| *start <= offset) - 1
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    /// Whether the line that holds this byte is broken.
+    /// Whether what stands here can only be guessed: its line is broken, or the heading above it.
     pub(super) fn at(&self, offset: usize) -> bool {
-        !self.lines.is_empty() && self.lines.contains(&self.line_of(offset))
+        if self.lines.is_empty() {
+            return false;
+        }
+        let line = self.line_of(offset);
+        let heading = (0..=line).rev().find(|line| {
+            self.starts
+                .get(*line)
+                .is_some_and(|start| self.text[*start..].trim_start().starts_with('['))
+        });
+        self.lines.contains(&line) || heading.is_some_and(|line| self.lines.contains(&line))
     }
 }
 
 /// Parses the source. Its syntax errors are collected, one for a line.
-pub(super) fn parse(out: &mut Collector<'_>) -> (Node, Broken) {
-    let text = &*out.source.text;
+pub(super) fn parse<'s>(out: &mut Collector<'s>) -> (Node, Broken<'s>) {
+    let text: &'s str = &out.source.text;
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut broken = Broken::of(text);
     for error in errors {
