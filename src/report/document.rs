@@ -114,6 +114,8 @@ pub(super) struct Timeline {
     pub from: Timestamp,
     pub to: Timestamp,
     pub rows: Vec<TimelineRow>,
+    /// Round points in time, and what stands under them.
+    pub ticks: Vec<(Timestamp, String)>,
     pub legend: Vec<(&'static str, String)>,
 }
 
@@ -122,6 +124,8 @@ pub(super) struct TimelineRow {
     pub state: State,
     pub state_label: String,
     pub bars: Vec<Bar>,
+    /// From first to last bar.
+    pub length: String,
 }
 
 pub(super) struct Bar {
@@ -139,6 +143,9 @@ pub(super) struct Load {
     pub to: Timestamp,
     /// For each slice of time, hosts by kind, in the order of the legend.
     pub slices: Vec<Vec<usize>>,
+    /// What the chart's height stands for.
+    pub highest: String,
+    pub ticks: Vec<(Timestamp, String)>,
     pub legend: Vec<(&'static str, String)>,
 }
 

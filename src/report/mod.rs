@@ -5,6 +5,7 @@ mod build_groups;
 mod content;
 mod document;
 mod history;
+mod html;
 mod json;
 pub mod live;
 mod markdown;
@@ -17,6 +18,7 @@ mod summary;
 mod why;
 mod words;
 
+pub use html::html;
 pub use json::{json, schema};
 pub use markdown::markdown;
 pub use model::Report;

@@ -16,6 +16,14 @@ const ROWS_MAX: usize = 60;
 /// Slices of time of a large fleet's picture.
 const SLICES: u64 = 160;
 
+/// Steps between ticks that people count in, in seconds.
+const STEPS_S: [u64; 18] = [
+    1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 604_800,
+    2_592_000,
+];
+
+const TICKS_MAX: u64 = 9;
+
 impl Content<'_> {
     pub(super) fn timeline(&self) -> Option<Section> {
         let begun: Vec<&HostReport> =
@@ -50,6 +58,11 @@ impl Content<'_> {
 
     fn rows(&self, hosts: &[&HostReport], from: Timestamp, to: Timestamp) -> Timeline {
         let row = |host: &&HostReport| TimelineRow {
+            length: {
+                let first = host.segments.first().map_or(from, |segment| segment.from);
+                let last = host.segments.last().and_then(|segment| segment.to).unwrap_or(to);
+                self.words.length(millis(first, last))
+            },
             host: host.name.clone(),
             state: host.state,
             state_label: self.state_label(host.state),
@@ -69,6 +82,7 @@ impl Content<'_> {
             from,
             to,
             rows: hosts.iter().map(row).collect(),
+            ticks: self.ticks(from, to),
             legend: self.legend(hosts),
         }
     }
@@ -97,6 +111,24 @@ impl Content<'_> {
                 slices[slice as usize][kind] += 1;
             }
         }
-        Load { label: self.words.get("chart.load").to_owned(), from, to, slices, legend }
+        let peak = slices.iter().map(|slice| slice.iter().sum::<usize>()).max().unwrap_or(0);
+        let highest = self.words.say("value.hosts", &[("n", &self.words.number(peak))]);
+        let (label, ticks) = (self.words.get("chart.load").to_owned(), self.ticks(from, to));
+        Load { label, from, to, slices, highest, ticks, legend }
+    }
+
+    /// Round points in time, few enough to be read.
+    fn ticks(&self, from: Timestamp, to: Timestamp) -> Vec<(Timestamp, String)> {
+        let whole = millis(from, to);
+        let step = STEPS_S.iter().map(|s| s * 1000).find(|step| whole / step < TICKS_MAX);
+        let Some(step) = step.and_then(|step| i64::try_from(step).ok()) else { return Vec::new() };
+        let mut at = from.as_millis().div_euclid(step) * step + step;
+        let mut ticks = Vec::new();
+        while at < to.as_millis() {
+            let time = Timestamp::from_millis(at);
+            ticks.push((time, self.words.tick(time, step)));
+            at += step;
+        }
+        ticks
     }
 }

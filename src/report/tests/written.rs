@@ -65,3 +65,15 @@ fn where_every_host_stands() {
         }
     }
 }
+
+/// Writes every story's report where `REPORT_SAMPLES` says, to be looked at.
+#[test]
+fn samples() {
+    let Some(folder) = std::env::var_os("REPORT_SAMPLES") else { return };
+    let folder = std::path::Path::new(&folder);
+    let stories = stories::all().into_iter().chain([("large", stories::large(10_000))]);
+    for (name, story) in stories {
+        let report = story.report();
+        std::fs::write(folder.join(format!("{name}.html")), crate::report::html(&report)).unwrap();
+    }
+}

@@ -82,6 +82,16 @@ impl Words {
         strftime(at, "%Y-%m-%d %H:%M:%S")
     }
 
+    /// A point in time under a chart whose ticks are this many milliseconds apart.
+    pub fn tick(&self, at: Timestamp, step: i64) -> String {
+        let form = match step {
+            ..60_000 => "%H:%M:%S",
+            60_000..86_400_000 => "%H:%M",
+            86_400_000.. => "%m-%d",
+        };
+        strftime(at, form)
+    }
+
     /// A point in time without its day.
     pub fn clock(&self, at: Timestamp) -> String {
         strftime(at, "%H:%M:%S")
