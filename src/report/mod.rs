@@ -30,4 +30,3 @@ pub use why::why;
 
 #[cfg(test)]
 mod tests;
-pub fn html(report: &Report) -> String { markdown(report) }
