@@ -79,6 +79,8 @@ pub struct Lane {
     pub(super) target: Target,
     pub(super) session: Option<Box<dyn Session>>,
     pub(super) messages: mpsc::Sender<Message>,
+    /// Questions asked so far.
+    asked: u32,
 }
 
 /// How an attempt ends before its end.
@@ -92,7 +94,7 @@ impl Lane {
             addresses: planned.addresses.clone(),
             connection: Arc::clone(&shared.plan.connections[planned.connection]),
         };
-        Self { shared, host, target, session: None, messages }
+        Self { shared, host, target, session: None, messages, asked: 0 }
     }
 
     /// Takes orders until there are no more, then closes the connection.
@@ -176,7 +178,7 @@ impl Lane {
                 Ok(none)
             }
             Task::Act(Action::Run(text)) => {
-                let script = self.script(order, rendered, text, Part::Step, planned.timeout);
+                let script = self.script(order, rendered, text, planned.timeout);
                 let (exit, output) = match self.hand_over(order, &script, Part::Step).await {
                     Err(Handed::Lost { reason }) => {
                         return self.lost(order, rendered, planned, reason, work).await;
@@ -248,7 +250,8 @@ impl Lane {
         work: &mut Work,
     ) -> Result<(Exit, Output), Stop> {
         let limit = ASK_TIMEOUT;
-        let script = self.script(order, rendered, text, part, limit);
+        let dir = self.next_dir(order, part.as_str());
+        let script = Script { dir, ..self.script(order, rendered, text, limit) };
         match self.hand_over(order, &script, part).await {
             Ok((Exit::TimedOut { stopped }, output)) => {
                 work.tail = output.evidence();
@@ -316,26 +319,32 @@ impl Lane {
         self.session.as_mut().ok_or_else(|| Ending::Failed(missing()))
     }
 
+    /// The attempt's own directory on the host: only the step itself runs there.
+    pub(super) fn dir(&self, order: &Order) -> String {
+        let id = &self.shared.plan.steps[order.step].id;
+        format!("{}/{id}.{}", self.shared.run, order.attempt)
+    }
+
+    /// A directory for one of the questions beside a step: each has its own, since none runs twice.
+    pub(super) fn next_dir(&mut self, order: &Order, what: &str) -> String {
+        self.asked += 1;
+        format!("{}.{what}.{}", self.dir(order), self.asked)
+    }
+
     pub(super) fn script(
         &self,
         order: &Order,
         rendered: &Rendered,
         text: &Arc<str>,
-        part: Part,
         timeout: Duration,
     ) -> Script {
         let planned = &self.shared.plan.steps[order.step];
-        let base = format!("{}/{}.{}", self.shared.run, planned.id, order.attempt);
-        let dir = match part {
-            Part::Step => base,
-            Part::Guard | Part::Verify | Part::Probe => format!("{base}.{}", part.as_str()),
-        };
         Script {
             text: Arc::clone(text),
             env: rendered.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             sudo: planned.sudo.unwrap_or(self.target.connection.sudo),
             timeout,
-            dir,
+            dir: self.dir(order),
             machine_id: order
                 .known
                 .before

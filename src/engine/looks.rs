@@ -29,13 +29,13 @@ impl Lane {
         text: &str,
         limit: Duration,
     ) -> Result<String, Stop> {
-        let id = &self.shared.plan.steps[order.step].id;
+        let dir = self.next_dir(order, "facts");
         let script = Script {
             text: Arc::from(text),
             env: Vec::new(),
             sudo: false,
             timeout: limit,
-            dir: format!("{}/{id}.{}", self.shared.run, order.attempt),
+            dir,
             machine_id: None,
         };
         match self.hand_over(order, &script, Part::Step).await {

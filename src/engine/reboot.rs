@@ -96,7 +96,7 @@ impl Lane {
         work: &mut Work,
     ) -> Result<(), Stop> {
         let text = reboot.command.clone().unwrap_or_else(|| Arc::from(COMMAND));
-        let script = self.script(order, rendered, &text, Part::Step, QUESTION);
+        let script = self.script(order, rendered, &text, QUESTION);
         match self.hand_over(order, &script, Part::Step).await {
             Ok((Exit::Code(0) | Exit::Signal(_) | Exit::TimedOut { .. }, _))
             | Err(Handed::Lost { .. }) => Ok(()),
