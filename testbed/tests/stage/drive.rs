@@ -100,6 +100,12 @@ fn reboot(host: &Host, texts: &Texts, reboot: &Table) -> Result<Out, String> {
     Ok(Out { code: 0, stdout: String::new(), stderr: String::new() })
 }
 
+/// The step's environment, as lines before its script.
+fn exports(step: &Table) -> String {
+    let env = step.get("env").and_then(Value::as_table).into_iter().flatten();
+    env.map(|(name, value)| format!("export {name}='{}'\n", value.as_str().unwrap())).collect()
+}
+
 /// Runs one step: skipped (false), passed (true), or why it failed.
 fn step(host: &Host, texts: &Texts, step: &Table, before: &Facts) -> Result<bool, String> {
     if text(step, "when").is_some_and(|when| !texts.holds(when, "", "", 0)) {
@@ -108,8 +114,19 @@ fn step(host: &Host, texts: &Texts, step: &Table, before: &Facts) -> Result<bool
     if text(step, "unless").is_some_and(|guard| host.sh(&texts.render(guard)).code == 0) {
         return Ok(false);
     }
+    let mut tries = step.get("retries").and_then(Value::as_integer).unwrap_or(0);
+    loop {
+        match attempt(host, texts, step, before) {
+            Err(why) if tries == 0 => return Err(why),
+            Err(_) => tries -= 1,
+            Ok(()) => return Ok(true),
+        }
+    }
+}
+
+fn attempt(host: &Host, texts: &Texts, step: &Table, before: &Facts) -> Result<(), String> {
     let out = if let Some(run) = text(step, "run") {
-        host.sh(&texts.render(run))
+        host.sh(&(exports(step) + &texts.render(run)))
     } else if let Some(local) = text(step, "local") {
         let out = Command::new("sh").arg("-c").arg(texts.render(local)).output().unwrap();
         Out {
@@ -120,8 +137,7 @@ fn step(host: &Host, texts: &Texts, step: &Table, before: &Facts) -> Result<bool
     } else if let Some(what) = step.get("reboot") {
         reboot(host, texts, what.as_table().unwrap())?
     } else {
-        compare(host, step, before)?;
-        return Ok(true);
+        return compare(host, step, before);
     };
     let said = format!("{}{}", out.stdout, out.stderr);
     match text(step, "expect") {
@@ -141,7 +157,7 @@ fn step(host: &Host, texts: &Texts, step: &Table, before: &Facts) -> Result<bool
             return Err(format!("unverified ({}): {}{}", out.code, out.stdout, out.stderr));
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 fn system(host: &Host, wanted: &(String, String)) -> bool {

@@ -64,6 +64,9 @@ const TOOLS: &[&str] = &[
     "find",
     "setsid",
     "comm",
+    "timeout",
+    "rmdir",
+    "xargs",
 ];
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -164,6 +167,8 @@ impl Host {
             ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n".into()),
             ("etc/testbed/role", format!("{role}\n")),
             ("etc/testbed/faults", format!("{faults}\n")),
+            // Pretended work takes no time here.
+            ("etc/testbed/pace", "0\n".into()),
         ] {
             fs::write(root.join(file), text).unwrap();
         }

@@ -177,3 +177,50 @@ fn what_waits_or_gets_in_the_way_is_dealt_with() {
     assert_eq!(host.sh("systemctl is-active puppet").stdout, "active\n");
     assert!(!host.has("var/backups/fleetlift/centos7-to-alma8/agents"));
 }
+
+#[test]
+fn every_role_migrates_from_debian_12_to_13() {
+    if skipped() {
+        return;
+    }
+    for role in ["monitoring", "cache", "web", "db"] {
+        let (host, end, trip) = travel("debian12", "debian12-to-debian13", role, "");
+        assert_eq!(end, End::Migrated, "{}", trip.evidence);
+        assert_eq!(host.boots(), 2);
+        assert!(host.sh("uname -r").stdout.starts_with("6.12."));
+        assert_eq!(host.sh("openssl version | cut -d ' ' -f 2").stdout, "3.5.4\n");
+        assert!(trip.skipped.contains(&"migrate.boot-newest-kernel".to_owned()));
+    }
+}
+
+#[test]
+fn debian_s_faults_end_as_they_should() {
+    if skipped() {
+        return;
+    }
+    let blocked = |step: &str| End::Blocked(step.into());
+    let back = |step: &str| End::RolledBack(step.into());
+    for (words, expected, restored) in [
+        ("upgrade-stumbles", End::Migrated, false),
+        ("boot-full", blocked("boot-space"), false),
+        ("root-full", blocked("root-space"), false),
+        ("lingering-hold", blocked("package-holds"), false),
+        ("half-configured", blocked("package-audit"), false),
+        ("third-party-source", blocked("third-party-sources"), false),
+        ("suite-alias", blocked("sources-by-codename"), false),
+        ("grub-nowhere", blocked("grub-devices"), false),
+        ("backup-corrupt", End::Failed("archive-etc".into()), false),
+        ("snapshot-fails", back("snapshot"), false),
+        ("removes-sshd", back("try-out"), false),
+        ("upgrade-fails", back("full-upgrade"), true),
+        ("service-dead", back("no-new-failed-units"), true),
+    ] {
+        let (host, end, trip) = travel("debian12", "debian12-to-debian13", "web", words);
+        assert_eq!(end, expected, "{words}: {}", trip.evidence);
+        let ran = trip.ran.contains(&"rollback.restore-snapshot".to_owned());
+        assert_eq!(ran, restored, "{words}: {:?}", trip.ran);
+        if end != End::Migrated {
+            assert!(!host.read("etc/apt/sources.list").contains("trixie"), "{words}");
+        }
+    }
+}
