@@ -131,7 +131,7 @@ async fn fills_its_disk() {
     }
     let bed = bed(vec![host("a", &[Fault::FillsDisk])]).await;
     for _ in 0..2 {
-        let done = bed.run("a", "echo x >/var/lib/x").await;
+        let done = bed.run("a", "cat /etc/hostname >/var/lib/x").await;
         assert!(String::from_utf8_lossy(&done.err).contains("No space left"), "{done:?}");
         assert_eq!(
             bed.run("a", "echo x >/root/x; cat /root/x; ls -d /var/lib").await.text(),
