@@ -1,0 +1,193 @@
+//! How a command gets into a host's root: `chroot`, and before it the host's own namespaces where it has them.
+//!
+//! Everything below `between_fork_and_exec` runs in a forked child of a process with many threads. Only plain system calls
+//! are allowed there: no allocation, no lock, no formatting. What they need is prepared before, in C strings.
+
+use rustix::process::Pid;
+use std::{
+    ffi::{CStr, CString},
+    io,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
+use tokio::process::Command;
+
+/// What a process of a host may still do as root. The rest could reach the machine: its clock, name, devices, network.
+const KEPT_CAPABILITIES: [libc::c_ulong; 7] = [
+    0, // CAP_CHOWN
+    1, // CAP_DAC_OVERRIDE
+    2, // CAP_DAC_READ_SEARCH
+    3, // CAP_FOWNER
+    4, // CAP_FSETID
+    6, // CAP_SETGID
+    7, // CAP_SETUID
+];
+
+/// More than any kernel has; the first unknown one ends the loop.
+const CAPABILITIES: libc::c_ulong = 64;
+
+/// The way into one host, between two boots of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    root: CString,
+    namespaces: Vec<(CString, libc::c_int)>,
+}
+
+impl Entry {
+    /// By `chroot` alone.
+    pub(crate) fn plain(root: &Path) -> io::Result<Self> {
+        Ok(Self { root: c_path(root)?, namespaces: Vec::new() })
+    }
+
+    /// Through the namespaces that the process `holder` has made for its children.
+    pub(crate) fn through(root: &Path, holder: u32, own_user: bool) -> io::Result<Self> {
+        let mut kinds = vec![
+            ("mnt", libc::CLONE_NEWNS),
+            ("uts", libc::CLONE_NEWUTS),
+            ("pid_for_children", libc::CLONE_NEWPID),
+        ];
+        if own_user {
+            // First, because the right to join the others comes with it.
+            kinds.insert(0, ("user", libc::CLONE_NEWUSER));
+        }
+        let namespaces = kinds
+            .into_iter()
+            .map(|(name, flag)| Ok((c_path(format!("/proc/{holder}/ns/{name}").as_ref())?, flag)))
+            .collect::<io::Result<_>>()?;
+        Ok(Self { root: c_path(root)?, namespaces })
+    }
+
+    /// Makes `command` run inside, as the leader of its own session. Its program is a path inside the root.
+    pub(crate) fn prepare(&self, command: &mut Command) {
+        let entry = self.clone();
+        // SAFETY: `between_fork_and_exec` makes system calls only, on memory that was prepared before the fork.
+        unsafe {
+            command.pre_exec(move || entry.between_fork_and_exec());
+        }
+    }
+
+    fn between_fork_and_exec(&self) -> io::Result<()> {
+        // SAFETY: system calls with arguments that are valid for their whole duration.
+        unsafe {
+            libc::setsid();
+            if !self.namespaces.is_empty() {
+                // All are opened before the first is joined: afterwards this process might not see them any more.
+                let mut opened = [-1; 4];
+                for ((path, _), fd) in self.namespaces.iter().zip(&mut opened) {
+                    *fd = checked(libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC))?;
+                }
+                for ((_, flag), fd) in self.namespaces.iter().zip(opened) {
+                    checked(libc::setns(fd, *flag))?;
+                }
+                // A process changes its own pid namespace only for its children.
+                fork_and_stand_in()?;
+            }
+            settle(&self.root, c"/root")
+        }
+    }
+}
+
+/// Forks, and returns in the child only. The parent stays as its stand-in towards the server: it waits, and ends as the child ends.
+///
+/// # Safety
+/// Only between fork and exec.
+pub(crate) unsafe fn fork_and_stand_in() -> io::Result<()> {
+    // SAFETY: as promised by the caller, this process has one thread.
+    unsafe {
+        let child = checked(libc::fork())?;
+        if child == 0 {
+            libc::setsid();
+            return Ok(());
+        }
+        // The stand-in must hold nothing open: not the host's pipes, and not the pipe on which the server waits for the exec.
+        close_from(0, 0);
+        let mut status = 0;
+        while libc::waitpid(child, &mut status, 0) < 0 {
+            if *libc::__errno_location() != libc::EINTR {
+                libc::_exit(255);
+            }
+        }
+        if libc::WIFSIGNALED(status) {
+            let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            libc::setrlimit(libc::RLIMIT_CORE, &none);
+            let signal = libc::WTERMSIG(status);
+            libc::signal(signal, libc::SIG_DFL);
+            libc::kill(libc::getpid(), signal);
+        }
+        libc::_exit(libc::WEXITSTATUS(status));
+    }
+}
+
+/// Goes into the root and puts down what a host's process must not have.
+///
+/// # Safety
+/// Only between fork and exec.
+pub(crate) unsafe fn settle(root: &CStr, directory: &CStr) -> io::Result<()> {
+    // SAFETY: as above.
+    unsafe {
+        libc::umask(0o022);
+        checked(libc::chroot(root.as_ptr()))?;
+        checked(libc::chdir(directory.as_ptr()))?;
+        for capability in 0..CAPABILITIES {
+            if !KEPT_CAPABILITIES.contains(&capability)
+                && libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) < 0
+            {
+                break;
+            }
+        }
+        // Descriptors that some other part of this program forgot to mark must not leak into a host.
+        close_from(3, libc::CLOSE_RANGE_CLOEXEC);
+        Ok(())
+    }
+}
+
+/// # Safety
+/// The caller must not use the descriptors again.
+unsafe fn close_from(first: libc::c_uint, flags: libc::c_uint) {
+    // SAFETY: closing is what the caller asked for.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) < 0 && flags == 0 {
+            // Before Linux 5.9.
+            for fd in first..1024 {
+                libc::close(fd as libc::c_int);
+            }
+        }
+    }
+}
+
+/// A system call's answer as a result.
+pub(crate) fn checked(answer: libc::c_int) -> io::Result<libc::c_int> {
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+}
+
+/// A path for a system call.
+pub(crate) fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
+}
+
+/// Ends every process whose root directory is `root`, and returns when there is none left.
+///
+/// This is for hosts without a pid namespace. A fork that happens while the table is read is found in the next round.
+pub(crate) fn kill_inside(root: &Path) -> io::Result<()> {
+    loop {
+        let mut found = false;
+        for entry in std::fs::read_dir("/proc")? {
+            let entry = entry?;
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok())
+            else {
+                continue;
+            };
+            // A process that is gone, or a zombie, has no root to read.
+            if std::fs::read_link(entry.path().join("root")).is_ok_and(|of| of == root)
+                && let Some(pid) = Pid::from_raw(pid)
+            {
+                found = true;
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        if !found {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
