@@ -1,11 +1,23 @@
 //! Takes a host along a playbook, step by step, with none of the product's code.
 
 use super::{
-    host::{Host, Out},
+    host::Out,
     playbook::{Hop, Texts, text},
 };
 use std::{collections::BTreeSet, process::Command, thread, time::Duration};
 use toml::{Table, Value};
+
+/// A host, however it is reached.
+pub trait Machine {
+    /// Runs a script as root, with nothing on standard input.
+    fn sh(&self, script: &str) -> Out;
+    /// How often the host has booted, as far as can be seen.
+    fn boots(&self) -> u32;
+    /// Waits until the host has booted more often than `before`, and is up.
+    fn wait_for_boot(&self, before: u32) -> bool;
+    /// A file, by its path from the root.
+    fn read(&self, path: &str) -> String;
+}
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
@@ -37,7 +49,7 @@ pub struct Facts {
     mounts: BTreeSet<String>,
 }
 
-pub fn facts(host: &Host) -> Facts {
+pub fn facts(host: &dyn Machine) -> Facts {
     let set = |script: &str| {
         let out = host.sh(script);
         assert_eq!(out.code, 0, "{script}: {}", out.stderr);
@@ -56,7 +68,7 @@ pub fn facts(host: &Host) -> Facts {
     }
 }
 
-fn compare(host: &Host, step: &Table, before: &Facts) -> Result<(), String> {
+fn compare(host: &dyn Machine, step: &Table, before: &Facts) -> Result<(), String> {
     let now = facts(host);
     let lost = |a: &BTreeSet<String>, b: &BTreeSet<String>| -> BTreeSet<String> {
         a.difference(b).cloned().collect()
@@ -74,7 +86,7 @@ fn compare(host: &Host, step: &Table, before: &Facts) -> Result<(), String> {
     if lost.is_empty() { Ok(()) } else { Err(format!("{lost:?}")) }
 }
 
-fn reboot(host: &Host, texts: &Texts, reboot: &Table) -> Result<Out, String> {
+fn reboot(host: &dyn Machine, texts: &Texts, reboot: &Table) -> Result<Out, String> {
     let before = host.boots();
     let command = text(reboot, "command").map_or("systemctl reboot".into(), |c| texts.render(c));
     let asked = host.sh(&command);
@@ -107,7 +119,7 @@ fn exports(step: &Table) -> String {
 }
 
 /// Runs one step: skipped (false), passed (true), or why it failed.
-fn step(host: &Host, texts: &Texts, step: &Table, before: &Facts) -> Result<bool, String> {
+fn step(host: &dyn Machine, texts: &Texts, step: &Table, before: &Facts) -> Result<bool, String> {
     if text(step, "when").is_some_and(|when| !texts.holds(when, "", "", 0)) {
         return Ok(false);
     }
@@ -124,7 +136,7 @@ fn step(host: &Host, texts: &Texts, step: &Table, before: &Facts) -> Result<bool
     }
 }
 
-fn attempt(host: &Host, texts: &Texts, step: &Table, before: &Facts) -> Result<(), String> {
+fn attempt(host: &dyn Machine, texts: &Texts, step: &Table, before: &Facts) -> Result<(), String> {
     let out = if let Some(run) = text(step, "run") {
         host.sh(&(exports(step) + &texts.render(run)))
     } else if let Some(local) = text(step, "local") {
@@ -160,7 +172,7 @@ fn attempt(host: &Host, texts: &Texts, step: &Table, before: &Facts) -> Result<(
     Ok(())
 }
 
-fn system(host: &Host, wanted: &(String, String)) -> bool {
+fn system(host: &dyn Machine, wanted: &(String, String)) -> bool {
     let release = host.read("etc/os-release");
     let value = |key: &str| {
         release
@@ -175,7 +187,7 @@ fn system(host: &Host, wanted: &(String, String)) -> bool {
 }
 
 /// One hop, with its rollback where it fails.
-pub fn hop(host: &Host, hop: &Hop, vars: &Table, before: &Facts, trip: &mut Trip) -> End {
+pub fn hop(host: &dyn Machine, hop: &Hop, vars: &Table, before: &Facts, trip: &mut Trip) -> End {
     let texts = Texts::new(hop, vars, "web-01");
     assert!(system(host, &hop.from), "{}: not on {:?}", hop.name, hop.from);
     let mut blocked = None;
@@ -213,7 +225,7 @@ pub fn hop(host: &Host, hop: &Hop, vars: &Table, before: &Facts, trip: &mut Trip
 }
 
 pub fn rollback(
-    host: &Host,
+    host: &dyn Machine,
     hop: &Hop,
     texts: &Texts,
     before: &Facts,
@@ -236,7 +248,7 @@ pub fn rollback(
 }
 
 /// The commit steps of a hop.
-pub fn commit(host: &Host, hop: &Hop, vars: &Table, before: &Facts) {
+pub fn commit(host: &dyn Machine, hop: &Hop, vars: &Table, before: &Facts) {
     let texts = Texts::new(hop, vars, "web-01");
     for s in &hop.steps["commit"] {
         if let Err(why) = step(host, &texts, s, before) {

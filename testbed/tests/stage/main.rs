@@ -5,10 +5,12 @@ mod drive;
 mod host;
 mod lint;
 mod playbook;
+mod remote;
 
-use drive::{End, Trip};
+use drive::{End, Machine as _, Trip};
+use fleetlift_testbed::{CannedAnswers, Fleet, FleetSpec, HostSpec, Profile};
 use host::Host;
-use std::time::Instant;
+use std::{fs, process::Command, sync::Mutex, time::Instant};
 
 /// Takes a host of the stage along a shipped playbook until it ends.
 fn travel(stage: &str, name: &str, role: &str, faults: &str) -> (Host, End, Trip) {
@@ -223,4 +225,55 @@ fn debian_s_faults_end_as_they_should() {
             assert!(!host.read("etc/apt/sources.list").contains("trixie"), "{words}");
         }
     }
+}
+
+/// The same way as the demo goes, by the real testbed and the machine's own client; only the engine is missing.
+#[test]
+fn a_host_of_the_testbed_migrates_over_real_ssh() {
+    let usable = fleetlift_testbed::means().map_err(|e| e.to_string()).and_then(|_| {
+        let client = Command::new("ssh-keygen").arg("-?").output().map(drop);
+        client.map_err(|_| "openssh-client is not on this machine".to_owned())
+    });
+    if let Err(why) = usable {
+        eprintln!("SKIPPED: {why}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("id_ed25519");
+    let made =
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
+    assert!(made.unwrap().success());
+    let spec = FleetSpec {
+        hosts: vec![HostSpec {
+            name: "web-01".into(),
+            role: "web".into(),
+            profile: Profile::Staged { stage: "centos7".into() },
+            faults: vec![],
+        }],
+        authorized_key: fs::read_to_string(key.with_extension("pub")).unwrap(),
+        dir: dir.path().join("roots"),
+        seed: 1,
+        canned: CannedAnswers::default(),
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let fleet = runtime.block_on(Fleet::start(spec)).unwrap();
+    fs::write(dir.path().join("known_hosts"), fleet.known_hosts()).unwrap();
+    let info = fleet.hosts()[0].clone();
+    let host = remote::Remote {
+        port: info.port,
+        address: info.address.to_string(),
+        dir: dir.path().into(),
+        seen: Mutex::default(),
+    };
+    let (vars, before, mut trip) = (playbook::stage_vars(), drive::facts(&host), Trip::default());
+    assert_eq!(host.boots(), 1);
+    for hop in playbook::hops("centos7-to-rocky9") {
+        let began = Instant::now();
+        let end = drive::hop(&host, &hop, &vars, &before, &mut trip);
+        println!("{} {end:?} after {:.1?}", hop.name, began.elapsed());
+        assert_eq!(end, End::Migrated, "{}", trip.evidence);
+    }
+    assert_eq!(host.boots(), 4, "two upgrades and the conversion, as seen from outside");
+    drop(host);
+    runtime.block_on(fleet.stop());
 }

@@ -54,6 +54,7 @@ first_line() {
 
 # Makes the host ready if nobody has booted it yet: a host that was never rebooted is up all the same.
 if [ ! -e "$LIVE/booted" ] && [ "${STAGE_BOOTING:-no}" = no ]; then
+    mkdir -p "$KEPT"
     if mkdir "$KEPT/first-boot" 2>/dev/null; then
         STAGE_BOOTING=yes /usr/lib/testbed/boot > /dev/null 2>&1 || :
     fi
