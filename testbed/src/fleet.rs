@@ -1,6 +1,7 @@
 //! Starting and stopping a whole fleet.
 
 use crate::{
+    door::Door,
     draw::Seed,
     host::{Machine, Order, Ordered, Staged},
     means::{Means, Missing, means},
@@ -33,7 +34,7 @@ const DESCRIPTORS_PER_HOST: u64 = 16;
 /// File descriptors for everything else.
 const DESCRIPTORS: u64 = 1024;
 
-/// The first three numbers of the addresses that hosts get; any of 127.0.0.0/8 can be used on Linux without being set up.
+/// The first two numbers of the addresses that hosts get; any of 127.0.0.0/8 can be used on Linux without being set up.
 const NETWORK: [u8; 2] = [127, 77];
 
 /// Why a fleet did not start.
@@ -164,10 +165,10 @@ impl Fleet {
             what: format!("host `{}` could not be started", spec.name),
             source,
         };
-        let listener = listen(index).await.map_err(failed)?;
+        let door = door(index).map_err(failed)?;
         let path = root.path.clone();
         let host = Arc::new(Staged::new(root, spec.faults.clone(), authorized));
-        let machine = Machine::new(host, self.means, seed, listener).map_err(failed)?;
+        let machine = Machine::new(host, self.means, seed, door).await.map_err(failed)?;
         let info = info(&spec.name, machine.address, seed).map_err(failed)?;
         let (orders, received) = mpsc::channel(1);
         self.machines.spawn(machine.live(received, self.stop.clone()));
@@ -336,15 +337,12 @@ fn check(spec: &FleetSpec, means: Means) -> Result<(), StartError> {
 }
 
 /// An own loopback address for each host where the machine has more than one, and a port that the system chooses.
-async fn listen(index: usize) -> io::Result<TcpListener> {
+fn door(index: usize) -> io::Result<Door> {
     let [a, b] = NETWORK;
     // Never 0 or 255 at the end, which look like a network's own addresses.
     let (c, d) = (index / 250 % 250, index % 250 + 1);
     let own = Ipv4Addr::new(a, b, u8::try_from(c).unwrap_or(0), u8::try_from(d).unwrap_or(1));
-    match TcpListener::bind((own, 0)).await {
-        Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await,
-    }
+    Door::open_at(own).or_else(|_| Door::open_at(Ipv4Addr::LOCALHOST))
 }
 
 fn info(name: &str, at: std::net::SocketAddr, seed: Seed) -> io::Result<HostInfo> {

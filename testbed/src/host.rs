@@ -1,6 +1,7 @@
 //! A staged host: its port, its processes, and what becomes of both when it loses its power.
 
 use crate::{
+    door::Door,
     draw::Seed,
     enter::{Entry, kill_inside},
     holder::Holder,
@@ -16,13 +17,12 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::Stdio,
-    sync::{Arc, PoisonError, RwLock, atomic::AtomicBool},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 use tokio::{
-    net::{TcpListener, TcpSocket},
-    process::Command,
-    sync::{mpsc, oneshot},
+    process::{Child, Command},
+    sync::{RwLock, mpsc, oneshot},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -53,24 +53,23 @@ pub(crate) struct Staged {
     pub(crate) authorized: Arc<KeyData>,
     /// Whether `DropsDuringScript` has had its one time.
     pub(crate) dropped: AtomicBool,
-    /// None while the host has no power.
+    /// None while the host has no power. Held while a process is started, so that none is started unseen while the power goes.
     entry: RwLock<Option<Entry>>,
 }
 
 impl Staged {
     pub(crate) fn new(root: HostRoot, faults: Vec<Fault>, authorized: Arc<KeyData>) -> Self {
-        let (dropped, entry) = (AtomicBool::new(false), RwLock::new(None));
+        let (dropped, entry) = (AtomicBool::new(false), RwLock::default());
         Self { root, faults, authorized, dropped, entry }
     }
 
-    /// The way in.
-    pub(crate) fn entry(&self) -> io::Result<Entry> {
-        let entry = self.entry.read().unwrap_or_else(PoisonError::into_inner);
-        entry.clone().ok_or_else(|| io::Error::other("the host has no power"))
-    }
-
-    fn set_entry(&self, entry: Option<Entry>) {
-        *self.entry.write().unwrap_or_else(PoisonError::into_inner) = entry;
+    /// Starts a process inside.
+    pub(crate) async fn spawn(&self, mut command: Command) -> io::Result<Child> {
+        let guard = self.entry.read().await;
+        let entry = guard.as_ref().ok_or_else(|| io::Error::other("the host has no power"))?;
+        entry.prepare(&mut command);
+        // A fork takes a millisecond or more, in which no other task of this thread would move.
+        tokio::task::spawn_blocking(move || command.spawn()).await.map_err(io::Error::other)?
     }
 }
 
@@ -91,14 +90,6 @@ pub(crate) enum Order {
 /// An order, and whom to tell that it is done.
 pub(crate) type Ordered = (Order, oneshot::Sender<()>);
 
-/// A host's port: open, or kept from others while it is closed.
-#[derive(Debug)]
-enum Door {
-    Open(TcpListener),
-    /// Bound and not listening, so that connections are refused and nobody else is given the port.
-    Closed(TcpSocket),
-}
-
 /// Everything that one host is; it lives in a task of its own.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -116,36 +107,40 @@ pub(crate) struct Machine {
     /// Reboots that were wished for, as opposed to boots, of which one reboot may make many.
     reboots: u64,
     powered: bool,
+    /// Whether the port is closed although the host is up.
+    refusing: bool,
 }
 
 impl Machine {
-    /// A host that is up, on an address that the listener has.
-    pub(crate) fn new(
+    /// A host that is up, behind its door.
+    pub(crate) async fn new(
         host: Arc<Staged>,
         means: Means,
         seed: Seed,
-        listener: TcpListener,
+        door: Door,
     ) -> io::Result<Self> {
-        let address = listener.local_addr()?;
+        let address = door.address()?;
         let switch = Switch::open(&host.root.power())?;
         let config = Arc::new(ssh::config(seed.host_key(&host.root.name, 0)));
+        let refusing = host.faults.contains(&Fault::Refuses);
         let mut machine = Self {
             host,
             means,
             seed,
             address,
             config,
-            door: Door::Open(listener),
+            door,
             switch,
             holder: None,
             connections: CancellationToken::new(),
             boots: 0,
             reboots: 0,
             powered: true,
+            refusing,
         };
-        machine.make_namespaces()?;
-        if machine.has(&Fault::Refuses) {
-            machine.close_door()?;
+        machine.make_namespaces().await?;
+        if refusing {
+            machine.door.close()?;
         }
         Ok(machine)
     }
@@ -193,7 +188,7 @@ impl Machine {
                     Wish::PowerOff => self.lose_power().await,
                 }
             }
-            accepted = accept(&self.door) => {
+            accepted = self.door.accept() => {
                 self.serve(accepted);
                 Ok(())
             }
@@ -206,8 +201,10 @@ impl Machine {
             Order::PowerOff => self.lose_power().await,
             Order::PowerOn if !self.powered => self.boot(Instant::now()).await,
             Order::PowerOn => Ok(()),
-            Order::Refuse(true) => self.close_door(),
-            Order::Refuse(false) => self.open_door(),
+            Order::Refuse(refuse) => {
+                self.refusing = refuse;
+                if refuse { self.door.close() } else { self.open_door() }
+            }
             Order::Cut => {
                 self.cut_connections();
                 Ok(())
@@ -225,7 +222,7 @@ impl Machine {
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(end) => return,
-                accepted = accept(&self.door) => self.serve(accepted),
+                accepted = self.door.accept() => self.serve(accepted),
             }
         }
     }
@@ -247,14 +244,14 @@ impl Machine {
     /// Connections and processes end, and the port is closed.
     async fn lose_power(&mut self) -> io::Result<()> {
         self.powered = false;
-        self.close_door()?;
+        self.door.close()?;
         self.cut_connections();
         self.end_processes().await?;
         self.switch.forget()
     }
 
     async fn end_processes(&mut self) -> io::Result<()> {
-        self.host.set_entry(None);
+        *self.host.entry.write().await = None;
         if let Some(holder) = self.holder.take() {
             holder.end().await;
         } else if !self.means.isolated() {
@@ -274,7 +271,7 @@ impl Machine {
             self.boots += 1;
             let root = &self.host.root;
             root.write_boot_id(&self.seed.boot_id(&root.name, self.boots))?;
-            self.make_namespaces()?;
+            self.make_namespaces().await?;
             match self.hook().await? {
                 0 => return self.come_up(dark_since).await,
                 BOOT_AGAIN => self.end_processes().await?,
@@ -296,7 +293,7 @@ impl Machine {
             said.ok().and_then(|text| text.trim().parse().ok()).map_or(DARK, Duration::from_millis);
         tokio::time::sleep_until(dark_since + dark).await;
         self.powered = true;
-        if self.has(&Fault::Refuses) { Ok(()) } else { self.open_door() }
+        self.open_door()
     }
 
     /// Runs the stage's boot hook, if there is one; what it prints is in `/var/log/testbed-boot.log`.
@@ -311,13 +308,13 @@ impl Machine {
         let mut command = Command::new(Path::new("/").join(HOOK));
         command.env_clear().env("PATH", &root.search_path).env("HOME", "/root");
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        self.host.entry()?.prepare(&mut command);
+        let status = self.host.spawn(command).await?.wait().await?;
         // Killed by a signal is no way to boot.
-        Ok(command.status().await?.code().unwrap_or(-1))
+        Ok(status.code().unwrap_or(-1))
     }
 
     /// Makes what processes run in. From here on commands can be started.
-    fn make_namespaces(&mut self) -> io::Result<()> {
+    async fn make_namespaces(&mut self) -> io::Result<()> {
         let root = &self.host.root;
         let entry = if self.means.isolated() {
             let full = self.has(&Fault::FillsDisk).then(|| size_of(&root.path.join("var")));
@@ -333,32 +330,13 @@ impl Machine {
         } else {
             Entry::plain(&root.path)?
         };
-        self.host.set_entry(Some(entry));
+        *self.host.entry.write().await = Some(entry);
         Ok(())
     }
 
-    fn close_door(&mut self) -> io::Result<()> {
-        if matches!(self.door, Door::Closed(_)) {
-            return Ok(());
-        }
-        // Both sockets cannot have the port at once, so for a moment nobody does.
-        let nowhere = TcpSocket::new_v4()?;
-        self.door = Door::Closed(nowhere);
-        let socket = TcpSocket::new_v4()?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(self.address)?;
-        self.door = Door::Closed(socket);
-        Ok(())
-    }
-
+    /// Opens the port, if nothing speaks against it.
     fn open_door(&mut self) -> io::Result<()> {
-        if matches!(self.door, Door::Open(_)) {
-            return Ok(());
-        }
-        let keeper = std::mem::replace(&mut self.door, Door::Closed(TcpSocket::new_v4()?));
-        let Door::Closed(keeper) = keeper else { return Ok(()) };
-        self.door = Door::Open(keeper.listen(BACKLOG)?);
-        Ok(())
+        if self.refusing || !self.powered { Ok(()) } else { self.door.open() }
     }
 
     fn serve(&self, accepted: io::Result<(tokio::net::TcpStream, SocketAddr)>) {
@@ -377,13 +355,12 @@ impl Machine {
     }
 }
 
-/// Connections that wait to be taken, as many as sshd lets wait.
-const BACKLOG: u32 = 128;
-
-async fn accept(door: &Door) -> io::Result<(tokio::net::TcpStream, SocketAddr)> {
-    match door {
-        Door::Open(listener) => listener.accept().await,
-        Door::Closed(_) => std::future::pending().await,
+impl Drop for Machine {
+    /// For a fleet that is dropped without being stopped. Where hosts have namespaces, these end by themselves.
+    fn drop(&mut self) {
+        if !self.means.isolated() && self.powered {
+            let _ = kill_inside(&self.host.root.path);
+        }
     }
 }
 

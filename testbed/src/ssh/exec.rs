@@ -97,7 +97,6 @@ impl Exec {
     }
 
     async fn spawn(&self) -> io::Result<Child> {
-        let entry = self.host.entry()?;
         let root = &self.host.root;
         let mut command = Command::new("/bin/sh");
         if let Some(text) = &self.command {
@@ -116,9 +115,7 @@ impl Exec {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        entry.prepare(&mut command);
-        // A fork takes a millisecond or more, in which no other task of this thread would move.
-        tokio::task::spawn_blocking(move || command.spawn()).await.map_err(io::Error::other)?
+        self.host.spawn(command).await
     }
 
     async fn report(&self, writing: &ChannelWriteHalf<Msg>, status: io::Result<ExitStatus>) {

@@ -1,12 +1,23 @@
 //! A fleet and a client for the tests.
 
-use fleetlift_testbed::{CannedAnswers, Fault, Fleet, FleetSpec, HostInfo, HostSpec, Profile};
+#![expect(dead_code, reason = "each test program uses what it needs")]
+
+use fleetlift_testbed::{
+    CannedAnswers, Fault, Fleet, FleetSpec, HostInfo, HostSpec, Means, Profile,
+};
 use russh::{
     ChannelMsg,
     client::{self, Handle},
-    keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate},
+    keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    fs::Permissions,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::PathBuf,
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
 
 /// Nothing here may take longer, on the slowest machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,22 +43,67 @@ pub fn key(first: u8) -> Arc<PrivateKey> {
     Arc::new(russh::keys::ssh_key::private::Ed25519Keypair::from_seed(&seed).into())
 }
 
+/// Says `plain` where a test is to be run by `chroot` alone, although the machine allows more.
+pub const MEANS: &str = "TESTBED_MEANS";
+
+/// Set while the tests run once more by other means.
+const AGAIN: &str = "TESTBED_AGAIN";
+
 pub async fn bed(hosts: Vec<HostSpec>) -> Bed {
     bed_with(hosts, CannedAnswers::default()).await
 }
 
 pub async fn bed_with(hosts: Vec<HostSpec>, canned: CannedAnswers) -> Bed {
-    let (dir, key) = (tempfile::tempdir().unwrap(), key(7));
-    assert_eq!(key.algorithm(), Algorithm::Ed25519);
-    let spec = FleetSpec {
-        hosts,
-        authorized_key: key.public_key().to_openssh().unwrap(),
-        dir: dir.path().join("fleet"),
-        seed: 1,
-        canned,
+    let dir = tempfile::tempdir().unwrap();
+    let inside = dir.path().join("fleet");
+    start(dir, inside, hosts, canned).await
+}
+
+/// In a directory that is there already.
+pub async fn bed_in(dir: PathBuf, hosts: Vec<HostSpec>) -> Bed {
+    start(tempfile::tempdir().unwrap(), dir, hosts, CannedAnswers::default()).await
+}
+
+async fn start(
+    dir: tempfile::TempDir,
+    inside: PathBuf,
+    hosts: Vec<HostSpec>,
+    canned: CannedAnswers,
+) -> Bed {
+    let key = key(7);
+    let authorized_key = key.public_key().to_openssh().unwrap();
+    let spec = FleetSpec { hosts, authorized_key, dir: inside, seed: 1, canned };
+    let fleet = if std::env::var_os(MEANS).is_some() {
+        Fleet::start_by(Means::Chroot { isolated: false }, spec).await
+    } else {
+        Fleet::start(spec).await
     };
-    let fleet = Fleet::start(spec).await.unwrap();
-    Bed { fleet, key, dir }
+    Bed { fleet: fleet.unwrap(), key, dir }
+}
+
+/// Runs this test program once more, without `name`, changed by `change`. Only root can become somebody else.
+pub fn again(name: &str, change: fn(&mut Command)) {
+    if std::env::var_os(AGAIN).is_some() {
+        return;
+    }
+    if !std::fs::metadata("/proc/self").is_ok_and(|found| found.uid() == 0) {
+        eprintln!(
+            "SKIPPED: {name} needs root; run the tests as root (also in a container) to have it"
+        );
+        return;
+    }
+    // The other user may not be allowed to look where this program lies.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let program = dir.path().join("tests");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let mut command = Command::new(&program);
+    command.env(AGAIN, "1").env_remove("RUST_BACKTRACE").current_dir("/");
+    command.args(["--test-threads", "4"]);
+    change(&mut command);
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
 impl Bed {
@@ -106,7 +162,8 @@ impl client::Handler for Trust {
     }
 }
 
-pub async fn connect(info: &HostInfo, key: &Arc<PrivateKey>) -> Result<Client, russh::Error> {
+/// A connection before the login.
+pub async fn handshake(info: &HostInfo) -> Result<Handle<Trust>, russh::Error> {
     let config = client::Config {
         inactivity_timeout: Some(PATIENCE),
         nodelay: true,
@@ -114,8 +171,11 @@ pub async fn connect(info: &HostInfo, key: &Arc<PrivateKey>) -> Result<Client, r
     };
     let trust = Trust(PublicKey::from_openssh(&info.host_key).unwrap());
     let connecting = client::connect(Arc::new(config), (info.address, info.port), trust);
-    let mut handle =
-        tokio::time::timeout(PATIENCE, connecting).await.map_err(|_| russh::Error::HUP)??;
+    tokio::time::timeout(PATIENCE, connecting).await.map_err(|_| russh::Error::HUP)?
+}
+
+pub async fn connect(info: &HostInfo, key: &Arc<PrivateKey>) -> Result<Client, russh::Error> {
+    let mut handle = handshake(info).await?;
     let key = PrivateKeyWithHashAlg::new(key.clone(), None);
     let login = handle.authenticate_publickey("admin", key).await?;
     if login.success() { Ok(Client(handle)) } else { Err(russh::Error::NotAuthenticated) }
@@ -154,6 +214,8 @@ impl Client {
         let send = async {
             let _ = writing.data(stdin).await;
             let _ = writing.eof().await;
+            // The answer decides when this is over: a command may end without having read its input.
+            std::future::pending::<()>().await;
         };
         let receive = async {
             let mut done = Done::default();
@@ -171,7 +233,10 @@ impl Client {
             }
             done
         };
-        tokio::join!(send, receive).1
+        tokio::select! {
+            done = receive => done,
+            () = send => unreachable!("sending goes on until all is received"),
+        }
     }
 }
 

@@ -1,11 +1,23 @@
 //! Takes a host along a playbook, step by step, with none of the product's code.
 
 use super::{
-    host::{Host, Out},
+    host::Out,
     playbook::{Hop, Texts, text},
 };
 use std::{collections::BTreeSet, process::Command, thread, time::Duration};
 use toml::{Table, Value};
+
+/// A host, however it is reached.
+pub trait Machine {
+    /// Runs a script as root, with nothing on standard input.
+    fn sh(&self, script: &str) -> Out;
+    /// How often the host has booted, as far as can be seen.
+    fn boots(&self) -> u32;
+    /// Waits until the host has booted more often than `before`, and is up.
+    fn wait_for_boot(&self, before: u32) -> bool;
+    /// A file, by its path from the root.
+    fn read(&self, path: &str) -> String;
+}
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
@@ -37,7 +49,7 @@ pub struct Facts {
     mounts: BTreeSet<String>,
 }
 
-pub fn facts(host: &Host) -> Facts {
+pub fn facts(host: &dyn Machine) -> Facts {
     let set = |script: &str| {
         let out = host.sh(script);
         assert_eq!(out.code, 0, "{script}: {}", out.stderr);
@@ -56,7 +68,7 @@ pub fn facts(host: &Host) -> Facts {
     }
 }
 
-fn compare(host: &Host, step: &Table, before: &Facts) -> Result<(), String> {
+fn compare(host: &dyn Machine, step: &Table, before: &Facts) -> Result<(), String> {
     let now = facts(host);
     let lost = |a: &BTreeSet<String>, b: &BTreeSet<String>| -> BTreeSet<String> {
         a.difference(b).cloned().collect()
@@ -74,7 +86,7 @@ fn compare(host: &Host, step: &Table, before: &Facts) -> Result<(), String> {
     if lost.is_empty() { Ok(()) } else { Err(format!("{lost:?}")) }
 }
 
-fn reboot(host: &Host, texts: &Texts, reboot: &Table) -> Result<Out, String> {
+fn reboot(host: &dyn Machine, texts: &Texts, reboot: &Table) -> Result<Out, String> {
     let before = host.boots();
     let command = text(reboot, "command").map_or("systemctl reboot".into(), |c| texts.render(c));
     let asked = host.sh(&command);
@@ -100,16 +112,33 @@ fn reboot(host: &Host, texts: &Texts, reboot: &Table) -> Result<Out, String> {
     Ok(Out { code: 0, stdout: String::new(), stderr: String::new() })
 }
 
+/// The step's environment, as lines before its script.
+fn exports(step: &Table) -> String {
+    let env = step.get("env").and_then(Value::as_table).into_iter().flatten();
+    env.map(|(name, value)| format!("export {name}='{}'\n", value.as_str().unwrap())).collect()
+}
+
 /// Runs one step: skipped (false), passed (true), or why it failed.
-fn step(host: &Host, texts: &Texts, step: &Table, before: &Facts) -> Result<bool, String> {
+fn step(host: &dyn Machine, texts: &Texts, step: &Table, before: &Facts) -> Result<bool, String> {
     if text(step, "when").is_some_and(|when| !texts.holds(when, "", "", 0)) {
         return Ok(false);
     }
     if text(step, "unless").is_some_and(|guard| host.sh(&texts.render(guard)).code == 0) {
         return Ok(false);
     }
+    let mut tries = step.get("retries").and_then(Value::as_integer).unwrap_or(0);
+    loop {
+        match attempt(host, texts, step, before) {
+            Err(why) if tries == 0 => return Err(why),
+            Err(_) => tries -= 1,
+            Ok(()) => return Ok(true),
+        }
+    }
+}
+
+fn attempt(host: &dyn Machine, texts: &Texts, step: &Table, before: &Facts) -> Result<(), String> {
     let out = if let Some(run) = text(step, "run") {
-        host.sh(&texts.render(run))
+        host.sh(&(exports(step) + &texts.render(run)))
     } else if let Some(local) = text(step, "local") {
         let out = Command::new("sh").arg("-c").arg(texts.render(local)).output().unwrap();
         Out {
@@ -120,8 +149,7 @@ fn step(host: &Host, texts: &Texts, step: &Table, before: &Facts) -> Result<bool
     } else if let Some(what) = step.get("reboot") {
         reboot(host, texts, what.as_table().unwrap())?
     } else {
-        compare(host, step, before)?;
-        return Ok(true);
+        return compare(host, step, before);
     };
     let said = format!("{}{}", out.stdout, out.stderr);
     match text(step, "expect") {
@@ -141,10 +169,10 @@ fn step(host: &Host, texts: &Texts, step: &Table, before: &Facts) -> Result<bool
             return Err(format!("unverified ({}): {}{}", out.code, out.stdout, out.stderr));
         }
     }
-    Ok(true)
+    Ok(())
 }
 
-fn system(host: &Host, wanted: &(String, String)) -> bool {
+fn system(host: &dyn Machine, wanted: &(String, String)) -> bool {
     let release = host.read("etc/os-release");
     let value = |key: &str| {
         release
@@ -159,7 +187,7 @@ fn system(host: &Host, wanted: &(String, String)) -> bool {
 }
 
 /// One hop, with its rollback where it fails.
-pub fn hop(host: &Host, hop: &Hop, vars: &Table, before: &Facts, trip: &mut Trip) -> End {
+pub fn hop(host: &dyn Machine, hop: &Hop, vars: &Table, before: &Facts, trip: &mut Trip) -> End {
     let texts = Texts::new(hop, vars, "web-01");
     assert!(system(host, &hop.from), "{}: not on {:?}", hop.name, hop.from);
     let mut blocked = None;
@@ -197,7 +225,7 @@ pub fn hop(host: &Host, hop: &Hop, vars: &Table, before: &Facts, trip: &mut Trip
 }
 
 pub fn rollback(
-    host: &Host,
+    host: &dyn Machine,
     hop: &Hop,
     texts: &Texts,
     before: &Facts,
@@ -220,7 +248,7 @@ pub fn rollback(
 }
 
 /// The commit steps of a hop.
-pub fn commit(host: &Host, hop: &Hop, vars: &Table, before: &Facts) {
+pub fn commit(host: &dyn Machine, hop: &Hop, vars: &Table, before: &Facts) {
     let texts = Texts::new(hop, vars, "web-01");
     for s in &hop.steps["commit"] {
         if let Err(why) = step(host, &texts, s, before) {

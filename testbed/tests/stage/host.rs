@@ -1,5 +1,6 @@
 //! One host of the stage set, in a root of its own, without SSH: a shell by chroot, and a power supply.
 
+use super::drive::Machine;
 use std::{
     collections::BTreeSet,
     fs,
@@ -64,6 +65,9 @@ const TOOLS: &[&str] = &[
     "find",
     "setsid",
     "comm",
+    "timeout",
+    "rmdir",
+    "xargs",
 ];
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -164,6 +168,8 @@ impl Host {
             ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n".into()),
             ("etc/testbed/role", format!("{role}\n")),
             ("etc/testbed/faults", format!("{faults}\n")),
+            // Pretended work takes no time here.
+            ("etc/testbed/pace", "0\n".into()),
         ] {
             fs::write(root.join(file), text).unwrap();
         }
@@ -190,14 +196,6 @@ impl Host {
         host
     }
 
-    pub fn boots(&self) -> u32 {
-        self.boots.load(Ordering::SeqCst)
-    }
-
-    pub fn read(&self, path: &str) -> String {
-        fs::read_to_string(self.root.join(path)).unwrap_or_default()
-    }
-
     pub fn has(&self, path: &str) -> bool {
         self.root.join(path).exists()
     }
@@ -205,9 +203,18 @@ impl Host {
     pub fn write(&self, path: &str, text: &str) {
         fs::write(self.root.join(path), text).unwrap();
     }
+}
 
-    /// Runs a script as the product would: as root, sh, nothing on standard input.
-    pub fn sh(&self, script: &str) -> Out {
+impl Machine for Host {
+    fn boots(&self) -> u32 {
+        self.boots.load(Ordering::SeqCst)
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.root.join(path)).unwrap_or_default()
+    }
+
+    fn sh(&self, script: &str) -> Out {
         let file = self.root.join("tmp/script");
         fs::File::create(&file).and_then(|mut f| f.write_all(script.as_bytes())).unwrap();
         let out = shell(&self.root).arg("/tmp/script").output().unwrap();
@@ -218,8 +225,7 @@ impl Host {
         }
     }
 
-    /// Waits until the host has booted more often than `before`, and is up.
-    pub fn wait_for_boot(&self, before: u32) -> bool {
+    fn wait_for_boot(&self, before: u32) -> bool {
         let deadline = Instant::now() + Duration::from_secs(60);
         while Instant::now() < deadline {
             if self.up.load(Ordering::SeqCst) && self.boots() > before {

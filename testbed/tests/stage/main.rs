@@ -5,10 +5,12 @@ mod drive;
 mod host;
 mod lint;
 mod playbook;
+mod remote;
 
-use drive::{End, Trip};
+use drive::{End, Machine as _, Trip};
+use fleetlift_testbed::{CannedAnswers, Fleet, FleetSpec, HostSpec, Profile};
 use host::Host;
-use std::time::Instant;
+use std::{fs, process::Command, sync::Mutex, time::Instant};
 
 /// Takes a host of the stage along a shipped playbook until it ends.
 fn travel(stage: &str, name: &str, role: &str, faults: &str) -> (Host, End, Trip) {
@@ -176,4 +178,102 @@ fn what_waits_or_gets_in_the_way_is_dealt_with() {
     assert!(trip.warnings.contains(&"running-kernel".to_owned()));
     assert_eq!(host.sh("systemctl is-active puppet").stdout, "active\n");
     assert!(!host.has("var/backups/fleetlift/centos7-to-alma8/agents"));
+}
+
+#[test]
+fn every_role_migrates_from_debian_12_to_13() {
+    if skipped() {
+        return;
+    }
+    for role in ["monitoring", "cache", "web", "db"] {
+        let (host, end, trip) = travel("debian12", "debian12-to-debian13", role, "");
+        assert_eq!(end, End::Migrated, "{}", trip.evidence);
+        assert_eq!(host.boots(), 2);
+        assert!(host.sh("uname -r").stdout.starts_with("6.12."));
+        assert_eq!(host.sh("openssl version | cut -d ' ' -f 2").stdout, "3.5.4\n");
+        assert!(trip.skipped.contains(&"migrate.boot-newest-kernel".to_owned()));
+    }
+}
+
+#[test]
+fn debian_s_faults_end_as_they_should() {
+    if skipped() {
+        return;
+    }
+    let blocked = |step: &str| End::Blocked(step.into());
+    let back = |step: &str| End::RolledBack(step.into());
+    for (words, expected, restored) in [
+        ("upgrade-stumbles", End::Migrated, false),
+        ("boot-full", blocked("boot-space"), false),
+        ("root-full", blocked("root-space"), false),
+        ("lingering-hold", blocked("package-holds"), false),
+        ("half-configured", blocked("package-audit"), false),
+        ("third-party-source", blocked("third-party-sources"), false),
+        ("suite-alias", blocked("sources-by-codename"), false),
+        ("grub-nowhere", blocked("grub-devices"), false),
+        ("backup-corrupt", End::Failed("archive-etc".into()), false),
+        ("snapshot-fails", back("snapshot"), false),
+        ("removes-sshd", back("try-out"), false),
+        ("upgrade-fails", back("full-upgrade"), true),
+        ("service-dead", back("no-new-failed-units"), true),
+    ] {
+        let (host, end, trip) = travel("debian12", "debian12-to-debian13", "web", words);
+        assert_eq!(end, expected, "{words}: {}", trip.evidence);
+        let ran = trip.ran.contains(&"rollback.restore-snapshot".to_owned());
+        assert_eq!(ran, restored, "{words}: {:?}", trip.ran);
+        if end != End::Migrated {
+            assert!(!host.read("etc/apt/sources.list").contains("trixie"), "{words}");
+        }
+    }
+}
+
+/// The same way as the demo goes, by the real testbed and the machine's own client; only the engine is missing.
+#[test]
+fn a_host_of_the_testbed_migrates_over_real_ssh() {
+    let usable = fleetlift_testbed::means().map_err(|e| e.to_string()).and_then(|_| {
+        let client = Command::new("ssh-keygen").arg("-?").output().map(drop);
+        client.map_err(|_| "openssh-client is not on this machine".to_owned())
+    });
+    if let Err(why) = usable {
+        eprintln!("SKIPPED: {why}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("id_ed25519");
+    let made =
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
+    assert!(made.unwrap().success());
+    let spec = FleetSpec {
+        hosts: vec![HostSpec {
+            name: "web-01".into(),
+            role: "web".into(),
+            profile: Profile::Staged { stage: "centos7".into() },
+            faults: vec![],
+        }],
+        authorized_key: fs::read_to_string(key.with_extension("pub")).unwrap(),
+        dir: dir.path().join("roots"),
+        seed: 1,
+        canned: CannedAnswers::default(),
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let fleet = runtime.block_on(Fleet::start(spec)).unwrap();
+    fs::write(dir.path().join("known_hosts"), fleet.known_hosts()).unwrap();
+    let info = fleet.hosts()[0].clone();
+    let host = remote::Remote {
+        port: info.port,
+        address: info.address.to_string(),
+        dir: dir.path().into(),
+        seen: Mutex::default(),
+    };
+    let (vars, before, mut trip) = (playbook::stage_vars(), drive::facts(&host), Trip::default());
+    assert_eq!(host.boots(), 1);
+    for hop in playbook::hops("centos7-to-rocky9") {
+        let began = Instant::now();
+        let end = drive::hop(&host, &hop, &vars, &before, &mut trip);
+        println!("{} {end:?} after {:.1?}", hop.name, began.elapsed());
+        assert_eq!(end, End::Migrated, "{}", trip.evidence);
+    }
+    assert_eq!(host.boots(), 4, "two upgrades and the conversion, as seen from outside");
+    drop(host);
+    runtime.block_on(fleet.stop());
 }
