@@ -7,10 +7,10 @@ use rustix::process::Pid;
 use std::{
     ffi::{CStr, CString},
     io,
-    os::unix::ffi::OsStrExt,
+    os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::Path,
 };
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// What a process of a host may still do as root. The rest could reach the machine: its clock, name, devices, network.
 const KEPT_CAPABILITIES: [libc::c_ulong; 7] = [
@@ -30,39 +30,62 @@ const CAPABILITIES: libc::c_ulong = 64;
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     root: CString,
+    /// Joined by the child, in this order.
     namespaces: Vec<(CString, libc::c_int)>,
+    pids: Pids,
+}
+
+/// How a command gets into the host's pid namespace, which a process can change only for its children.
+#[derive(Clone, Debug)]
+enum Pids {
+    /// There is none.
+    OfMachine,
+    /// A thread of the server joins it and forks: root may do that, and it costs nothing.
+    ByThread(CString),
+    /// The child joins it with the others and forks once more. A thread cannot join a user namespace for itself alone.
+    ByFork,
 }
 
 impl Entry {
     /// By `chroot` alone.
     pub(crate) fn plain(root: &Path) -> io::Result<Self> {
-        Ok(Self { root: c_path(root)?, namespaces: Vec::new() })
+        Ok(Self { root: c_path(root)?, namespaces: Vec::new(), pids: Pids::OfMachine })
     }
 
-    /// Through the namespaces that the process `holder` has made for its children.
-    pub(crate) fn through(root: &Path, holder: u32, own_user: bool) -> io::Result<Self> {
-        let mut kinds = vec![
+    /// Through the namespaces of a host's process 1, as root.
+    pub(crate) fn as_root(root: &Path, process_1: u32) -> io::Result<Self> {
+        let kinds = [("mnt", libc::CLONE_NEWNS), ("uts", libc::CLONE_NEWUTS)];
+        let pids = Pids::ByThread(namespace(process_1, "pid")?);
+        Ok(Self { root: c_path(root)?, namespaces: namespaces(process_1, &kinds)?, pids })
+    }
+
+    /// Through the namespaces that the parent of a host's process 1 has made, as an ordinary user.
+    pub(crate) fn as_user(root: &Path, parent: u32) -> io::Result<Self> {
+        let kinds = [
+            // First, because the right to join the others comes with it.
+            ("user", libc::CLONE_NEWUSER),
             ("mnt", libc::CLONE_NEWNS),
             ("uts", libc::CLONE_NEWUTS),
             ("pid_for_children", libc::CLONE_NEWPID),
         ];
-        if own_user {
-            // First, because the right to join the others comes with it.
-            kinds.insert(0, ("user", libc::CLONE_NEWUSER));
-        }
-        let namespaces = kinds
-            .into_iter()
-            .map(|(name, flag)| Ok((c_path(format!("/proc/{holder}/ns/{name}").as_ref())?, flag)))
-            .collect::<io::Result<_>>()?;
-        Ok(Self { root: c_path(root)?, namespaces })
+        let namespaces = namespaces(parent, &kinds)?;
+        Ok(Self { root: c_path(root)?, namespaces, pids: Pids::ByFork })
     }
 
-    /// Makes `command` run inside, as the leader of its own session. Its program is a path inside the root.
-    pub(crate) fn prepare(&self, command: &mut Command) {
+    /// Starts `command` inside, as the leader of its own session. Its program is a path inside the root.
+    pub(crate) async fn spawn(&self, mut command: Command) -> io::Result<Child> {
         let entry = self.clone();
         // SAFETY: `between_fork_and_exec` makes system calls only, on memory that was prepared before the fork.
         unsafe {
             command.pre_exec(move || entry.between_fork_and_exec());
+        }
+        match self.pids.clone() {
+            Pids::ByThread(path) => spawn_by_thread(command, move || join_pids(&path)).await,
+            // A fork takes a millisecond or more, in which no other task of this thread would move.
+            Pids::OfMachine | Pids::ByFork => {
+                let spawned = tokio::task::spawn_blocking(move || command.spawn());
+                spawned.await.map_err(io::Error::other)?
+            }
         }
     }
 
@@ -70,21 +93,51 @@ impl Entry {
         // SAFETY: system calls with arguments that are valid for their whole duration.
         unsafe {
             libc::setsid();
-            if !self.namespaces.is_empty() {
-                // All are opened before the first is joined: afterwards this process might not see them any more.
-                let mut opened = [-1; 4];
-                for ((path, _), fd) in self.namespaces.iter().zip(&mut opened) {
-                    *fd = checked(libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC))?;
-                }
-                for ((_, flag), fd) in self.namespaces.iter().zip(opened) {
-                    checked(libc::setns(fd, *flag))?;
-                }
-                // A process changes its own pid namespace only for its children.
+            // All are opened before the first is joined: afterwards this process might not see them any more.
+            let mut opened = [-1; 4];
+            for ((path, _), fd) in self.namespaces.iter().zip(&mut opened) {
+                *fd = checked(libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC))?;
+            }
+            for ((_, flag), fd) in self.namespaces.iter().zip(opened) {
+                checked(libc::setns(fd, *flag))?;
+            }
+            if matches!(self.pids, Pids::ByFork) {
                 fork_and_stand_in()?;
             }
             settle(&self.root, c"/root")
         }
     }
+}
+
+fn namespace(process: u32, name: &str) -> io::Result<CString> {
+    c_path(format!("/proc/{process}/ns/{name}").as_ref())
+}
+
+fn namespaces(
+    process: u32,
+    kinds: &[(&str, libc::c_int)],
+) -> io::Result<Vec<(CString, libc::c_int)>> {
+    kinds.iter().map(|(name, flag)| Ok((namespace(process, name)?, *flag))).collect()
+}
+
+/// Starts a command from a thread that `first` has changed; the thread ends with that, so nobody else meets the change.
+pub(crate) async fn spawn_by_thread(
+    mut command: Command,
+    first: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> io::Result<Child> {
+    let runtime = tokio::runtime::Handle::current();
+    let (tell, told) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("host".into()).spawn(move || {
+        let _inside = runtime.enter();
+        let _ = tell.send(first().and_then(|()| command.spawn()));
+    })?;
+    told.await.map_err(io::Error::other)?
+}
+
+fn join_pids(path: &CStr) -> io::Result<()> {
+    let file = std::fs::File::open(Path::new(std::ffi::OsStr::from_bytes(path.to_bytes())))?;
+    // SAFETY: a system call on a descriptor that is open; it changes only where this thread's children are born.
+    checked(unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWPID) }).map(drop)
 }
 
 /// Forks, and returns in the child only. The parent stays as its stand-in towards the server: it waits, and ends as the child ends.

@@ -4,13 +4,13 @@
 //! ends, and with process 1 the kernel ends every process of that pid namespace.
 
 use crate::{
-    enter::{Entry, c_path, checked, fork_and_stand_in, settle},
+    enter::{Entry, c_path, checked, fork_and_stand_in, settle, spawn_by_thread},
     means::Means,
     root::HostRoot,
 };
 use std::{
     ffi::{CStr, CString},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     process::Stdio,
     ptr,
@@ -23,6 +23,8 @@ pub(crate) struct Holder {
     child: Child,
     alive: Option<ChildStdin>,
     pid: u32,
+    /// Whether `pid` is not process 1 but its parent, which stands in for it.
+    by_user: bool,
 }
 
 /// Everything that the child needs between fork and exec.
@@ -38,14 +40,14 @@ struct Preparation {
 
 impl Holder {
     /// Makes namespaces for a host. `small` is a directory of the root to be hidden by an empty file system of so many bytes.
-    pub(crate) fn start(
+    pub(crate) async fn start(
         means: Means,
         root: &HostRoot,
         small: Option<(&Path, u64)>,
     ) -> io::Result<Self> {
-        let own_user = means == Means::UserNamespace;
+        let by_user = means == Means::UserNamespace;
         let mut preparation = Preparation {
-            flags: libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWUTS,
+            flags: libc::CLONE_NEWNS | libc::CLONE_NEWUTS,
             maps: None,
             binds: Vec::new(),
             small: small
@@ -54,8 +56,8 @@ impl Holder {
             host_name: CString::new(root.name.as_str()).map_err(io::Error::other)?,
             root: c_path(&root.path)?,
         };
-        if own_user {
-            preparation.flags |= libc::CLONE_NEWUSER;
+        if by_user {
+            preparation.flags |= libc::CLONE_NEWUSER | libc::CLONE_NEWPID;
             let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
             let map = |id: u32| CString::new(format!("0 {id} 1")).map_err(io::Error::other);
             preparation.maps = Some((map(user.as_raw())?, map(group.as_raw())?));
@@ -72,23 +74,26 @@ impl Holder {
         unsafe {
             command.pre_exec(move || preparation.between_fork_and_exec());
         }
-        let mut child = command.spawn()?;
+        let mut child =
+            if by_user { command.spawn()? } else { spawn_by_thread(command, new_pids).await? };
         let alive = child.stdin.take();
         let pid = child.id().ok_or_else(|| io::Error::other("process 1 ended at once"))?;
-        Ok(Self { child, alive, pid })
+        Ok(Self { child, alive, pid, by_user })
     }
 
     /// The way into these namespaces.
-    pub(crate) fn entry(&self, means: Means, root: &Path) -> io::Result<Entry> {
-        Entry::through(root, self.pid, means == Means::UserNamespace)
+    pub(crate) fn entry(&self, root: &Path) -> io::Result<Entry> {
+        if self.by_user { Entry::as_user(root, self.pid) } else { Entry::as_root(root, self.pid) }
     }
 
     /// Where the server sees the host's file systems as the host sees them, mounts included.
     pub(crate) fn seen_from_outside(&self) -> io::Result<PathBuf> {
-        let task = format!("/proc/{0}/task/{0}/children", self.pid);
-        let children = std::fs::read_to_string(task)?;
-        let first = children.split_whitespace().next().ok_or(io::ErrorKind::NotFound)?;
-        Ok(format!("/proc/{first}/root").into())
+        let mut process_1 = self.pid.to_string();
+        if self.by_user {
+            let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid))?;
+            children.trim().clone_into(&mut process_1);
+        }
+        Ok(format!("/proc/{process_1}/root").into())
     }
 
     /// Ends every process of the host; none is left when this returns.
@@ -111,8 +116,8 @@ impl Preparation {
                 let _ = write_file(c"/proc/self/setgroups", c"deny");
                 write_file(c"/proc/self/uid_map", user)?;
                 write_file(c"/proc/self/gid_map", group)?;
+                fork_and_stand_in()?;
             }
-            fork_and_stand_in()?;
             mount(None, c"/", None, libc::MS_REC | libc::MS_PRIVATE, None)?;
             for (from, to) in &self.binds {
                 // A machine without such a device leaves the plain file in its place.
@@ -128,6 +133,12 @@ impl Preparation {
             settle(&self.root, c"/")
         }
     }
+}
+
+/// A pid namespace for the next child of this thread.
+fn new_pids() -> io::Result<()> {
+    // SAFETY: a system call without pointers; it changes only where this thread's children are born.
+    checked(unsafe { libc::unshare(libc::CLONE_NEWPID) }).map(drop)
 }
 
 fn small_system(directory: &Path, size: u64) -> io::Result<(CString, CString)> {

@@ -64,12 +64,10 @@ impl Staged {
     }
 
     /// Starts a process inside.
-    pub(crate) async fn spawn(&self, mut command: Command) -> io::Result<Child> {
+    pub(crate) async fn spawn(&self, command: Command) -> io::Result<Child> {
         let guard = self.entry.read().await;
         let entry = guard.as_ref().ok_or_else(|| io::Error::other("the host has no power"))?;
-        entry.prepare(&mut command);
-        // A fork takes a millisecond or more, in which no other task of this thread would move.
-        tokio::task::spawn_blocking(move || command.spawn()).await.map_err(io::Error::other)?
+        entry.spawn(command).await
     }
 }
 
@@ -319,8 +317,8 @@ impl Machine {
         let entry = if self.means.isolated() {
             let full = self.has(&Fault::FillsDisk).then(|| size_of(&root.path.join("var")));
             let full = full.transpose()?.map(|size| (Path::new("var"), size + SLACK));
-            let holder = Holder::start(self.means, root, full)?;
-            let entry = holder.entry(self.means, &root.path)?;
+            let holder = Holder::start(self.means, root, full).await?;
+            let entry = holder.entry(&root.path)?;
             if let Some((directory, _)) = full {
                 let seen = holder.seen_from_outside()?.join(directory);
                 fill(&root.path.join(directory), &seen)?;
