@@ -44,14 +44,14 @@ pub fn program(name: &str) -> Option<PathBuf> {
 #[macro_export]
 macro_rules! need {
     ($test:expr, $($program:expr => $package:expr),+ $(,)?) => {
-        $(if support::program($program).is_none() {
-            support::skip($test, concat!("no ", $program, " here: apt-get install ", $package));
+        $(if $crate::support::program($program).is_none() {
+            $crate::support::skip($test, concat!("no ", $program, " here: apt-get install ", $package));
             return;
         })+
     };
     ($test:expr, root) => {
         if !rustix::process::geteuid().is_root() {
-            support::skip($test, "it makes users, so it needs root");
+            $crate::support::skip($test, "it makes users, so it needs root");
             return;
         }
     };

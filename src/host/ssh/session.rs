@@ -121,7 +121,8 @@ async fn run_in_time(
     limit: Duration,
     output: &mut dyn OutputSink,
 ) -> Finish {
-    let mut sink = |stream: Stream, bytes: &[u8]| output.take(stream, bytes);
+    let mut sink =
+        |stream: Stream, bytes: &[u8]| exchange::patiently(|| output.take(stream, bytes));
     let mut running = pin!(link.exchange(launch, &mut sink));
     tokio::select! {
         biased;
