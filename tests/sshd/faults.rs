@@ -113,7 +113,10 @@ async fn each_way_not_to_connect_has_its_words() {
     assert!(reason.ends_with("connection refused"), "{reason}");
     let nameless = support::target("x", "no-such-host.invalid", web.connection());
     let reason = unreachable(transport().connect(&nameless).await);
-    assert!(reason.contains("the name does not resolve") || reason.contains("no answer from DNS"), "{reason}");
+    assert!(
+        reason.contains("the name does not resolve") || reason.contains("no answer from DNS"),
+        "{reason}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,7 +141,9 @@ async fn no_common_algorithm_names_both_sides() {
 fn sockets() -> usize {
     let entries = fs::read_dir("/proc/self/fd").unwrap().flatten();
     entries
-        .filter(|e| fs::read_link(e.path()).is_ok_and(|l| l.to_string_lossy().starts_with("socket:")))
+        .filter(|e| {
+            fs::read_link(e.path()).is_ok_and(|l| l.to_string_lossy().starts_with("socket:"))
+        })
         .count()
 }
 
@@ -178,7 +183,10 @@ async fn giving_up_leaks_no_sockets() {
         let target = support::target("fake", "127.0.0.1", quick.clone());
         unreachable(transport.connect(&target).await);
     }
-    assert!(until(Duration::from_secs(10), || half.load(Ordering::SeqCst) == 0).await, "half-open ones stay");
+    assert!(
+        until(Duration::from_secs(10), || half.load(Ordering::SeqCst) == 0).await,
+        "half-open ones stay"
+    );
 
     // Sessions that are dropped, also in the middle of a script.
     let before = sockets();
@@ -197,7 +205,11 @@ async fn giving_up_leaks_no_sockets() {
         }
         drop(session);
     }
-    assert!(until(Duration::from_secs(10), || sockets() <= before).await, "{} > {before}", sockets());
+    assert!(
+        until(Duration::from_secs(10), || sockets() <= before).await,
+        "{} > {before}",
+        sockets()
+    );
 }
 
 /// Says when the first output came.
@@ -238,7 +250,9 @@ async fn a_connection_that_dies_in_a_step_means_lost() {
     assert!(matches!(again, Err(SessionError::NotStarted { .. })), "{again:?}");
     // The script itself does not die with its connection.
     assert!(until(Duration::from_secs(20), || done.exists()).await);
-    assert!(until(Duration::from_secs(20), || server.remote(&step.dir).join("exit").exists()).await);
+    assert!(
+        until(Duration::from_secs(20), || server.remote(&step.dir).join("exit").exists()).await
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -413,7 +427,10 @@ async fn a_full_or_read_only_place_is_refused() {
     for bad in ["", "/etc", "../x", "a/../b", "a b", "a//b"] {
         let mut step = script("true");
         step.dir = bad.to_owned();
-        assert!(matches!(on(&mut session, &step).await.0, Err(SessionError::Refused { .. })), "{bad:?}");
+        assert!(
+            matches!(on(&mut session, &step).await.0, Err(SessionError::Refused { .. })),
+            "{bad:?}"
+        );
     }
     let mut step = script("true");
     step.env = vec![("A B".into(), String::new())];

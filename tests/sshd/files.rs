@@ -15,7 +15,8 @@ async fn files_arrive_whole_with_any_name() {
     let content: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
     let folder = server.dir.path().join("a folder");
     fs::create_dir(&folder).unwrap();
-    for name in ["plain", "with space", "it's", "new\nline", "new\n#end", "-n", "$(x)`y`\\z!", "é"] {
+    for name in ["plain", "with space", "it's", "new\nline", "new\n#end", "-n", "$(x)`y`\\z!", "é"]
+    {
         let path = folder.join(name);
         let there = path.to_str().unwrap();
         let part = &content[..if name == "plain" { content.len() } else { 1000 }];

@@ -30,7 +30,10 @@ async fn an_unknown_key_is_refused_or_learned() {
     let strict = with_known_hosts(&server, "", HostKeyPolicy::Strict);
     let (reason, hint) = refused(transport().connect(&server.target_with(strict.clone())).await);
     assert!(reason.contains("is not known") && reason.contains("SHA256:"), "{reason}");
-    assert!(hint.contains(&format!("ssh-keyscan -p {} {}", server.port, server.addresses[0])), "{hint}");
+    assert!(
+        hint.contains(&format!("ssh-keyscan -p {} {}", server.port, server.addresses[0])),
+        "{hint}"
+    );
     assert!(!strict.known_hosts[0].exists());
 
     let learn = with_known_hosts(&server, "", HostKeyPolicy::AcceptNew);

@@ -72,7 +72,9 @@ async fn an_old_server_takes_rsa_with_sha1() {
 async fn an_encrypted_key_is_opened_by_its_passphrase() {
     need!("an_encrypted_key_is_opened_by_its_passphrase", "sshd" => "openssh-server");
     let server = Sshd::start();
-    for (name, kind) in [("new", &["-t", "ed25519"][..]), ("old", &["-t", "rsa", "-b", "2048", "-m", "PEM"])] {
+    for (name, kind) in
+        [("new", &["-t", "ed25519"][..]), ("old", &["-t", "rsa", "-b", "2048", "-m", "PEM"])]
+    {
         let key = keygen(server.dir.path(), name, kind, "open sesame");
         server.authorize(&public(&key));
         let with = |passphrase| Connection {
@@ -81,12 +83,14 @@ async fn an_encrypted_key_is_opened_by_its_passphrase() {
             ..server.connection()
         };
         log_in(&transport_with(secret), &server, with(source("RIGHT"))).await;
-        let wrong = transport_with(secret).connect(&server.target_with(with(source("WRONG")))).await;
+        let wrong =
+            transport_with(secret).connect(&server.target_with(with(source("WRONG")))).await;
         let (reason, _) = refused(wrong);
         assert!(reason.contains("the passphrase does not open it"), "{reason}");
         let (reason, _) = refused(transport().connect(&server.target_with(with(None))).await);
         assert!(reason.contains("it is encrypted, and no passphrase is configured"), "{reason}");
-        let missing = transport_with(secret).connect(&server.target_with(with(source("NONE")))).await;
+        let missing =
+            transport_with(secret).connect(&server.target_with(with(source("NONE")))).await;
         assert!(refused(missing).0.contains("no NONE"));
     }
 }
@@ -138,7 +142,10 @@ async fn a_refusal_says_what_was_offered_and_what_is_accepted() {
 
     let none = Connection { identities: vec!["/nonexistent/key".into()], ..server.connection() };
     let (reason, hint) = refused(transport().connect(&server.target_with(none)).await);
-    assert!(reason.contains("nothing was offered") && reason.contains("it accepts: publickey"), "{reason}");
+    assert!(
+        reason.contains("nothing was offered") && reason.contains("it accepts: publickey"),
+        "{reason}"
+    );
     assert!(hint.contains("identity"), "{hint}");
 }
 
@@ -176,7 +183,6 @@ impl Agent {
         std::io::BufRead::read_line(&mut said, &mut line).unwrap();
         Self { child, socket }
     }
-
 }
 
 impl Drop for Agent {
@@ -233,11 +239,11 @@ async fn with_agent() {
     support::run(
         Command::new("ssh-keygen").args(["-q", "-p", "-P", "", "-N", "x1x1x1", "-f"]).arg(&named),
     );
-    let by_name = Connection { agent: true, identities: vec![named.clone()], ..server.connection() };
+    let by_name =
+        Connection { agent: true, identities: vec![named.clone()], ..server.connection() };
     log_in(&transport(), &server, by_name.clone()).await;
     // Also where only the public half is there.
     fs::remove_file(&named).unwrap();
-    let by_half =
-        Connection { identities: vec![named.with_extension("pub")], ..by_name };
+    let by_half = Connection { identities: vec![named.with_extension("pub")], ..by_name };
     log_in(&transport(), &server, by_half).await;
 }

@@ -40,10 +40,14 @@ impl User {
         let name = format!("fl-{}-{number}", std::process::id());
         let crypted = support::run(Command::new("openssl").args(["passwd", "-6", PASSWORD]));
         with_lock(|| {
-            support::run(
-                Command::new(support::program("useradd").unwrap())
-                    .args(["-m", "-s", shell, "-p", crypted.trim(), &name]),
-            )
+            support::run(Command::new(support::program("useradd").unwrap()).args([
+                "-m",
+                "-s",
+                shell,
+                "-p",
+                crypted.trim(),
+                &name,
+            ]))
         });
         Self { name, sudoers: None }
     }
@@ -183,9 +187,8 @@ async fn a_host_that_goes_down_is_worth_another_try() {
     fs::write(&banner, words).unwrap();
     let extra = format!("Banner {}\nDenyUsers {}\n", banner.display(), user.name);
     let closing = Sshd::with(1, &extra);
-    let reason = unreachable(
-        transport().connect(&closing.target_with(user.connection(&closing))).await,
-    );
+    let reason =
+        unreachable(transport().connect(&closing.target_with(user.connection(&closing))).await);
     assert!(reason.contains("System is going down"), "{reason}");
 }
 
@@ -202,7 +205,8 @@ async fn passwords_come_last_and_only_once() {
     for extra in kinds {
         let server = Sshd::with(1, extra);
         let two = extra.contains("Methods");
-        let identities = if two { vec![server.key.clone()] } else { vec!["/nonexistent/key".into()] };
+        let identities =
+            if two { vec![server.key.clone()] } else { vec!["/nonexistent/key".into()] };
         let with = |password| Connection {
             password,
             identities: identities.clone(),
@@ -278,7 +282,10 @@ async fn sudo_as_it_is_configured() {
     let back = server.dir.path().join("back");
     assert_eq!(session.download(there, &back, true).await.unwrap(), 8);
     let denied = session.download(there, &back, false).await;
-    assert!(matches!(&denied, Err(SessionError::Refused { reason }) if reason.contains("not readable")), "{denied:?}");
+    assert!(
+        matches!(&denied, Err(SessionError::Refused { reason }) if reason.contains("not readable")),
+        "{denied:?}"
+    );
     // And ending what runs too long.
     let mut step = as_root("trap '' TERM; echo $$; while :; do sleep 1; done");
     step.timeout = Duration::from_secs(2);
