@@ -229,7 +229,12 @@ async fn a_connection_that_dies_in_a_step_means_lost() {
     let server = Sshd::start();
     let mut session = transport().connect(&server.target()).await.unwrap();
     let done = server.dir.path().join("done");
-    let step = script(&format!("echo begun; sleep 2; touch {}", done.display()));
+    // It goes on writing when nobody reads any more, and must not die of it.
+    let step = script(&format!(
+        "echo begun; echo apart >&2; sleep 2; i=0; while [ $i -lt 2000 ]; do echo line $i; echo line $i >&2; \
+         i=$((i + 1)); done; touch {}; exit 6",
+        done.display()
+    ));
     let (sender, begun) = tokio::sync::oneshot::channel();
     let pid = server.pid();
     let killer = tokio::spawn(async move {
@@ -435,4 +440,20 @@ async fn a_full_or_read_only_place_is_refused() {
     let mut step = script("true");
     step.env = vec![("A B".into(), String::new())];
     assert!(matches!(on(&mut session, &step).await.0, Err(SessionError::Refused { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_is_not_death() {
+    need!("silence_is_not_death", "sshd" => "openssh-server");
+    let server = Sshd::start();
+    // Everything that counts inactivity is far shorter than the script's silence.
+    let connection = Connection {
+        keepalive: Duration::from_millis(100),
+        connect_timeout: Duration::from_secs(1),
+        auth_timeout: Duration::from_secs(1),
+        ..server.connection()
+    };
+    let mut session = transport().connect(&server.target_with(connection)).await.unwrap();
+    let (exit, out, _) = on(&mut session, &script("sleep 5; echo on")).await;
+    assert_eq!((exit.unwrap(), out.as_str()), (Exit::Code(0), "on\n"));
 }

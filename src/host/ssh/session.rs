@@ -77,6 +77,7 @@ impl SshSession {
             ("machine", script.machine_id.as_deref().unwrap_or_default()),
             ("size", size.as_str()),
             ("token", token.as_str()),
+            ("core", shell::core()),
         ];
         let launch = Job {
             program: Program::Launch,

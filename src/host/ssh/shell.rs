@@ -82,6 +82,12 @@ pub(super) fn program_text(program: Program, values: &[(&str, &str)]) -> String 
     text
 }
 
+/// What runs the script on the host, beside the launcher and longer than it where the connection breaks.
+pub(super) fn core() -> &'static str {
+    static CORE: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/core.sh")));
+    &CORE
+}
+
 /// The content of a script file: what the launcher needs, the environment, the text.
 pub(super) fn script_file(token: &str, env: &[(String, String)], text: &str) -> String {
     static HEAD: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/head.sh")));
@@ -167,7 +173,12 @@ mod tests {
     /// What is sent must be free of findings, as it is sent. Not of style: variables come from outside.
     #[test]
     fn shellcheck_finds_nothing() {
-        let heads = [ENTER.to_owned(), READ.to_owned(), slim(include_str!("remote/head.sh"))];
+        let heads = [
+            ENTER.to_owned(),
+            READ.to_owned(),
+            slim(include_str!("remote/head.sh")),
+            core().to_owned(),
+        ];
         let sources = [
             include_str!("remote/launch.sh"),
             include_str!("remote/stop.sh"),
