@@ -5,3 +5,13 @@ mod support;
 
 #[path = "sshd/basics.rs"]
 mod basics;
+#[path = "sshd/faults.rs"]
+mod faults;
+#[path = "sshd/files.rs"]
+mod files;
+#[path = "sshd/host_keys.rs"]
+mod host_keys;
+#[path = "sshd/keys.rs"]
+mod keys;
+#[path = "sshd/users.rs"]
+mod users;

@@ -44,14 +44,14 @@ pub fn program(name: &str) -> Option<PathBuf> {
 #[macro_export]
 macro_rules! need {
     ($test:expr, $($program:expr => $package:expr),+ $(,)?) => {
-        $(if support::program($program).is_none() {
-            support::skip($test, concat!("no ", $program, " here: apt-get install ", $package));
+        $(if $crate::support::program($program).is_none() {
+            $crate::support::skip($test, concat!("no ", $program, " here: apt-get install ", $package));
             return;
         })+
     };
     ($test:expr, root) => {
         if !rustix::process::geteuid().is_root() {
-            support::skip($test, "it makes users, so it needs root");
+            $crate::support::skip($test, "it makes users, so it needs root");
             return;
         }
     };
@@ -265,10 +265,29 @@ impl Drop for Sshd {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Scripts outlive their connections, as they should: those of this server have its directory in their command.
+        for pid in scripts_below(self.dir.path()) {
+            kill(pid);
+        }
         if std::thread::panicking() {
             eprintln!("{}", fs::read_to_string(self.dir.path().join("log")).unwrap_or_default());
         }
     }
+}
+
+/// Processes that name a directory in their command, and their whole sessions.
+fn scripts_below(dir: &Path) -> Vec<u32> {
+    let all = || {
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+    };
+    let below = |pid: &u32| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        *pid != std::process::id()
+            && String::from_utf8_lossy(&command).contains(&*dir.to_string_lossy())
+    };
+    let sessions: Vec<String> = all().filter(below).map(|pid| pid.to_string()).collect();
+    all().filter(|pid| stat(*pid).is_some_and(|fields| sessions.contains(&fields[3]))).collect()
 }
 
 pub fn kill(pid: u32) {

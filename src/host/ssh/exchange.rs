@@ -9,7 +9,10 @@ use crate::host::Stream;
 use russh::{ChannelMsg, ChannelWriteHalf, client};
 use secrecy::{ExposeSecret, SecretString};
 use std::{fmt::Write as _, pin::pin};
-use tokio::sync::Notify;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::Notify,
+};
 
 /// Takes a command's output.
 pub(super) type Output<'a> = dyn FnMut(Stream, &[u8]) + Send + 'a;
@@ -53,6 +56,16 @@ pub(super) fn draw_word() -> Result<String, String> {
         let _ = write!(word, "{byte:02x}");
     }
     Ok(word)
+}
+
+/// Runs what may block, such as a slow reader of output. A worker that blocks may be the one that watches all sockets and
+/// timers, and then every other host would stand still with it.
+pub(super) fn patiently<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        // With one thread there is nobody to hand the work of others to.
+        _ => work(),
+    }
 }
 
 /// What an exchange has seen so far.

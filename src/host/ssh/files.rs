@@ -1,7 +1,7 @@
 //! Files through the same channel as scripts, so that sudo works for them and no other subsystem is needed.
 
 use super::{
-    exchange::{Ending, Job},
+    exchange::{Ending, Job, patiently},
     session::SshSession,
     shell::Program,
 };
@@ -67,7 +67,7 @@ impl SshSession {
             Stream::Out => {
                 sums.update(bytes);
                 if trouble.is_none() {
-                    trouble = file.write_all(bytes).err();
+                    trouble = patiently(|| file.write_all(bytes)).err();
                 }
             }
             Stream::Err => {
@@ -92,12 +92,16 @@ impl SshSession {
             let reason = format!("{path} did not arrive as it is there ({words})");
             return Err(SessionError::Refused { reason });
         }
-        file.as_file().sync_all().map_err(local)?;
-        file.persist(to).map_err(|error| local(error.error))?;
-        if let Ok(folder) = fs::File::open(folder) {
-            // So that the name outlives a power cut, where the file system lets folders be synced.
-            let _ = folder.sync_all();
-        }
+        patiently(|| {
+            file.as_file().sync_all()?;
+            file.persist(to).map_err(|error| error.error)?;
+            if let Ok(folder) = fs::File::open(folder) {
+                // So that the name outlives a power cut, where the file system lets folders be synced.
+                let _ = folder.sync_all();
+            }
+            Ok(())
+        })
+        .map_err(local)?;
         Ok(size)
     }
 }

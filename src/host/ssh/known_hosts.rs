@@ -301,3 +301,170 @@ pub(super) fn append(path: &Path, name: &str, key: &PublicKey) -> io::Result<Ver
     file.write_all(format!("{gap}{name} {}\n", line.trim()).as_bytes())?;
     Ok(Verdict::Known)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    const A: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+    const B: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB9dG4kjRhQTtWTVzd2t27+t0DEHBPW7iOD23TUiYLio";
+
+    fn key(text: &str) -> PublicKey {
+        PublicKey::from_openssh(text).unwrap()
+    }
+
+    fn verdict(text: &str, name: &str, shown: &str) -> Verdict {
+        let file = KnownHosts::parse(Path::new("kh"), text);
+        judge(&[Arc::new(file)], name, &key(shown))
+    }
+
+    /// The lines that `ssh-keygen -F` finds; authorities are left out, as ours are.
+    fn oracle(file: &Path, name: &str) -> Option<Vec<usize>> {
+        let output = Command::new("ssh-keygen").args(["-F", name, "-f"]).arg(file).output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut lines = Vec::new();
+        for found in text.lines().filter(|line| line.starts_with("# Host ")) {
+            let (_, rest) = found.split_once(" found: line ").unwrap();
+            let mut words = rest.split(' ');
+            let number = words.next().unwrap().parse().unwrap();
+            if words.next() != Some("CA") {
+                lines.push(number);
+            }
+        }
+        lines.sort_unstable();
+        Some(lines)
+    }
+
+    fn agrees(path: &Path, names: &[String]) -> usize {
+        let text = fs::read_to_string(path).unwrap();
+        let known = KnownHosts::parse(path, &text);
+        let mut found = 0;
+        for name in names {
+            let Some(expected) = oracle(path, name) else {
+                eprintln!("SKIPPED: no ssh-keygen here: apt-get install openssh-client");
+                return usize::MAX;
+            };
+            assert_eq!(known.line_numbers(name), expected, "{name} in {}", path.display());
+            found += expected.len();
+        }
+        found
+    }
+
+    #[test]
+    fn lines_are_found_as_ssh_keygen_finds_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("known_hosts");
+        let text = format!(
+            "# comment\n\
+             web-01.example,10.0.0.1 {A} somebody\n\
+             *.example,!web-02.example {B}\n\
+             \t[web-03.example]:2222\t{A}\n\
+             @revoked web-?? {B}\n\
+             @cert-authority *.example {A}\n\
+             @strange web-01.example {A}\n\
+             WEB-04.Example {A}\n\
+             garbage\n\
+             web-05 ssh-ed25519\n\
+             web-06 ssh-ed25519 AAAA\n\
+             [*]:22?? {B}\n\
+             2001:db8::1 {A}\n\
+             web*0*,x,* {A}\n\
+             \n\
+             !* {A}\n"
+        );
+        fs::write(&path, text).unwrap();
+        let names = [
+            "web-01.example",
+            "WEB-01.EXAMPLE",
+            "10.0.0.1",
+            "web-02.example",
+            "web-03.example",
+            "[web-03.example]:2222",
+            "[web-03.example]:22",
+            "web-07",
+            "web-4",
+            "web-04.example",
+            "web-05",
+            "2001:db8::1",
+            "[x]:2299",
+            "x",
+        ];
+        let names = names.map(str::to_owned);
+        assert!(agrees(&path, &names) > 20);
+        // The same, hashed: hashing leaves patterns as they are and takes several names apart.
+        let plain = format!("web-01.example,10.0.0.1 {A}\n[web-03.example]:2222 {B}\n");
+        fs::write(&path, plain).unwrap();
+        let hashed = Command::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(&path).status();
+        if hashed.is_ok_and(|status| status.success()) {
+            assert!(fs::read_to_string(&path).unwrap().starts_with("|1|"));
+            // Its -F hashes a name as it is typed; ssh itself, as we, in small letters.
+            let small: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+            assert_eq!(agrees(&path, &small), 4);
+        }
+    }
+
+    #[test]
+    fn files_from_the_field_are_read_as_ssh_keygen_reads_them() {
+        let Some(samples) = std::env::var_os("FLEETLIFT_SAMPLES") else {
+            eprintln!(
+                "SKIPPED: FLEETLIFT_SAMPLES names no folder with known_hosts/* from the field"
+            );
+            return;
+        };
+        let entries = fs::read_dir(Path::new(&samples).join("known_hosts")).unwrap();
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let text = fs::read_to_string(&path).unwrap();
+            let mut names: Vec<String> = Vec::new();
+            for line in text.lines().filter(|l| !l.starts_with(['#', '@', '|'])) {
+                let hosts = line.split_whitespace().next().unwrap_or_default();
+                names.extend(
+                    hosts.split(',').filter(|h| !h.contains(['*', '?', '!'])).map(str::to_owned),
+                );
+            }
+            names.retain(|name| !name.is_empty());
+            names.dedup();
+            // Each name starts a process: a spread of them is enough.
+            let step = names.len() / 40 + 1;
+            let some: Vec<String> = names.into_iter().step_by(step).collect();
+            assert!(agrees(&path, &some) > 0, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn verdicts() {
+        let place = |line| Place { file: "kh".into(), line };
+        assert_eq!(verdict(&format!("h {A}\n"), "h", A), Verdict::Known);
+        assert_eq!(verdict("", "h", A), Verdict::Unknown { others: vec![] });
+        let changed = verdict(&format!("h {B}\n"), "h", A);
+        assert!(matches!(changed, Verdict::Changed { place: p, .. } if p == place(1)));
+        // A key that is being replaced: both are listed, in any order.
+        assert_eq!(verdict(&format!("h {B}\nh {A}\n"), "h", A), Verdict::Known);
+        // Revoked outweighs known, wherever it stands, and is of no use to other keys.
+        let revoked = verdict(&format!("h {A}\n@revoked * {A}\n"), "h", A);
+        assert_eq!(revoked, Verdict::Revoked { place: place(2) });
+        assert_eq!(verdict(&format!("@revoked * {A}\nh {B}\n"), "h", B), Verdict::Known);
+        // A comment is no part of a key.
+        assert_eq!(verdict(&format!("h {A} me@here\n"), "h", &format!("{A} you")), Verdict::Known);
+    }
+
+    #[test]
+    fn globs_do_not_explode() {
+        assert!(matches_glob(b"*a*b?", b"xxaxxbc"));
+        assert!(!matches_glob(b"*a*b?", b"xxaxxb"));
+        let long = vec![b'a'; 10_000];
+        assert!(!matches_glob(b"*a*a*a*a*a*a*a*a*b", &long));
+    }
+
+    #[test]
+    fn appending_looks_again_under_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/known_hosts");
+        assert_eq!(append(&path, "h", &key(A)).unwrap(), Verdict::Known);
+        assert_eq!(append(&path, "h", &key(A)).unwrap(), Verdict::Known);
+        assert!(matches!(append(&path, "h", &key(B)).unwrap(), Verdict::Changed { .. }));
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("h {A}\n"));
+    }
+}

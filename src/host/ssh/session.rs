@@ -77,6 +77,7 @@ impl SshSession {
             ("machine", script.machine_id.as_deref().unwrap_or_default()),
             ("size", size.as_str()),
             ("token", token.as_str()),
+            ("core", shell::core()),
         ];
         let launch = Job {
             program: Program::Launch,
@@ -121,7 +122,8 @@ async fn run_in_time(
     limit: Duration,
     output: &mut dyn OutputSink,
 ) -> Finish {
-    let mut sink = |stream: Stream, bytes: &[u8]| output.take(stream, bytes);
+    let mut sink =
+        |stream: Stream, bytes: &[u8]| exchange::patiently(|| output.take(stream, bytes));
     let mut running = pin!(link.exchange(launch, &mut sink));
     tokio::select! {
         biased;

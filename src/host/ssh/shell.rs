@@ -82,6 +82,12 @@ pub(super) fn program_text(program: Program, values: &[(&str, &str)]) -> String 
     text
 }
 
+/// What runs the script on the host, beside the launcher and longer than it where the connection breaks.
+pub(super) fn core() -> &'static str {
+    static CORE: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/core.sh")));
+    &CORE
+}
+
 /// The content of a script file: what the launcher needs, the environment, the text.
 pub(super) fn script_file(token: &str, env: &[(String, String)], text: &str) -> String {
     static HEAD: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/head.sh")));
@@ -123,4 +129,98 @@ fn slim(text: &str) -> String {
         }
     }
     slim
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        io::Write,
+        process::{Command, Stdio},
+    };
+
+    const ALL: [Program; 4] = [Program::Launch, Program::Stop, Program::Upload, Program::Download];
+
+    #[test]
+    fn the_command_line_suits_every_login_shell() {
+        let line = command_line("fl0123456789abcdef0123456789abcdef", Become::RootByPassword);
+        assert!(!line.contains(['\\', '\n', '!', '`']));
+        assert_eq!(line.matches('\'').count(), 4);
+        for part in line.split('\'') {
+            assert!(part.len() < 1000, "an old csh reads words of 1024 characters: {}", part.len());
+        }
+    }
+
+    #[test]
+    fn values_reach_the_program_as_they_are() {
+        let value = "it's\n#end\n\"$x\" `y` \\ \n\n#";
+        let text = program_text(Program::Stop, &[("x", value)]);
+        assert_eq!(text.lines().filter(|line| *line == "#end").count(), 1);
+        let end = text.find("umask 077").unwrap();
+        let script = format!("{}printf %s \"$fl_x\"", &text[..end]);
+        let output = Command::new("/bin/sh").arg("-c").arg(script).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), value);
+    }
+
+    #[test]
+    fn names_and_paths() {
+        assert!(is_variable_name("_A1") && !is_variable_name("1A") && !is_variable_name(""));
+        assert!(!is_variable_name("A-B") && !is_variable_name("É"));
+        assert!(is_inner_path("r/a.b.1") && !is_inner_path("") && !is_inner_path("/a"));
+        assert!(!is_inner_path("a/..") && !is_inner_path("a b") && !is_inner_path("a/"));
+    }
+
+    /// What is sent must be free of findings, as it is sent. Not of style: variables come from outside.
+    #[test]
+    fn shellcheck_finds_nothing() {
+        let heads = [
+            ENTER.to_owned(),
+            READ.to_owned(),
+            slim(include_str!("remote/head.sh")),
+            core().to_owned(),
+        ];
+        let sources = [
+            include_str!("remote/launch.sh"),
+            include_str!("remote/stop.sh"),
+            include_str!("remote/upload.sh"),
+            include_str!("remote/download.sh"),
+        ];
+        let common = include_str!("remote/common.sh");
+        let programs = sources.map(|source| format!("{common}{source}"));
+        for text in heads.iter().chain(&programs) {
+            // SC2154 and SC2034: assigned and used by other parts. SC2317: functions that this part does not call.
+            // SC2086: marks and modes are words by construction.
+            let checker = Command::new("shellcheck")
+                .args(["-s", "sh", "-e", "SC2154,SC2034,SC2317,SC2086", "-"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn();
+            let Ok(mut checker) = checker else {
+                let on_ci = std::env::var_os("FLEETLIFT_CI").is_some_and(|v| v == "1");
+                assert!(!on_ci, "no shellcheck");
+                eprintln!("SKIPPED: no shellcheck here: apt-get install shellcheck");
+                return;
+            };
+            checker.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+            let output = checker.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+
+    #[test]
+    fn every_shell_parses_the_programs() {
+        for program in ALL {
+            let text = program_text(program, &[("path", "x")]);
+            for shell in [&["/bin/sh"][..], &["bash", "--posix"], &["busybox", "ash"], &["dash"]] {
+                let mut command = Command::new(shell[0]);
+                let child = command.args(&shell[1..]).arg("-n").stdin(Stdio::piped()).spawn();
+                let Ok(mut child) = child else {
+                    eprintln!("SKIPPED: no {} here", shell[0]);
+                    continue;
+                };
+                child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+                assert!(child.wait().unwrap().success(), "{program:?} in {shell:?}");
+            }
+        }
+    }
 }

@@ -42,22 +42,10 @@ if ! fl_said=$(ln -- "$fl_new" "$fl_place/script" 2>&1); then
 fi
 rm -f -- "$fl_new"
 
-# A session of its own, so that all its processes can be found and ended.
 fl_setsid=setsid
 command -v setsid >/dev/null 2>&1 || fl_setsid=
 fl_go
-# The script turns its standard error to descriptor 3 itself. So this shell's own is silent unless the script was ended by
-# a signal: every sh says so there, and nothing else tells that from an exit code above 128.
-exec 3>&2 2>"$fl_place/died"
-$fl_setsid /bin/sh "$fl_place/script" </dev/null
-fl_code=$?
-exec 2>&3 3>&-
-fl_how=$fl_code
-if [ "$fl_code" -gt 128 ] && [ -s "$fl_place/died" ]; then
-  fl_how=$(kill -l "$fl_code" 2>/dev/null) || fl_how=$fl_code
-fi
-# Whole or not at all. Not synced: that can take minutes on a busy host.
-if printf '%s\n' "$fl_how" >"$fl_place/exit.new"; then
-  mv -f -- "$fl_place/exit.new" "$fl_place/exit"
-fi 2>/dev/null
-fl_end "$fl_how"
+# Apart from this shell's session: whatever ends the login, sudo or sshd does not end the step.
+# shellcheck disable=SC2154 # The controller sends it as a value.
+$fl_setsid /bin/sh -c "$fl_core" fleetlift "$fl_mark" "$fl_place" "$fl_setsid" </dev/null
+exit 0
