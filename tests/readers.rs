@@ -14,21 +14,32 @@ use fleetlift::{
     rollout::{self, Rollout},
 };
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-/// The cases of a topic: files and folders that have, or should have, an expectation beside them.
-fn cases(topic: &str) -> Vec<PathBuf> {
+/// The cases of a topic with their expectations. No two cases share one, and none is left without its case.
+fn cases(topic: &str) -> BTreeMap<PathBuf, PathBuf> {
     let folder = Path::new("tests/cases").join(topic);
-    let mut cases: Vec<PathBuf> = fs::read_dir(&folder)
+    let all: Vec<PathBuf> = fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_none_or(|e| e != "expected"))
         .collect();
-    cases.sort();
+    let (expectations, inputs): (Vec<PathBuf>, Vec<PathBuf>) =
+        all.into_iter().partition(|path| path.extension().is_some_and(|e| e == "expected"));
+    let mut cases = BTreeMap::new();
+    for input in inputs {
+        let expectation = input.with_extension("expected");
+        if let Some(other) = cases.insert(expectation, input.clone()) {
+            panic!("{} and {} share an expectation", input.display(), other.display());
+        }
+    }
+    for expectation in expectations {
+        assert!(cases.contains_key(&expectation), "{} has no case", expectation.display());
+    }
     assert!(!cases.is_empty());
     cases
 }
@@ -37,9 +48,8 @@ fn cases(topic: &str) -> Vec<PathBuf> {
 fn check(topic: &str, outcome: impl Fn(&Path) -> String) {
     let accept = std::env::var_os("FLEETLIFT_ACCEPT").is_some();
     let mut wrong = Vec::new();
-    for case in cases(topic) {
+    for (expected_path, case) in cases(topic) {
         let found = portable(&outcome(&case));
-        let expected_path = case.with_extension("expected");
         let expected = fs::read_to_string(&expected_path).unwrap_or_default();
         if found == expected {
             continue;
