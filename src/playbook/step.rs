@@ -52,11 +52,15 @@ const PHASE_KEYS: [(&str, &[Phase], &str); 8] = [
 const NOT_PRECHECK: &[Phase] =
     &[Phase::Backup, Phase::Migrate, Phase::Verify, Phase::Rollback, Phase::Commit];
 
+/// Steps of a hop whose output later templates can ask for, and the phases that they are in.
+pub(super) type Registered = BTreeMap<StepName, Phase>;
+
 /// Reads the steps of a phase.
 pub(super) fn read_steps(
     phase: Phase,
     tables: &Node,
     origin: &Origin,
+    registered: &mut Registered,
     out: &mut Collector<'_>,
     reader: &mut Reader,
 ) -> Vec<Step> {
@@ -78,9 +82,29 @@ pub(super) fn read_steps(
                 }
             }
         }
+        let step = step.inspect(|step| check_register(phase, step, table, registered, out));
         steps.extend(step);
     }
     steps
+}
+
+/// `steps.NAME` must mean one step.
+fn check_register(
+    phase: Phase,
+    step: &Step,
+    table: &Node,
+    registered: &mut Registered,
+    out: &mut Collector<'_>,
+) {
+    if !step.register {
+        return;
+    }
+    let other = registered.insert(step.name.clone(), phase).filter(|other| *other != phase);
+    if let (Some(other), Some(entry)) = (other, table.entry("register")) {
+        let message =
+            format!("`steps.{}` would mean two steps: {other} registers one too", step.name);
+        out.add_with_hint(&entry.key, message, "give one of them another name");
+    }
 }
 
 /// Keys that have no sense here. They would be ignored, which is worse than a fault.
