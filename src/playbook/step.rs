@@ -20,8 +20,12 @@ const RETRY_DELAY: Duration = Duration::from_secs(10);
 /// Kinds of steps that are a command with an exit code and output.
 const COMMANDS: &[&str] = &["run", "script", "local"];
 
+/// All kinds but a reboot, which has a deadline of its own and is never tried twice.
+const NOT_REBOOT: &[&str] =
+    &["run", "script", "local", "upload", "template", "download", "wait", "compare"];
+
 /// Keys that only some kinds of steps understand.
-const KIND_KEYS: [(&str, &[&str]); 9] = [
+const KIND_KEYS: [(&str, &[&str]); 11] = [
     ("ok_exit", COMMANDS),
     ("expect", COMMANDS),
     ("env", COMMANDS),
@@ -29,7 +33,9 @@ const KIND_KEYS: [(&str, &[&str]); 9] = [
     ("on_lost", COMMANDS),
     ("probe", COMMANDS),
     ("ignore", &["compare"]),
-    ("timeout", &["run", "script", "local", "upload", "template", "download", "wait", "compare"]),
+    ("timeout", NOT_REBOOT),
+    ("retries", NOT_REBOOT),
+    ("retry_delay", NOT_REBOOT),
     ("sudo", &["run", "script", "upload", "template", "download", "reboot", "wait"]),
 ];
 

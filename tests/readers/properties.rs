@@ -2,9 +2,10 @@
 
 use crate::{shown, written};
 use fleetlift::{
-    base::{fault::Refusal, range::expand, selection::Selection},
+    base::{fault::Refusal, phase::Phase, range::expand, selection::Selection},
     inventory::{self, Inventory},
-    playbook, rollout,
+    playbook::{self, Playbook},
+    rollout::{self, Rollout},
 };
 use proptest::prelude::*;
 use std::{fmt::Write as _, fs};
@@ -139,7 +140,7 @@ proptest! {
         }
     }
 
-    /// Whatever happens to a file, a reader says what is wrong with it, at places that exist.
+    /// Whatever happens to a file, a reader says what is wrong with it, at places that exist, or reads all of it.
     #[test]
     fn damaged_files_are_faults_and_never_a_fall(
         which in 0usize..3,
@@ -157,14 +158,54 @@ proptest! {
         let end = (start + length).min(text.len());
         text.replace_range(start..end, &put);
         let (_folder, file) = written(&text);
-        let found = match which {
-            0 => inventory::read(&file).err(),
-            1 => playbook::read(file.to_str().unwrap()).err(),
-            _ => rollout::read(&file).err(),
+        let read = match which {
+            0 => inventory::read(&file).map(|inventory| inventory_lost(&text, &inventory)),
+            1 => playbook::read(file.to_str().unwrap()).map(|playbook| steps_lost(&text, &playbook)),
+            _ => rollout::read(&file).map(|rollout| waves_lost(&text, &rollout)),
         };
-        if let Some(found) = found {
-            shown(&found);
-            found.json();
+        match read {
+            Ok(lost) => prop_assert_eq!(lost, None, "{}", text),
+            Err(found) => {
+                shown(&found);
+                found.json();
+            }
         }
     }
+}
+
+/// What another reader of TOML finds in the text, and the inventory does not have.
+fn inventory_lost(text: &str, inventory: &Inventory) -> Option<String> {
+    let document: toml::Table = toml::from_str(text).unwrap();
+    let keys = |key: &str| match document.get(key) {
+        Some(toml::Value::Table(table)) => table.keys().cloned().collect(),
+        _ => Vec::new(),
+    };
+    let host = keys("hosts").into_iter().find(|name| !inventory.hosts.contains_key(name.as_str()));
+    let group =
+        || keys("groups").into_iter().find(|name| !inventory.groups.contains_key(name.as_str()));
+    let first = inventory.hosts.values().next()?;
+    let variable = || keys("vars").into_iter().find(|name| !first.vars.contains_key(name));
+    host.or_else(group).or_else(variable)
+}
+
+fn steps_lost(text: &str, playbook: &Playbook) -> Option<String> {
+    let document: toml::Table = toml::from_str(text).unwrap();
+    let lost = Phase::ALL.into_iter().find(|phase| {
+        let written = match document.get(phase.as_str()) {
+            Some(toml::Value::Array(steps)) => steps.len(),
+            _ => 0,
+        };
+        playbook.hops[0].steps.get(phase).map_or(0, Vec::len) != written
+    });
+    lost.map(|phase| phase.to_string())
+}
+
+fn waves_lost(text: &str, rollout: &Rollout) -> Option<String> {
+    let document: toml::Table = toml::from_str(text).unwrap();
+    let written = match document.get("wave") {
+        Some(toml::Value::Array(waves)) => waves.len(),
+        // Without any, there is the default's one.
+        _ => 1,
+    };
+    (rollout.waves.len() != written).then(|| format!("{} of {written}", rollout.waves.len()))
 }
