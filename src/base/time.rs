@@ -100,10 +100,9 @@ pub fn parse_length(text: &str) -> Result<Duration, LengthError> {
             "" => jiff::SignedDuration::ZERO,
             rest => rest.parse().map_err(|_| refuse())?,
         };
-        jiff::SignedDuration::from_hours(24)
-            .checked_mul(days as i32)
-            .map(|d| d + rest)
-            .ok_or_else(refuse)
+        let days = i32::try_from(days).map_err(|_| refuse())?;
+        let days = jiff::SignedDuration::from_hours(24).checked_mul(days).ok_or_else(refuse)?;
+        days.checked_add(rest).ok_or_else(refuse)
     })?;
     Duration::try_from(length).map_err(|_| refuse())
 }
@@ -151,7 +150,8 @@ mod tests {
         for (text, seconds) in cases {
             assert_eq!(parse_length(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "90", "-5s", "fast", "1x"] {
+        let huge = ["4294967297d", "1d 2562047788015215h", "99999999999999999999h"];
+        for text in ["", "90", "-5s", "fast", "1x"].into_iter().chain(huge) {
             assert!(parse_length(text).is_err(), "{text}");
         }
     }

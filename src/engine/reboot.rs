@@ -19,6 +19,8 @@ exit 0
 ";
 /// Between two logins while a host is dark: whole logins, spaced, since sshd punishes those who only knock.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// Each pause is longer than the one before by this factor: fast machines are found soon, slow ones are not pestered.
+const GROWTH: f64 = 1.2;
 /// Within this time the old system must have gone down after the command.
 const GOING_DOWN: Duration = Duration::from_secs(300);
 const QUESTION: Duration = Duration::from_secs(30);
@@ -56,7 +58,7 @@ impl Lane {
         let (mut boots, mut pause) = (vec![before], PAUSE.0);
         loop {
             sleep(pause).await;
-            pause = (pause + PAUSE.0).min(PAUSE.1);
+            pause = pause.mul_f64(GROWTH).min(PAUSE.1);
             let seen = self.knock(order, rendered, reboot, &mut boots, went_dark, work).await?;
             match seen {
                 Seen::NewBoot { until: true } => break,

@@ -5,7 +5,7 @@ use super::{
     chain::{Chain, check_order},
     files::{Origin, hint_for},
     shape::PLAYBOOK,
-    step::read_steps,
+    step::{Registered, read_steps},
 };
 use crate::base::{
     facts::System,
@@ -106,9 +106,10 @@ impl Reader {
         out: &mut Collector<'_>,
     ) -> BTreeMap<Phase, Vec<super::Step>> {
         let mut steps = BTreeMap::new();
+        let mut registered = Registered::new();
         for phase in Phase::ALL {
             let Some(tables) = root.get(phase.as_str()) else { continue };
-            steps.insert(phase, read_steps(phase, tables, origin, out, self));
+            steps.insert(phase, read_steps(phase, tables, origin, &mut registered, out, self));
         }
         steps
     }

@@ -20,8 +20,12 @@ const RETRY_DELAY: Duration = Duration::from_secs(10);
 /// Kinds of steps that are a command with an exit code and output.
 const COMMANDS: &[&str] = &["run", "script", "local"];
 
+/// All kinds but a reboot, which has a deadline of its own and is never tried twice.
+const NOT_REBOOT: &[&str] =
+    &["run", "script", "local", "upload", "template", "download", "wait", "compare"];
+
 /// Keys that only some kinds of steps understand.
-const KIND_KEYS: [(&str, &[&str]); 9] = [
+const KIND_KEYS: [(&str, &[&str]); 11] = [
     ("ok_exit", COMMANDS),
     ("expect", COMMANDS),
     ("env", COMMANDS),
@@ -29,7 +33,9 @@ const KIND_KEYS: [(&str, &[&str]); 9] = [
     ("on_lost", COMMANDS),
     ("probe", COMMANDS),
     ("ignore", &["compare"]),
-    ("timeout", &["run", "script", "local", "upload", "template", "download", "wait", "compare"]),
+    ("timeout", NOT_REBOOT),
+    ("retries", NOT_REBOOT),
+    ("retry_delay", NOT_REBOOT),
     ("sudo", &["run", "script", "upload", "template", "download", "reboot", "wait"]),
 ];
 
@@ -52,11 +58,15 @@ const PHASE_KEYS: [(&str, &[Phase], &str); 8] = [
 const NOT_PRECHECK: &[Phase] =
     &[Phase::Backup, Phase::Migrate, Phase::Verify, Phase::Rollback, Phase::Commit];
 
+/// Steps of a hop whose output later templates can ask for, and the phases that they are in.
+pub(super) type Registered = BTreeMap<StepName, Phase>;
+
 /// Reads the steps of a phase.
 pub(super) fn read_steps(
     phase: Phase,
     tables: &Node,
     origin: &Origin,
+    registered: &mut Registered,
     out: &mut Collector<'_>,
     reader: &mut Reader,
 ) -> Vec<Step> {
@@ -78,9 +88,29 @@ pub(super) fn read_steps(
                 }
             }
         }
+        let step = step.inspect(|step| check_register(phase, step, table, registered, out));
         steps.extend(step);
     }
     steps
+}
+
+/// `steps.NAME` must mean one step.
+fn check_register(
+    phase: Phase,
+    step: &Step,
+    table: &Node,
+    registered: &mut Registered,
+    out: &mut Collector<'_>,
+) {
+    if !step.register {
+        return;
+    }
+    let other = registered.insert(step.name.clone(), phase).filter(|other| *other != phase);
+    if let (Some(other), Some(entry)) = (other, table.entry("register")) {
+        let message =
+            format!("`steps.{}` would mean two steps: {other} registers one too", step.name);
+        out.add_with_hint(&entry.key, message, "give one of them another name");
+    }
 }
 
 /// Keys that have no sense here. They would be ignored, which is worse than a fault.

@@ -5,6 +5,9 @@ mod source;
 
 pub use source::{Position, Source};
 
+pub(super) use source::Lines;
+use source::Positions;
+
 use crate::base::text::one_line;
 use std::{fmt, ops::Range, path::Path};
 
@@ -38,8 +41,24 @@ impl Fault {
 
     /// The line and column of its beginning, unless it is about a whole file.
     pub fn position(&self) -> Option<Position> {
+        self.position_by(&mut Positions::default())
+    }
+
+    fn position_by(&self, positions: &mut Positions) -> Option<Position> {
         let (source, range) = self.place.as_ref()?;
-        source.position(range.start)
+        positions.find(source, range.start)
+    }
+
+    /// One line: `fleet/hosts.toml:3:5: message`.
+    fn line(&self, positions: &mut Positions) -> String {
+        let message = one_line(&self.message);
+        let Some((source, _)) = &self.place else { return message.into_owned() };
+        let path = source.path.to_string_lossy();
+        let path = one_line(&path);
+        match self.position_by(positions) {
+            Some(Position { line, column }) => format!("{path}:{line}:{column}: {message}"),
+            None => format!("{path}: {message}"),
+        }
     }
 }
 
@@ -77,16 +96,8 @@ impl Refusal {
 }
 
 impl fmt::Display for Fault {
-    /// One line: `fleet/hosts.toml:3:5: message`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((source, _)) = &self.place {
-            write!(f, "{}:", one_line(&source.path.to_string_lossy()))?;
-            if let Some(position) = self.position() {
-                write!(f, "{}:{}:", position.line, position.column)?;
-            }
-            f.write_str(" ")?;
-        }
-        f.write_str(&one_line(&self.message))
+        f.write_str(&self.line(&mut Positions::default()))
     }
 }
 
@@ -130,12 +141,14 @@ impl From<Fault> for Faults {
 }
 
 impl fmt::Display for Faults {
+    /// One line for every fault.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut positions = Positions::default();
         for (i, fault) in self.0.iter().enumerate() {
             if i > 0 {
                 f.write_str("\n")?;
             }
-            fault.fmt(f)?;
+            f.write_str(&fault.line(&mut positions))?;
         }
         Ok(())
     }

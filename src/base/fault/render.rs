@@ -1,6 +1,6 @@
 //! Faults for people, in the manner of compilers, and for programs.
 
-use super::{Fault, Faults, Source};
+use super::{Fault, Faults, Positions, Source};
 use crate::base::{
     redact::is_secret_name,
     text::{is_unsafe, one_line, shorten},
@@ -33,14 +33,15 @@ impl Faults {
 
     /// A list of `{path, line, column, message, hint}`. Programs get every fault.
     pub fn json(&self) -> serde_json::Value {
-        self.0.iter().map(Fault::json).collect()
+        let mut positions = Positions::default();
+        self.0.iter().map(|fault| fault.json(&mut positions)).collect()
     }
 }
 
 impl Fault {
     /// `{path, line, column, message, hint}`; what is not known is null.
-    pub fn json(&self) -> serde_json::Value {
-        let position = self.position();
+    fn json(&self, positions: &mut Positions) -> serde_json::Value {
+        let position = self.position_by(positions);
         serde_json::json!({
             "path": self.place.as_ref().map(|(source, _)| source.path.to_string_lossy()),
             "line": position.map(|p| p.line),

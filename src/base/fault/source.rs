@@ -45,26 +45,69 @@ impl Source {
 
     /// The line and column of a byte; `None` in a file without text.
     pub fn position(&self, offset: usize) -> Option<Position> {
-        if self.text.is_empty() {
-            return None;
-        }
-        let (line, start, text) = self.line_at(offset);
-        let column = text[..floor(text, offset - start)].chars().count() + 1;
-        Some(Position { line, column })
+        Positions::default().find(self, offset)
     }
 
     /// The line around a byte: its number, where it begins, and its text without the line end.
     pub(super) fn line_at(&self, offset: usize) -> (usize, usize, &str) {
-        let offset = floor(&self.text, offset);
-        let before = &self.text[..offset];
-        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
-        let mut start = before.rfind('\n').map_or(0, |i| i + 1);
-        if start == 0 && self.text.starts_with('\u{feff}') && offset > 0 {
-            start = '\u{feff}'.len_utf8();
-        }
-        let text = self.text[start..].split('\n').next().unwrap_or_default();
-        (line, start, text.strip_suffix('\r').unwrap_or(text))
+        let (line, start) = Lines::of(&self.text).line_at(floor(&self.text, offset));
+        (line + 1, start, line_from(&self.text, start))
     }
+}
+
+/// Where lines begin.
+#[derive(Debug, Default)]
+pub(in crate::base) struct Lines {
+    starts: Vec<usize>,
+}
+
+impl Lines {
+    pub(in crate::base) fn of(text: &str) -> Self {
+        // A mark at the beginning of the file is not a part of its first line.
+        let first = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        let ends = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1);
+        Self { starts: std::iter::once(first).chain(ends).collect() }
+    }
+
+    /// The line that holds a byte, counted from zero, and where it begins.
+    pub(in crate::base) fn line_at(&self, offset: usize) -> (usize, usize) {
+        let line = self.starts.partition_point(|start| *start <= offset).saturating_sub(1);
+        (line, self.starts.get(line).copied().unwrap_or(0))
+    }
+
+    /// Where the lines up to this one begin, backwards.
+    pub(in crate::base) fn back_from(&self, line: usize) -> impl Iterator<Item = (usize, usize)> {
+        self.starts.iter().copied().enumerate().take(line + 1).rev()
+    }
+}
+
+/// Finds many places, and looks for the lines of a file only once while the file stays the same.
+#[derive(Debug, Default)]
+pub(super) struct Positions {
+    text: Option<Arc<str>>,
+    lines: Lines,
+}
+
+impl Positions {
+    pub(super) fn find(&mut self, source: &Source, offset: usize) -> Option<Position> {
+        if source.text.is_empty() {
+            return None;
+        }
+        if !self.text.as_ref().is_some_and(|text| Arc::ptr_eq(text, &source.text)) {
+            self.lines = Lines::of(&source.text);
+            self.text = Some(Arc::clone(&source.text));
+        }
+        let (line, start) = self.lines.line_at(floor(&source.text, offset));
+        let text = line_from(&source.text, start);
+        let column = text[..floor(text, offset.saturating_sub(start))].chars().count() + 1;
+        Some(Position { line: line + 1, column })
+    }
+}
+
+/// The line that begins here, without its end.
+fn line_from(text: &str, start: usize) -> &str {
+    let line = text[start..].split('\n').next().unwrap_or_default();
+    line.strip_suffix('\r').unwrap_or(line)
 }
 
 /// The nearest place at or before `offset` that is between characters and within the text.

@@ -1,9 +1,9 @@
 //! A document as a tree of values, each with its place.
 
 use super::Collector;
+use crate::base::fault::Lines;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    iter,
     ops::Range,
 };
 use toml::de::{DeTable, DeValue};
@@ -40,36 +40,33 @@ pub struct Entry {
 #[derive(Debug)]
 pub(super) struct Broken<'t> {
     text: &'t str,
-    starts: Vec<usize>,
-    lines: BTreeSet<usize>,
+    lines: Lines,
+    broken: BTreeSet<usize>,
 }
 
 impl<'t> Broken<'t> {
     fn of(text: &'t str) -> Self {
-        let ends = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1);
-        Self { text, starts: iter::once(0).chain(ends).collect(), lines: BTreeSet::new() }
+        Self { text, lines: Lines::of(text), broken: BTreeSet::new() }
     }
 
-    fn line_of(&self, offset: usize) -> usize {
-        self.starts.partition_point(|start| *start <= offset) - 1
+    /// Notes that the line of this byte is broken; false where that is known.
+    fn insert(&mut self, offset: usize) -> bool {
+        self.broken.insert(self.lines.line_at(offset).0)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.broken.is_empty()
     }
 
     /// Whether what stands here can only be guessed: its line is broken, or the heading above it.
     pub(super) fn at(&self, offset: usize) -> bool {
-        if self.lines.is_empty() {
+        if self.broken.is_empty() {
             return false;
         }
-        let line = self.line_of(offset);
-        let heading = (0..=line).rev().find(|line| {
-            self.starts
-                .get(*line)
-                .is_some_and(|start| self.text[*start..].trim_start().starts_with('['))
-        });
-        self.lines.contains(&line) || heading.is_some_and(|line| self.lines.contains(&line))
+        let (line, _) = self.lines.line_at(offset);
+        let mut lines = self.lines.back_from(line);
+        let heading = lines.find(|(_, start)| self.text[*start..].trim_start().starts_with('['));
+        self.broken.contains(&line) || heading.is_some_and(|(line, _)| self.broken.contains(&line))
     }
 }
 
@@ -81,7 +78,7 @@ pub(super) fn parse<'s>(out: &mut Collector<'s>) -> (Node, Broken<'s>) {
     for error in errors {
         let range = error.span().unwrap_or(0..0);
         // The first error of a line is its cause; those after it are often only its consequences.
-        if broken.lines.insert(broken.line_of(range.start)) {
+        if broken.insert(range.start) {
             out.add(&range, format!("this is not TOML: {}", error.message()));
         }
     }
