@@ -95,17 +95,27 @@ pub(super) struct Row {
 
 /// A picture of numbers that stand in words beside it, and the words it needs.
 pub(super) enum Chart {
-    Counts {
-        label: String,
-        counts: Vec<(State, String, usize)>,
-    },
-    Batches {
-        label: String,
-        batches: Vec<(String, Vec<(State, usize)>)>,
-        legend: Vec<(State, String)>,
-    },
+    Counts { label: String, counts: Vec<CountBar> },
+    Batches { label: String, batches: Vec<BatchBar>, legend: Vec<(State, String)> },
     Timeline(Timeline),
     Load(Load),
+}
+
+/// A state's share of all hosts.
+pub(super) struct CountBar {
+    pub state: State,
+    pub label: String,
+    pub hosts: usize,
+    /// The number as the language writes it.
+    pub number: String,
+}
+
+/// A batch's hosts by state.
+pub(super) struct BatchBar {
+    pub name: String,
+    pub counts: Vec<(State, usize)>,
+    /// `7 / 8`.
+    pub amount: String,
 }
 
 /// Hosts over time.

@@ -16,9 +16,15 @@ use super::{
     words::Words,
 };
 use crate::{
-    base::{text::fold_names, time::Timestamp},
+    base::{
+        text::{fold_names, shorten},
+        time::Timestamp,
+    },
     journal::{Failure, StepId},
 };
+
+/// Columns of folded hosts in a cell or a heading.
+const FOLDED_COLUMNS_MAX: usize = 200;
 
 /// What a section is made from.
 #[derive(Clone, Copy)]
@@ -118,9 +124,15 @@ impl Content<'_> {
         failure.to_string()
     }
 
+    /// Hosts, folded. Of many only the first stand there: the table of hosts and the JSON have them all.
+    fn folded(&self, hosts: &[String]) -> String {
+        let folded = fold_names(hosts.iter().map(String::as_str));
+        shorten(&folded, FOLDED_COLUMNS_MAX).into_owned()
+    }
+
     /// Hosts, folded, with their number where there are several.
     fn hosts_of(&self, hosts: &[String]) -> Spans {
-        let folded = fold_names(hosts.iter().map(String::as_str));
+        let folded = self.folded(hosts);
         if hosts.len() < 2 {
             return vec![Span::Text(folded)];
         }
