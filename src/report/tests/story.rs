@@ -146,6 +146,7 @@ pub fn plan(waves: &[(&str, Vec<String>)]) -> Plan {
             forward: 0..9,
             rollback: 9..12,
             commit: 12..13,
+            vars: BTreeMap::new(),
         }],
         steps: (0..WAY.len()).map(plan_step).collect(),
         waves: planned,
