@@ -183,9 +183,8 @@ pub(super) fn muted(text: impl Into<String>) -> Spans {
 
 /// A sentence with `code` between back quotes.
 pub(super) fn sentence(text: &str) -> Spans {
-    let piece = |(i, piece): (usize, &str)| match i % 2 {
-        0 => Span::Text(piece.to_owned()),
-        _ => Span::Code(piece.to_owned()),
+    let piece = |(i, piece): (usize, &str)| {
+        if i % 2 == 0 { Span::Text(piece.to_owned()) } else { Span::Code(piece.to_owned()) }
     };
     text.split('`').enumerate().filter(|(_, piece)| !piece.is_empty()).map(piece).collect()
 }

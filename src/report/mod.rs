@@ -10,6 +10,7 @@ mod json;
 pub mod live;
 mod markdown;
 pub mod model;
+mod naming;
 mod paint;
 mod plan_text;
 mod state;

@@ -12,6 +12,7 @@ pub(super) use failures::word;
 use super::{
     document::{Column, ColumnKind, Document, Section, Span, Spans},
     model::Report,
+    naming::of_hops,
     state::State,
     words::Words,
 };
@@ -112,12 +113,7 @@ impl Content<'_> {
 
     /// A step as people call it; its hop only where there are several.
     pub(in crate::report) fn step(&self, step: &StepId) -> String {
-        match self.report.hops.get(usize::from(step.hop)) {
-            Some(hop) if self.report.hops.len() > 1 => {
-                format!("{}: {} / {}", hop.name, step.phase, step.step)
-            }
-            Some(_) | None => format!("{} / {}", step.phase, step.step),
-        }
+        of_hops(self.report.hops.iter().map(|hop| hop.name.as_str()), step)
     }
 
     fn failure(&self, failure: &Failure) -> String {
