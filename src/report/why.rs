@@ -2,7 +2,7 @@
 
 use super::{build_groups::evidence, naming::step_name, words::Words};
 use crate::{
-    base::{facts::Facts, name::HostName, text::one_line},
+    base::{facts::Facts, name::HostName, phase::Phase, text::one_line},
     journal::{End, Event, Failure, Outcome, PauseReason, Record, Skip, StepId, Then, Verdict},
     plan::Plan,
     playbook::Severity,
@@ -156,9 +156,11 @@ impl Teller<'_> {
 
     fn passed(&self, step: &StepId, exit: Option<i32>, millis: u64, outcome: Outcome) -> String {
         let exit = exit.map(|code| self.say("why.exit", &[("code", &code)])).unwrap_or_default();
+        // What is kept for a rollback is not a change of the host.
+        let changes = matches!(step.phase, Phase::Migrate | Phase::Rollback | Phase::Commit);
         let key = match outcome {
-            Outcome::Changed => "why.passed_changed",
-            Outcome::Unchanged => "why.passed",
+            Outcome::Changed if changes => "why.passed_changed",
+            Outcome::Changed | Outcome::Unchanged => "why.passed",
         };
         let length = self.words.length(millis);
         self.say(
