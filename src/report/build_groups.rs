@@ -76,9 +76,10 @@ fn host_failures(
         .filter(decisive)
         .map(|failed| attempt_failure(plan, host, report, failed))
         .collect();
-    if let (true, Some(failure), Some(at)) = (found.is_empty(), host.failure, host.ended)
-        && report.state != State::Blocked
-    {
+    // Why a host is blocked is told as a finding, where there is one.
+    let told =
+        !found.is_empty() || host.findings.iter().any(|(_, f)| f.severity == Severity::Blocker);
+    if let (false, Some(failure), Some(at)) = (told, host.failure, host.ended) {
         let group = failure_group(plan, report, None, failure, None);
         let case = FailureCase {
             host: report.name.clone(),
