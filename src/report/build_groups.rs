@@ -76,9 +76,10 @@ fn host_failures(
         .filter(decisive)
         .map(|failed| attempt_failure(plan, host, report, failed))
         .collect();
-    if let (true, Some(failure), Some(at)) = (found.is_empty(), host.failure, host.ended)
-        && report.state != State::Blocked
-    {
+    // Why a host is blocked is told as a finding, where there is one.
+    let told =
+        !found.is_empty() || host.findings.iter().any(|(_, f)| f.severity == Severity::Blocker);
+    if let (false, Some(failure), Some(at)) = (told, host.failure, host.ended) {
         let group = failure_group(plan, report, None, failure, None);
         let case = FailureCase {
             host: report.name.clone(),
@@ -230,7 +231,7 @@ fn safe_skip(reason: &Skip) -> Skip {
 pub(super) fn changes(history: &History<'_>, hosts: &[HostReport]) -> Vec<Change> {
     let mut groups: BTreeMap<(Aspect, Moment, String, String), Vec<String>> = BTreeMap::new();
     for (host, report) in history.hosts.iter().zip(hosts) {
-        let (Some(before), Some((moment, after))) = (host.before, host.after) else { continue };
+        let (Some(before), Some((moment, after))) = at_rest(host, report) else { continue };
         for aspect in [Aspect::System, Aspect::Kernel, Aspect::Openssl] {
             let (was, is) = (said(before, aspect), said(after, aspect));
             if was.is_empty() && is.is_empty() {
@@ -251,6 +252,14 @@ pub(super) fn changes(history: &History<'_>, hosts: &[HostReport]) -> Vec<Change
         .collect();
     changes.sort_by_key(|c| (c.aspect, c.moment, std::cmp::Reverse(c.hosts.len())));
     changes
+}
+
+/// The first and the last look at a host, where it does not stand between two hops.
+fn at_rest<'a>(
+    host: &HostHistory<'a>,
+    report: &HostReport,
+) -> (Option<&'a Facts>, Option<(Moment, &'a Facts)>) {
+    if report.state.is_in_flight() { (None, None) } else { (host.before, host.after) }
 }
 
 fn said(facts: &Facts, aspect: Aspect) -> String {
@@ -279,7 +288,7 @@ pub(super) fn differences(history: &History<'_>, hosts: &[HostReport]) -> Vec<Di
         let mut gained: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         let mut compared = 0;
         for (host, report) in history.hosts.iter().zip(hosts) {
-            let (Some(before), Some((Moment::After, after))) = (host.before, host.after) else {
+            let (Some(before), Some((Moment::After, after))) = at_rest(host, report) else {
                 continue;
             };
             let (before, after) = (set(before), set(after));

@@ -95,17 +95,27 @@ pub(super) struct Row {
 
 /// A picture of numbers that stand in words beside it, and the words it needs.
 pub(super) enum Chart {
-    Counts {
-        label: String,
-        counts: Vec<(State, String, usize)>,
-    },
-    Batches {
-        label: String,
-        batches: Vec<(String, Vec<(State, usize)>)>,
-        legend: Vec<(State, String)>,
-    },
+    Counts { label: String, counts: Vec<CountBar> },
+    Batches { label: String, batches: Vec<BatchBar>, legend: Vec<(State, String)> },
     Timeline(Timeline),
     Load(Load),
+}
+
+/// A state's share of all hosts.
+pub(super) struct CountBar {
+    pub state: State,
+    pub label: String,
+    pub hosts: usize,
+    /// The number as the language writes it.
+    pub number: String,
+}
+
+/// A batch's hosts by state.
+pub(super) struct BatchBar {
+    pub name: String,
+    pub counts: Vec<(State, usize)>,
+    /// `7 / 8`.
+    pub amount: String,
 }
 
 /// Hosts over time.
@@ -173,9 +183,8 @@ pub(super) fn muted(text: impl Into<String>) -> Spans {
 
 /// A sentence with `code` between back quotes.
 pub(super) fn sentence(text: &str) -> Spans {
-    let piece = |(i, piece): (usize, &str)| match i % 2 {
-        0 => Span::Text(piece.to_owned()),
-        _ => Span::Code(piece.to_owned()),
+    let piece = |(i, piece): (usize, &str)| {
+        if i % 2 == 0 { Span::Text(piece.to_owned()) } else { Span::Code(piece.to_owned()) }
     };
     text.split('`').enumerate().filter(|(_, piece)| !piece.is_empty()).map(piece).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::{
     content,
-    document::{Block, Chart, ColumnKind, Document, Row, Span, Table},
+    document::{Block, Chart, ColumnKind, Document, Row, Span, Table, sentence},
     model::Report,
     words::Words,
 };
@@ -54,7 +54,7 @@ fn write_block(out: &mut String, block: &Block) {
             let _ = write!(out, "{}\n\n", spans(line));
         }
         Block::Note(note) => {
-            let _ = write!(out, "_{}_\n\n", escape(note));
+            let _ = write!(out, "_{}_\n\n", spans(&sentence(note)));
         }
         Block::Heading(line) => {
             let _ = write!(out, "### {}\n\n", spans(line));

@@ -113,7 +113,10 @@ impl View<'_> {
                 out,
                 "\n{} {}",
                 self.bold(&format!("Hop {}: {title}", number + 1)),
-                self.dim(&format!("{count} steps, about {} a host by the playbook's word", format_length(estimate)))
+                self.dim(&format!(
+                    "{count} steps, about {} a host by the playbook's word",
+                    format_length(estimate)
+                ))
             )?;
             for index in hop.forward.clone() {
                 self.step(out, index)?;
@@ -172,7 +175,11 @@ impl View<'_> {
         for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text?))) {
             for (number, line) in text.trim_end().lines().enumerate() {
                 let head = if number == 0 { name } else { "" };
-                writeln!(out, "            {}", self.dim(&format!("{head:<7}| {}", one_line(line))))?;
+                writeln!(
+                    out,
+                    "            {}",
+                    self.dim(&format!("{head:<7}| {}", one_line(line)))
+                )?;
             }
         }
         Ok(())
@@ -235,9 +242,10 @@ fn command(rendered: &Rendered) -> String {
 
 /// The first line of a script that does something.
 fn first_command(text: &str) -> String {
-    let mut lines = text.lines().map(str::trim).filter(|line| {
-        !line.is_empty() && !line.starts_with('#') && !line.starts_with("set -")
-    });
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with("set -"));
     let first = lines.next().unwrap_or_default().to_owned();
     match lines.count() {
         0 => first,

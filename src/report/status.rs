@@ -1,6 +1,6 @@
 //! `status`: where every host stands now, and what the run waits on.
 
-use super::{build::in_order, paint::Paint, state::State, words::Words};
+use super::{build::in_order, naming::step_name, paint::Paint, state::State, words::Words};
 use crate::{
     base::{
         name::RunId,
@@ -180,10 +180,7 @@ fn table(out: &mut String, words: &Words, paint: Paint, standing: &Standing<'_>,
 /// The step that a host is in, or why it ended.
 fn where_now(words: &Words, plan: &Plan, host: &HostState) -> String {
     let name = |step: usize| {
-        plan.steps
-            .get(step)
-            .map(|step| format!("{} / {}", step.id.phase, step.id.step))
-            .unwrap_or_default()
+        plan.steps.get(step).map(|step| step_name(plan, &step.id)).unwrap_or_default()
     };
     let text = match &host.phase {
         HostPhase::Running { step, attempt: 1 } => name(*step),

@@ -54,7 +54,7 @@ impl Screen<'_> {
         let (verdict, tone) = self.content.verdict();
         let length = match (report.run.started, report.run.ended.or(report.run.as_of)) {
             (Some(from), Some(to)) => words.length(millis(from, to)),
-            _ => String::new(),
+            (Some(_) | None, _) => String::new(),
         };
         let _ = writeln!(
             out,

@@ -1,8 +1,8 @@
 //! The evidence for one host's state, record by record.
 
-use super::{build_groups::evidence, words::Words};
+use super::{build_groups::evidence, naming::step_name, words::Words};
 use crate::{
-    base::{facts::Facts, name::HostName, text::one_line},
+    base::{facts::Facts, name::HostName, phase::Phase, text::one_line},
     journal::{End, Event, Failure, Outcome, PauseReason, Record, Skip, StepId, Then, Verdict},
     plan::Plan,
     playbook::Severity,
@@ -69,25 +69,15 @@ impl Teller<'_> {
         self.words.say(key, values)
     }
 
-    fn step(&self, step: &StepId) -> String {
-        if self.plan.hops.len() > 1 {
-            format!("{}: {} / {}", step.hop, step.phase, step.step)
-        } else {
-            format!("{} / {}", step.phase, step.step)
-        }
-    }
-
     /// The failure that decided the host's fate, with the step that failed so, where one did.
     fn because(&self, records: &[Record], host: &HostName, failure: &Failure) -> String {
-        let step = records.iter().find_map(|record| match &record.event {
-            Event::AttemptFailed { host: of, step, failure: how, then, .. }
-                if of == host
-                    && how == failure
-                    && !matches!(then, Then::Retry { .. } | Then::GoOn) =>
-            {
-                Some(self.step(step))
-            }
-            _ => None,
+        let step = records.iter().find_map(|record| {
+            let Event::AttemptFailed { host: of, step, failure: how, then, .. } = &record.event
+            else {
+                return None;
+            };
+            let decisive = !matches!(then, Then::Retry { .. } | Then::GoOn);
+            (of == host && how == failure && decisive).then(|| step_name(self.plan, step))
         });
         let failure = failure.to_string();
         let failure = one_line(&failure);
@@ -124,7 +114,7 @@ impl Teller<'_> {
                     Severity::Warning => "why.warning",
                     Severity::Blocker => "why.blocker",
                 };
-                let step = self.step(&finding.step);
+                let step = step_name(self.plan, &finding.step);
                 self.say(key, &[("step", &step), ("message", &one_line(&finding.message))])
             }
             Event::RollbackStarted { because, .. } => match because {
@@ -138,9 +128,8 @@ impl Teller<'_> {
             Event::HostReopened { phase, operator, .. } => {
                 self.say("why.reopened", &[("phase", phase), ("operator", &one_line(operator))])
             }
-            Event::AttemptStarted { step, attempt, .. } => {
-                self.say("why.began", &[("step", &self.step(step)), ("attempt", attempt)])
-            }
+            Event::AttemptStarted { step, attempt, .. } => self
+                .say("why.began", &[("step", &step_name(self.plan, step)), ("attempt", attempt)]),
             Event::AttemptPassed { step, exit, duration_ms, outcome, .. } => {
                 self.passed(step, *exit, *duration_ms, *outcome)
             }
@@ -167,12 +156,17 @@ impl Teller<'_> {
 
     fn passed(&self, step: &StepId, exit: Option<i32>, millis: u64, outcome: Outcome) -> String {
         let exit = exit.map(|code| self.say("why.exit", &[("code", &code)])).unwrap_or_default();
+        // What is kept for a rollback is not a change of the host.
+        let changes = matches!(step.phase, Phase::Migrate | Phase::Rollback | Phase::Commit);
         let key = match outcome {
-            Outcome::Changed => "why.passed_changed",
-            Outcome::Unchanged => "why.passed",
+            Outcome::Changed if changes => "why.passed_changed",
+            Outcome::Changed | Outcome::Unchanged => "why.passed",
         };
         let length = self.words.length(millis);
-        self.say(key, &[("step", &self.step(step)), ("length", &length), ("exit", &exit)])
+        self.say(
+            key,
+            &[("step", &step_name(self.plan, step)), ("length", &length), ("exit", &exit)],
+        )
     }
 
     fn failed(&self, step: &StepId, failure: &Failure, millis: u64, then: &Then) -> String {
@@ -180,7 +174,7 @@ impl Teller<'_> {
         self.say(
             "why.failed",
             &[
-                ("step", &self.step(step)),
+                ("step", &step_name(self.plan, step)),
                 ("failure", &one_line(&failure)),
                 ("length", &self.words.length(millis)),
                 ("then", &self.then(then)),
@@ -195,7 +189,7 @@ impl Teller<'_> {
             Skip::Proven { probe } => ("skip.proven", probe),
         };
         let reason = format!("{} {}", self.words.get(key), one_line(detail));
-        self.say("why.skipped", &[("step", &self.step(step)), ("reason", &reason)])
+        self.say("why.skipped", &[("step", &step_name(self.plan, step)), ("reason", &reason)])
     }
 
     /// The decision about a failure, and when it is due.

@@ -2,7 +2,6 @@
 
 use super::Content;
 use crate::{
-    base::text::fold_names,
     journal::Then,
     playbook::Severity,
     report::{
@@ -12,7 +11,7 @@ use crate::{
     },
 };
 
-/// Hosts of one failure whose output is shown; that of the others is in the JSON and in `fleetlift log`.
+/// Different outputs shown for one failure; those of all hosts are in the JSON and in `fleetlift log`.
 const CASES_SHOWN_MAX: usize = 3;
 
 impl Content<'_> {
@@ -30,7 +29,8 @@ impl Content<'_> {
     fn failure_group(&self, group: &FailureGroup) -> Vec<Block> {
         let names: Vec<String> = group.cases.iter().map(|case| case.host.clone()).collect();
         let mut heading = self.state(group.state);
-        heading.push(Span::Text(format!(" {}", fold_names(names.iter().map(String::as_str)))));
+        heading.push(Span::Text(" ".to_owned()));
+        heading.extend(self.hosts_of(&names));
         let mut facts: Vec<(String, Spans)> = Vec::new();
         let mut fact = |key: &str, value: Spans| {
             facts.push((self.words.get(&format!("fact.{key}")).to_owned(), value));
@@ -45,14 +45,15 @@ impl Content<'_> {
         }
         fact("advice", self.advice(group));
         let mut blocks = vec![Block::Heading(heading), Block::Facts(facts)];
-        for case in group.cases.iter().take(CASES_SHOWN_MAX) {
+        let shown = shown_cases(&group.cases);
+        for case in &shown {
             blocks.push(Block::Paragraph(self.case_line(case)));
             if !case.evidence.is_empty() {
                 blocks.push(Block::Output(case.evidence.clone()));
             }
         }
-        if group.cases.len() > CASES_SHOWN_MAX {
-            let n = self.words.number(group.cases.len() - CASES_SHOWN_MAX);
+        if group.cases.len() > shown.len() {
+            let n = self.words.number(group.cases.len() - shown.len());
             blocks.push(Block::Note(self.words.say("note.more_cases", &[("n", &n)])));
         }
         blocks
@@ -162,6 +163,21 @@ impl Content<'_> {
         }
         spans
     }
+}
+
+/// The first case, and those after it whose output differs from what is shown already.
+fn shown_cases(cases: &[FailureCase]) -> Vec<&FailureCase> {
+    let mut shown: Vec<&FailureCase> = Vec::new();
+    for case in cases {
+        let new = !shown.iter().any(|other| other.evidence == case.evidence);
+        if shown.is_empty() || (new && !case.evidence.is_empty()) {
+            shown.push(case);
+        }
+        if shown.len() == CASES_SHOWN_MAX {
+            break;
+        }
+    }
+    shown
 }
 
 /// A word that a shell takes as it is meant.

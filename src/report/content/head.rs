@@ -6,7 +6,9 @@ use crate::{
     journal::Verdict,
     report::{
         build::{in_order, millis},
-        document::{Block, Chart, Document, Figure, Section, Span, Spans, code, sentence, text},
+        document::{
+            Block, Chart, CountBar, Document, Figure, Section, Span, Spans, code, sentence, text,
+        },
         model::RunStanding,
         state::{State, Tone},
     },
@@ -19,8 +21,12 @@ impl Content<'_> {
     pub(super) fn head(&self) -> Document {
         let report = self.report;
         let counts = in_order(&report.summary.counts);
-        let labelled =
-            counts.iter().map(|(state, n)| (*state, self.state_label(*state), *n)).collect();
+        let labelled = counts.into_iter().map(|(state, hosts)| CountBar {
+            state,
+            label: self.state_label(state),
+            hosts,
+            number: self.words.number(hosts),
+        });
         Document {
             title: self.words.say("head.title", &[("title", &report.run.title)]),
             subtitle: self.subtitle(),
@@ -31,7 +37,7 @@ impl Content<'_> {
             figures: self.figures(),
             counts: Chart::Counts {
                 label: self.words.get("chart.counts").to_owned(),
-                counts: labelled,
+                counts: labelled.collect(),
             },
             contents_title: self.words.get("head.contents").to_owned(),
             sections: Vec::new(),
@@ -70,6 +76,7 @@ impl Content<'_> {
         let rest = self.rest_in_words();
         let reason = self.report.run.pauses.last().map(|p| p.reason.clone()).unwrap_or_default();
         let key = match (self.report.run.state, summary.hosts == summary.on_target) {
+            (RunStanding::Finished, true) if summary.hosts == 1 => "lead.all_one",
             (RunStanding::Finished, true) => "lead.all",
             (RunStanding::Finished, false) => "lead.some",
             (RunStanding::Paused, _) => "lead.paused",

@@ -52,10 +52,13 @@ impl Content<'_> {
             self.numeric("took"),
             self.numeric("dark"),
             self.numeric("retries"),
-            self.wide("before"),
-            self.wide("after"),
-            self.wide("why"),
+            self.column("before"),
+            self.column("after"),
         ]);
+        // A host on its target has nothing to explain.
+        if hosts.iter().any(|host| !host.state.is_good()) {
+            table.head.push(self.wide("why"));
+        }
         table.long = hosts.len() > FILTER_ROWS_MIN;
         for host in hosts {
             table.push(self.host_row(host));

@@ -12,13 +12,20 @@ pub(super) use failures::word;
 use super::{
     document::{Column, ColumnKind, Document, Section, Span, Spans},
     model::Report,
+    naming::of_hops,
     state::State,
     words::Words,
 };
 use crate::{
-    base::{text::fold_names, time::Timestamp},
+    base::{
+        text::{fold_names, shorten},
+        time::Timestamp,
+    },
     journal::{Failure, StepId},
 };
+
+/// Columns of folded hosts in a cell or a heading.
+const FOLDED_COLUMNS_MAX: usize = 200;
 
 /// What a section is made from.
 #[derive(Clone, Copy)]
@@ -106,21 +113,22 @@ impl Content<'_> {
 
     /// A step as people call it; its hop only where there are several.
     pub(in crate::report) fn step(&self, step: &StepId) -> String {
-        match self.report.hops.get(usize::from(step.hop)) {
-            Some(hop) if self.report.hops.len() > 1 => {
-                format!("{}: {} / {}", hop.name, step.phase, step.step)
-            }
-            Some(_) | None => format!("{} / {}", step.phase, step.step),
-        }
+        of_hops(self.report.hops.iter().map(|hop| hop.name.as_str()), step)
     }
 
     fn failure(&self, failure: &Failure) -> String {
         failure.to_string()
     }
 
+    /// Hosts, folded. Of many only the first stand there: the table of hosts and the JSON have them all.
+    fn folded(&self, hosts: &[String]) -> String {
+        let folded = fold_names(hosts.iter().map(String::as_str));
+        shorten(&folded, FOLDED_COLUMNS_MAX).into_owned()
+    }
+
     /// Hosts, folded, with their number where there are several.
     fn hosts_of(&self, hosts: &[String]) -> Spans {
-        let folded = fold_names(hosts.iter().map(String::as_str));
+        let folded = self.folded(hosts);
         if hosts.len() < 2 {
             return vec![Span::Text(folded)];
         }

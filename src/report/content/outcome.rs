@@ -5,7 +5,7 @@ use crate::{
     journal::Moment,
     report::{
         build::in_order,
-        document::{Block, Chart, Row, Section, Span, Spans, Table, muted, text},
+        document::{BatchBar, Block, Chart, Row, Section, Span, Spans, Table, muted, text},
         model::{Aspect, Batch, Difference, ItemHosts, Problem, ProblemKind},
         state::State,
     },
@@ -34,8 +34,15 @@ impl Content<'_> {
         let total = vec![Span::Strong(self.words.get("value.total").to_owned())];
         let cells = self.batch_row(&self.report.total, total);
         table.rows.push(Row { cells, total: true });
-        let counted =
-            self.report.batches.iter().map(|b| (b.name.clone(), in_order(&b.counts))).collect();
+        let counted = self.report.batches.iter().map(|batch| BatchBar {
+            name: batch.name.clone(),
+            counts: in_order(&batch.counts),
+            amount: format!(
+                "{} / {}",
+                self.words.number(batch.on_target),
+                self.words.number(batch.planned)
+            ),
+        });
         let legend = in_order(&self.report.total.counts)
             .into_iter()
             .map(|(state, _)| (state, self.state_label(state)))
@@ -45,7 +52,7 @@ impl Content<'_> {
             id: "batches",
             title: self.title("batches"),
             blocks: vec![
-                Block::Chart(Chart::Batches { label, batches: counted, legend }),
+                Block::Chart(Chart::Batches { label, batches: counted.collect(), legend }),
                 Block::Table(table),
                 Block::Note(self.words.get("note.batches").to_owned()),
             ],
@@ -134,7 +141,7 @@ impl Content<'_> {
                 text(change.before.clone()),
                 after,
                 self.number(change.hosts.len()),
-                muted(crate::base::text::fold_names(change.hosts.iter().map(String::as_str))),
+                muted(self.folded(&change.hosts)),
             ]);
         }
         let mut blocks = vec![Block::Table(table)];

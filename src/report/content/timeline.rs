@@ -5,7 +5,7 @@ use crate::{
     base::time::Timestamp,
     report::{
         build::millis,
-        document::{Bar, Block, Chart, Load, Section, Timeline, TimelineRow},
+        document::{Bar, Block, Chart, Load, Section, Timeline, TimelineRow, text},
         model::{HostReport, SegmentKind},
     },
 };
@@ -41,6 +41,7 @@ impl Content<'_> {
             let rest: Vec<&HostReport> =
                 begun.iter().filter(told).copied().take(ROWS_MAX).collect();
             if !rest.is_empty() {
+                blocks.push(Block::Heading(text(self.words.get("section.timeline_rest"))));
                 let rows = self.rows(&rest, from, to);
                 blocks.push(Block::Chart(Chart::Timeline(rows)));
             }

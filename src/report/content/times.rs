@@ -81,12 +81,11 @@ impl Content<'_> {
             self.wide("hosts"),
         ]);
         for group in &self.report.skipped {
-            let folded = crate::base::text::fold_names(group.hosts.iter().map(String::as_str));
             table.push(vec![
                 text(self.step(&group.step)),
                 self.skip(&group.reason),
                 self.number(group.hosts.len()),
-                vec![Span::Muted(folded)],
+                vec![Span::Muted(self.folded(&group.hosts))],
             ]);
         }
         Some(Section {

@@ -5,7 +5,7 @@ use crate::{
     base::time::Timestamp,
     report::{
         build::millis,
-        document::{Chart, Load, Timeline},
+        document::{BatchBar, Chart, CountBar, Load, Timeline},
         state::State,
     },
 };
@@ -19,33 +19,20 @@ const BAR_WIDTH_MIN: f64 = 1.5;
 /// Fills that are told apart without colours, shared by all charts of the page.
 pub(super) const PATTERNS: &str = concat!(
     "<svg width=\"0\" height=\"0\" aria-hidden=\"true\" class=\"patterns\"><defs>",
-    "<pattern id=\"hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" ",
-    "patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" class=\"hatch-ground\"></rect>",
-    "<rect width=\"2.4\" height=\"6\" class=\"hatch-line\"></rect></pattern></defs></svg>\n",
+    "<pattern id=\"hatch-dark\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" ",
+    "patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" class=\"ground\"></rect>",
+    "<rect width=\"2.4\" height=\"6\" class=\"line\"></rect></pattern>",
+    "<pattern id=\"hatch-warn\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" ",
+    "patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" class=\"warn\"></rect>",
+    "<rect width=\"2\" height=\"6\" class=\"gap\"></rect></pattern>",
+    "<pattern id=\"hatch-bad\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" ",
+    "patternTransform=\"rotate(-45)\"><rect width=\"6\" height=\"6\" class=\"bad\"></rect>",
+    "<rect width=\"2\" height=\"6\" class=\"gap\"></rect></pattern></defs></svg>\n",
 );
 
 pub(super) fn write(html: &mut Html, chart: &Chart) {
     match chart {
-        Chart::Counts { label, counts } => {
-            html.element("figure", &[("class", "counts")], |html| {
-                let stack: Vec<(State, usize)> = counts.iter().map(|(s, _, n)| (*s, *n)).collect();
-                stacked(html, label, &stack);
-                html.element("ul", &[("class", "legend")], |html| {
-                    for (state, label, n) in counts {
-                        html.element("li", &[], |html| {
-                            key(
-                                html,
-                                &format!("{} s-{}", state.tone().as_str(), state.word()),
-                                state.sign(),
-                            );
-                            html.leaf("b", &[], &n.to_string());
-                            html.text(" ");
-                            html.text(label);
-                        });
-                    }
-                });
-            });
-        }
+        Chart::Counts { label, counts } => counts_chart(html, label, counts),
         Chart::Batches { label, batches, legend } => batches_chart(html, label, batches, legend),
         Chart::Timeline(timeline) => timeline_chart(html, timeline),
         Chart::Load(load) => load_chart(html, load),
@@ -56,6 +43,22 @@ pub(super) fn write(html: &mut Html, chart: &Chart) {
 fn key(html: &mut Html, class: &str, sign: char) {
     let class = format!("key {class}");
     html.leaf("span", &[("class", &class), ("aria-hidden", "true")], &sign.to_string());
+}
+
+/// A swatch of a chart's fill.
+fn swatch(html: &mut Html, class: &str) {
+    let attributes = [("class", "swatch"), ("viewBox", "0 0 14 14"), ("aria-hidden", "true")];
+    html.element("svg", &attributes, |html| rect(html, class, [0.0, 0.0, 14.0, 14.0], ""));
+}
+
+/// What a state looks like in a chart, and its sign.
+fn state_key(html: &mut Html, state: State) {
+    swatch(html, &state_class(state));
+    html.leaf("span", &[("class", "muted"), ("aria-hidden", "true")], &state.sign().to_string());
+}
+
+fn state_class(state: State) -> String {
+    format!("{} s-{}", state.tone().as_str(), state.word())
 }
 
 fn svg(html: &mut Html, height: f64, label: &str, inner: impl FnOnce(&mut Html)) {
@@ -92,7 +95,7 @@ fn stacked(html: &mut Html, label: &str, counts: &[(State, usize)]) {
         let mut x = 0.0;
         for (state, n) in counts {
             let width = WIDTH * *n as f64 / total.max(1) as f64;
-            let class = format!("{} s-{}", state.tone().as_str(), state.word());
+            let class = state_class(*state);
             // A gap of a hair keeps neighbours of one colour apart.
             rect(
                 html,
@@ -105,30 +108,35 @@ fn stacked(html: &mut Html, label: &str, counts: &[(State, usize)]) {
     });
 }
 
-fn batches_chart(
-    html: &mut Html,
-    label: &str,
-    batches: &[(String, Vec<(State, usize)>)],
-    legend: &[(State, String)],
-) {
+fn counts_chart(html: &mut Html, label: &str, counts: &[CountBar]) {
+    html.element("figure", &[("class", "counts")], |html| {
+        let stack: Vec<(State, usize)> = counts.iter().map(|bar| (bar.state, bar.hosts)).collect();
+        stacked(html, label, &stack);
+        html.element("ul", &[("class", "legend")], |html| {
+            for bar in counts {
+                html.element("li", &[], |html| {
+                    state_key(html, bar.state);
+                    html.leaf("b", &[], &bar.number);
+                    html.text(&bar.label);
+                });
+            }
+        });
+    });
+}
+
+fn batches_chart(html: &mut Html, label: &str, batches: &[BatchBar], legend: &[(State, String)]) {
     html.element("figure", &[("class", "rows")], |html| {
-        for (name, counts) in batches {
-            let total: usize = counts.iter().map(|(_, n)| n).sum();
-            let good: usize = counts.iter().filter(|(s, _)| s.is_good()).map(|(_, n)| n).sum();
+        for BatchBar { name, counts, amount } in batches {
             html.element("div", &[("class", "row")], |html| {
                 html.leaf("span", &[("class", "name")], name);
                 stacked(html, &format!("{label}: {name}"), counts);
-                html.leaf("span", &[("class", "amount")], &format!("{good} / {total}"));
+                html.leaf("span", &[("class", "amount")], amount);
             });
         }
         html.element("ul", &[("class", "legend")], |html| {
             for (state, label) in legend {
                 html.element("li", &[], |html| {
-                    key(
-                        html,
-                        &format!("{} s-{}", state.tone().as_str(), state.word()),
-                        state.sign(),
-                    );
+                    state_key(html, *state);
                     html.text(label);
                 });
             }
@@ -175,13 +183,7 @@ fn segments_legend(html: &mut Html, legend: &[(&'static str, String)]) {
     html.element("ul", &[("class", "legend")], |html| {
         for (kind, label) in legend {
             html.element("li", &[], |html| {
-                html.element(
-                    "svg",
-                    &[("class", "swatch"), ("viewBox", "0 0 14 14"), ("aria-hidden", "true")],
-                    |html| {
-                        rect(html, &format!("k-{kind}"), [0.0, 0.0, 14.0, 14.0], "");
-                    },
-                );
+                swatch(html, &format!("k-{kind}"));
                 html.text(label);
             });
         }

@@ -5,7 +5,7 @@ use super::{
     write::{Attributes, Html},
 };
 use crate::report::{
-    document::{Block, Column, ColumnKind, Document, Row, Section, Span, Table},
+    document::{Block, Column, ColumnKind, Document, Row, Section, Span, Table, sentence},
     state::Tone,
     words::Words,
 };
@@ -151,7 +151,9 @@ impl Inner<'_> {
             Block::Paragraph(line) => {
                 self.element("p", &[("class", "case")], |page| page.spans(line))
             }
-            Block::Note(note) => self.html.leaf("p", &[("class", "note")], note),
+            Block::Note(note) => {
+                self.element("p", &[("class", "note")], |page| page.spans(&sentence(note)));
+            }
             Block::Heading(line) => self.element("h3", &[], |page| page.spans(line)),
             Block::Facts(facts) => self.element("dl", &[("class", "facts")], |page| {
                 for (label, value) in facts {
@@ -179,8 +181,8 @@ impl Inner<'_> {
         let class = if table.long { "table long" } else { "table" };
         let attributes = [
             ("class", class),
-            ("data-filter", self.words.get("filter.label")),
-            ("data-none", self.words.get("filter.none")),
+            ("data-filter", self.words.get("search.label")),
+            ("data-none", self.words.get("search.none")),
         ];
         let attributes = if table.long { &attributes[..] } else { &attributes[..1] };
         self.element("div", attributes, |page| {

@@ -8,6 +8,7 @@ use crate::{
     report::{
         build::millis,
         build_groups::evidence,
+        naming::step_name,
         paint::Paint,
         state::{State, Tone},
         words::Words,
@@ -38,13 +39,12 @@ impl Announcer {
         state: &RunState,
         plan: &Plan,
     ) -> Vec<String> {
-        let told = match &record.event {
-            Event::HostFinding { finding, .. } => {
-                let seen = self.findings.entry(finding.step.clone()).or_default();
-                *seen += 1;
-                *seen
-            }
-            _ => 0,
+        let told = if let Event::HostFinding { finding, .. } = &record.event {
+            let seen = self.findings.entry(finding.step.clone()).or_default();
+            *seen += 1;
+            *seen
+        } else {
+            0
         };
         if told > FINDINGS_TOLD_MAX {
             return Vec::new();
@@ -125,7 +125,7 @@ impl Line<'_> {
                 if *then == Then::GoOn || *then == Then::Block {
                     return None;
                 }
-                self.failed(&host, step, failure, then)
+                self.failed(&host, &step_name(plan, step), failure, then)
             }
             Event::HostStarted { .. }
             | Event::HostFacts { .. }
@@ -169,12 +169,11 @@ impl Line<'_> {
     fn failed(
         &self,
         host: &str,
-        step: &StepId,
+        step: &str,
         failure: &Failure,
         then: &Then,
     ) -> (char, Tone, String) {
         let failure = failure.to_string();
-        let step = format!("{} / {}", step.phase, step.step);
         let (tone, then) = match then {
             Then::Retry { not_before } => {
                 let length = self.words.length(millis(self.record.at, *not_before));

@@ -6,6 +6,7 @@ use crate::{
     plan::Plan,
     report::{
         build::{in_order, millis},
+        naming::step_name,
         paint::Paint,
         state::{State, Tone},
         words::Words,
@@ -196,8 +197,7 @@ impl Frame<'_> {
         let words = self.words;
         let so_far = words.length(millis(host.dark.unwrap_or(host.since), self.now));
         let step = host.step().and_then(|step| self.plan.steps.get(step));
-        let name =
-            step.map(|step| format!("{} / {}", step.id.phase, step.id.step)).unwrap_or_default();
+        let name = step.map(|step| step_name(self.plan, &step.id)).unwrap_or_default();
         if state == State::Dark {
             let limit =
                 step.map_or(0, |step| u64::try_from(step.timeout.as_millis()).unwrap_or(u64::MAX));

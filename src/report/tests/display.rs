@@ -115,6 +115,7 @@ fn frames() {
         ("still_running", stories::still_running()),
         ("over_budget", stories::over_budget()),
         ("all_migrated", stories::all_migrated()),
+        ("two_hops", stories::two_hops()),
     ] {
         insta::assert_snapshot!(format!("frame_{name}"), frame(&story, wide).join("\n"));
     }

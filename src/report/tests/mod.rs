@@ -2,6 +2,7 @@
 
 mod counts;
 mod display;
+mod forms;
 mod stories;
 mod story;
 mod written;

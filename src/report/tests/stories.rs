@@ -133,7 +133,7 @@ pub fn needs_hands() -> Story {
     let mut part = story.host(1, 5);
     let upgrade = Failure::TimedOut { limit_ms: 7_200_000, stopped: true };
     part.until(5).fail(5, 1, upgrade.clone(), "...\nstill installing glibc\n", Then::RollBack);
-    part.go_back(upgrade.clone()).pass(9, 1);
+    part.go_back(0, upgrade.clone()).pass(9, 1);
     let restore = Failure::Exited { code: 5 };
     part.fail(10, 1, restore, "lvconvert: snapshot is invalid\n", Then::GiveUp);
     part.end(End::NeedsHands, true, Some(upgrade));
@@ -166,6 +166,41 @@ fn part_step() -> crate::journal::StepId {
         phase: crate::base::phase::Phase::Migrate,
         step: "boot-upgrade".parse().unwrap(),
     }
+}
+
+/// Two hops: one host passes both, one goes back from the second to rest after the first, one is under way in it.
+pub fn two_hops() -> Story {
+    let names = ["a-01", "a-02", "a-03"].map(str::to_owned).to_vec();
+    let mut story = Story::new(super::story::two_hops(&[("all", names)]));
+    for host in 0..3 {
+        let mut part = story.host(host, host as i64 * 3);
+        part.until(9);
+        let name = part.name();
+        part.say(Event::HopFinished { host: name.clone(), hop: 0 });
+        for step in 14..18 {
+            part.pass(step, 1);
+        }
+        match host {
+            0 => {
+                for step in 18..22 {
+                    part.pass(step, 1);
+                }
+                part.say(Event::HopFinished { host: name, hop: 1 });
+                part.end(End::Migrated, true, None);
+            }
+            1 => {
+                let failure = Failure::Killed { signal: "SIGKILL".into() };
+                part.fail(18, 1, failure.clone(), "Out of memory\n", Then::RollBack);
+                part.go_back(1, failure.clone());
+                for step in 22..25 {
+                    part.pass(step, 1);
+                }
+                part.end(End::RolledBack, true, Some(failure));
+            }
+            _ => drop(part.start(18, 1)),
+        }
+    }
+    story
 }
 
 /// Names, outputs and remedies that try to be something else.
@@ -203,6 +238,7 @@ pub fn all() -> Vec<(&'static str, Story)> {
         ("over_budget", over_budget()),
         ("still_running", still_running()),
         ("needs_hands", needs_hands()),
+        ("two_hops", two_hops()),
         ("hostile", hostile()),
     ]
 }

@@ -57,12 +57,12 @@ const WAY: [(Phase, &str, u64); 13] = [
 ];
 
 fn step_id(index: usize) -> crate::journal::StepId {
-    let (phase, step, _) = WAY[index];
-    crate::journal::StepId { hop: 0, phase, step: step.parse().unwrap() }
+    let (phase, step, _) = WAY[index % WAY.len()];
+    crate::journal::StepId { hop: (index / WAY.len()) as u16, phase, step: step.parse().unwrap() }
 }
 
 fn plan_step(index: usize) -> PlanStep {
-    let (_, step, length) = WAY[index];
+    let (_, step, length) = WAY[index % WAY.len()];
     PlanStep {
         id: step_id(index),
         timeout: Duration::from_secs(7200),
@@ -84,7 +84,7 @@ fn plan_step(index: usize) -> PlanStep {
 
 fn rendered(index: usize) -> Rendered {
     let look = |moment| Task::Look { moment, want: None };
-    let task = match WAY[index].1 {
+    let task = match WAY[index % WAY.len()].1 {
         "identity" => look(Moment::Before),
         "system" => look(Moment::After),
         "rolled-back" => look(Moment::RolledBack),
@@ -146,6 +146,7 @@ pub fn plan(waves: &[(&str, Vec<String>)]) -> Plan {
             forward: 0..9,
             rollback: 9..12,
             commit: 12..13,
+            vars: BTreeMap::new(),
         }],
         steps: (0..WAY.len()).map(plan_step).collect(),
         waves: planned,
@@ -159,6 +160,31 @@ pub fn plan(waves: &[(&str, Vec<String>)]) -> Plan {
         },
         inputs: Vec::new(),
     }
+}
+
+/// The same way in two hops, the first of which leads to Rocky Linux 8.
+pub fn two_hops(waves: &[(&str, Vec<String>)]) -> Plan {
+    let mut plan = plan(waves);
+    let way = WAY.len();
+    let between = System { id: "rocky".into(), version: "8".into() };
+    let mut second = plan.hops[0].clone();
+    plan.hops[0].name = "centos7-to-rocky8".into();
+    plan.hops[0].title = "CentOS 7 to Rocky Linux 8".into();
+    plan.hops[0].to = Some(between.clone());
+    second.name = "rocky8-to-rocky9".into();
+    second.title = "Rocky Linux 8 to 9".into();
+    second.from = Some(between);
+    // Who the host is, is asked once.
+    second.forward = way + 1..way + 9;
+    second.rollback = way + 9..way + 12;
+    second.commit = way + 12..way + 13;
+    plan.hops.push(second);
+    plan.steps = (0..way * 2).map(plan_step).collect();
+    plan.rendered = (0..way * 2).map(rendered).collect();
+    for host in &mut plan.hosts {
+        host.steps = (0..2 * way as u32).collect();
+    }
+    plan
 }
 
 fn numbered(head: &str, count: usize) -> Vec<String> {
@@ -326,7 +352,7 @@ impl Part<'_> {
 
     fn length(&self, step: usize) -> u64 {
         // Hosts differ a little, and always by the same.
-        WAY[step].2 * (90 + (self.host as u64 * 37) % 31) / 100
+        WAY[step % WAY.len()].2 * (90 + (self.host as u64 * 37) % 31) / 100
     }
 
     pub fn start(&mut self, step: usize, attempt: u32) -> &mut Self {
@@ -353,7 +379,7 @@ impl Part<'_> {
         let length = self.length(step);
         self.start(step, attempt);
         let host = self.name();
-        match WAY[step].1 {
+        match WAY[step % WAY.len()].1 {
             "boot-upgrade" => {
                 self.dark();
                 self.back(length, rocky());
@@ -365,7 +391,16 @@ impl Part<'_> {
                     "system" => Moment::After,
                     _ => Moment::RolledBack,
                 };
-                let facts = facts(self.host, self.boot, look == "system");
+                let mut facts = facts(self.host, self.boot, look == "system");
+                // Between two hops a host runs what the first one leads to.
+                if let (true, Some(hop)) = (step != 0, self.story.plan.hops.get(1)) {
+                    let rests = (step < WAY.len()) == (look == "system");
+                    if rests {
+                        facts.system = hop.from.clone();
+                        facts.pretty_name = "Rocky Linux 8.10 (Green Obsidian)".into();
+                        facts.kernel = "4.18.0-553.el8_10.x86_64".into();
+                    }
+                }
                 self.say(Event::HostFacts { host: host.clone(), moment, facts: Box::new(facts) });
             }
             _ => drop(self.wait(length)),
@@ -376,7 +411,7 @@ impl Part<'_> {
             attempt,
             exit: Some(0),
             duration_ms: length,
-            outcome: if WAY[step].0 == Phase::Migrate {
+            outcome: if WAY[step % WAY.len()].0 == Phase::Migrate {
                 Outcome::Changed
             } else {
                 Outcome::Unchanged
@@ -457,16 +492,16 @@ impl Part<'_> {
     /// Fails in the upgrade, and goes back.
     pub fn roll_back(&mut self, failure: Failure, tail: &str) {
         self.until(5).fail(5, 1, failure.clone(), tail, Then::RollBack);
-        self.go_back(failure.clone());
+        self.go_back(0, failure.clone());
         for step in 9..12 {
             self.pass(step, 1);
         }
         self.end(End::RolledBack, true, Some(failure));
     }
 
-    pub fn go_back(&mut self, because: Failure) -> &mut Self {
+    pub fn go_back(&mut self, hop: u16, because: Failure) -> &mut Self {
         let host = self.name();
-        self.say(Event::RollbackStarted { host, hop: 0, because: Some(because) });
+        self.say(Event::RollbackStarted { host, hop, because: Some(because) });
         self
     }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     base::time::Timestamp,
-    report::{Standing, markdown, status, status_json, summary, why},
+    report::{Report, Standing, html, json, markdown, status, status_json, summary, why},
     run::decide,
 };
 
@@ -66,14 +66,23 @@ fn where_every_host_stands() {
     }
 }
 
-/// Writes every story's report where `REPORT_SAMPLES` says, to be looked at.
+/// Writes every story's report where `REPORT_SAMPLES` says, to be looked at, and says how long ten thousand hosts took.
 #[test]
 fn samples() {
     let Some(folder) = std::env::var_os("REPORT_SAMPLES") else { return };
     let folder = std::path::Path::new(&folder);
-    let stories = stories::all().into_iter().chain([("large", stories::large(10_000))]);
-    for (name, story) in stories {
-        let report = story.report();
-        std::fs::write(folder.join(format!("{name}.html")), crate::report::html(&report)).unwrap();
+    for (name, story) in stories::all() {
+        std::fs::write(folder.join(format!("{name}.html")), html(&story.report())).unwrap();
     }
+    let story = stories::large(10_000);
+    let records = story.records();
+    let clock = std::time::Instant::now;
+    let begin = clock();
+    let report = Report::build(&story.plan, story::digest(), &story::run_id(), &records);
+    let built = clock();
+    std::fs::write(folder.join("large.html"), html(&report)).unwrap();
+    let written = clock();
+    std::fs::write(folder.join("large.json"), json(&report)).unwrap();
+    let (build, page, data) = (built - begin, written - built, written.elapsed());
+    println!("{} records: build {build:?}, HTML {page:?}, JSON {data:?}", records.len());
 }

@@ -1,0 +1,19 @@
+//! How a step is called wherever people read of it.
+
+use crate::{base::text::one_line, journal::StepId, plan::Plan};
+
+/// `migrate / leapp-upgrade`, with its hop before it where there are several.
+pub(super) fn step_name(plan: &Plan, id: &StepId) -> String {
+    let hops = plan.hops.iter().map(|hop| hop.name.as_str());
+    of_hops(hops, id)
+}
+
+/// The same, where only the names of the hops are at hand.
+pub(super) fn of_hops<'h>(mut hops: impl ExactSizeIterator<Item = &'h str>, id: &StepId) -> String {
+    let several = hops.len() > 1;
+    let name = format!("{} / {}", id.phase, id.step);
+    match hops.nth(usize::from(id.hop)).filter(|_| several) {
+        Some(hop) => format!("{}: {name}", one_line(hop)),
+        None => name,
+    }
+}
