@@ -5,4 +5,5 @@ mod transport;
 
 pub use transport::{
     ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target, Transport,
+    Whereabouts,
 };
