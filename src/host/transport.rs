@@ -80,6 +80,18 @@ pub enum SessionError {
     Lost { reason: String },
 }
 
+/// What became of a script whose connection was lost, by the word of its host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// It has not begun, and cannot begin any more.
+    Never,
+    Running,
+    /// Its output is in the files `out` and `err` of its directory, whole.
+    Finished(Exit),
+    /// It began, left no result, and its process is gone or the host was started anew.
+    Lost { reason: String },
+}
+
 /// An open connection to one host. After `NotStarted` or `Lost` it is dead: open another.
 pub trait Session: Send {
     /// Runs a script to its end.
@@ -88,6 +100,17 @@ pub trait Session: Send {
         script: &'a Script,
         output: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<Exit, SessionError>>;
+
+    /// Looks what became of a script that was handed over before, by its directory.
+    fn look<'a>(
+        &'a mut self,
+        dir: &'a str,
+        sudo: bool,
+    ) -> BoxFuture<'a, Result<Whereabouts, SessionError>> {
+        let _ = (dir, sudo);
+        let reason = "this transport cannot look for earlier scripts".to_owned();
+        Box::pin(async { Err(SessionError::Refused { reason }) })
+    }
 
     /// Writes a file: beside its place, checked by checksum, then renamed. `path` may be relative to the login directory.
     fn upload<'a>(

@@ -5,7 +5,7 @@ use crate::{
     support::{self, Kept, Sshd, on, refused, script, transport, unreachable},
 };
 use fleetlift::{
-    host::{Exit, OutputSink, SessionError, Stream, Transport},
+    host::{Exit, OutputSink, SessionError, Stream, Transport, Whereabouts},
     inventory::Connection,
 };
 use std::{
@@ -253,7 +253,9 @@ async fn a_connection_that_dies_in_a_step_means_lost() {
     assert!(!reason.is_empty());
     let (again, _, _) = on(&mut session, &script("true")).await;
     assert!(matches!(again, Err(SessionError::NotStarted { .. })), "{again:?}");
-    // The script itself does not die with its connection.
+    // The script itself does not die with its connection, and the host tells what became of it.
+    let mut next = transport().connect(&server.target()).await.unwrap();
+    assert_eq!(next.look(&step.dir, false).await.unwrap(), Whereabouts::Running);
     assert!(until(Duration::from_secs(20), || done.exists()).await);
     assert!(
         until(Duration::from_secs(20), || server.remote(&step.dir).join("exit").exists()).await
@@ -456,4 +458,42 @@ async fn silence_is_not_death() {
     let mut session = transport().connect(&server.target_with(connection)).await.unwrap();
     let (exit, out, _) = on(&mut session, &script("sleep 5; echo on")).await;
     assert_eq!((exit.unwrap(), out.as_str()), (Exit::Code(0), "on\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_tells_what_became_of_a_step() {
+    need!("the_host_tells_what_became_of_a_step", "sshd" => "openssh-server");
+    let server = Sshd::start();
+    let mut session = transport().connect(&server.target()).await.unwrap();
+    // Never begun; and from now on it cannot begin.
+    let step = script("echo ran");
+    for _ in 0..2 {
+        assert_eq!(session.look(&step.dir, false).await.unwrap(), Whereabouts::Never);
+    }
+    let (exit, out, _) = on(&mut session, &step).await;
+    assert!(matches!(exit, Err(SessionError::Refused { .. })) && out.is_empty(), "{exit:?}");
+
+    let step = script("kill -KILL $$");
+    on(&mut session, &step).await.0.unwrap();
+    let killed = Whereabouts::Finished(Exit::Signal("KILL".into()));
+    assert_eq!(session.look(&step.dir, false).await.unwrap(), killed);
+
+    // As after a power cut: begun, no result, another boot; or the process is gone, its number taken by another.
+    let lost = |place: &std::path::Path| fs::remove_file(place.join("exit")).unwrap();
+    let place = server.remote(&step.dir);
+    lost(&place);
+    let gone = session.look(&step.dir, false).await.unwrap();
+    assert!(
+        matches!(&gone, Whereabouts::Lost { reason } if reason.contains("no result")),
+        "{gone:?}"
+    );
+    fs::write(place.join("pid"), "1 1\n").unwrap();
+    let taken = session.look(&step.dir, false).await.unwrap();
+    assert!(
+        matches!(&taken, Whereabouts::Lost { reason } if reason.contains("no result")),
+        "{taken:?}"
+    );
+    fs::write(place.join("boot"), "5d0a8b7e-0000-4000-8000-000000000000\n").unwrap();
+    let anew = session.look(&step.dir, false).await.unwrap();
+    assert!(matches!(&anew, Whereabouts::Lost { reason } if reason.contains("anew")), "{anew:?}");
 }

@@ -112,11 +112,14 @@ async fn a_revoked_key_is_refused_although_it_is_listed() {
     need!("a_revoked_key_is_refused_although_it_is_listed", "sshd" => "openssh-server");
     let server = Sshd::start();
     let key = server.host_key();
-    let text = format!("{} {key}\n@revoked * {key}\n", name(&server));
-    for policy in [HostKeyPolicy::Strict, HostKeyPolicy::AcceptNew] {
-        let connection = with_known_hosts(&server, &text, policy);
-        let (reason, _) = refused(transport().connect(&server.target_with(connection)).await);
-        assert!(reason.contains("is revoked"), "{reason}");
+    // Also where only the inventory's name for it is revoked.
+    for pattern in ["*", "[host]:*"] {
+        let text = format!("{} {key}\n@revoked {pattern} {key}\n", name(&server));
+        for policy in [HostKeyPolicy::Strict, HostKeyPolicy::AcceptNew] {
+            let connection = with_known_hosts(&server, &text, policy);
+            let (reason, _) = refused(transport().connect(&server.target_with(connection)).await);
+            assert!(reason.contains("is revoked"), "{reason}");
+        }
     }
 }
 

@@ -166,6 +166,39 @@ async fn a_shell_that_runs_nothing_refuses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_did_not_begin_in_time_never_begins() {
+    need!("what_did_not_begin_in_time_never_begins", "sshd" => "openssh-server", "useradd" => "passwd", "openssl" => "openssl");
+    need!("what_did_not_begin_in_time_never_begins", root);
+    let server = Sshd::start();
+    // Its first login waits until it is let go; later ones go straight on.
+    let (shell, gate) = (server.dir.path().join("slow-shell"), server.dir.path().join("gate"));
+    let dir = server.dir.path().display();
+    let text = format!(
+        "#!/bin/sh\nmkdir {dir}/first/x 2>/dev/null && read x <{dir}/gate\nexec /bin/sh \"$@\"\n"
+    );
+    fs::write(&shell, text).unwrap();
+    fs::create_dir(server.dir.path().join("first")).unwrap();
+    support::run(Command::new("mkfifo").arg(&gate));
+    for path in [&shell, &gate, &server.dir.path().join("first")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let user = User::new(shell.to_str().unwrap());
+    let mut session =
+        transport().connect(&server.target_with(user.connection(&server))).await.unwrap();
+    let mut step = script("touch ~/ran");
+    step.timeout = Duration::from_secs(1);
+    let (exit, _, _) = on(&mut session, &step).await;
+    let Err(SessionError::NotStarted { reason }) = exit else { panic!("{exit:?}") };
+    assert!(reason.contains("did not begin within 1s"), "{reason}");
+    // Let go now, it finds its name taken.
+    fs::write(&gate, "go\n").unwrap();
+    let mut session =
+        transport().connect(&server.target_with(user.connection(&server))).await.unwrap();
+    assert_eq!(session.look(&step.dir, false).await.unwrap(), fleetlift::host::Whereabouts::Never);
+    assert!(!user.home().join("ran").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_goes_down_is_worth_another_try() {
     need!("a_host_that_goes_down_is_worth_another_try", "sshd" => "openssh-server", "useradd" => "passwd", "openssl" => "openssl");
     need!("a_host_that_goes_down_is_worth_another_try", root);

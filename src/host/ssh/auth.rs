@@ -210,11 +210,8 @@ impl Attempt<'_> {
                 let key = PrivateKeyWithHashAlg::new(Arc::clone(key), hash);
                 self.handle.authenticate_publickey(user, key).await?
             }
-            Holder::Agent => {
-                let mut agent = match keys::agent().await {
-                    Some(Ok(agent)) => agent,
-                    Some(Err(_)) | None => return Ok(false),
-                };
+            Holder::Agent(agents) => {
+                let Some((_place, Ok(mut agent))) = agents.call().await else { return Ok(false) };
                 let public = candidate.public.clone();
                 let signed =
                     self.handle.authenticate_publickey_with(user, public, hash, &mut agent).await;

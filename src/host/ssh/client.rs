@@ -81,13 +81,17 @@ impl HostKeys {
 
     fn check(&self, key: &PublicKey) -> Result<(), HostKeyError> {
         let files = self.load()?;
+        let judge = |name: &String| (name.clone(), known_hosts::judge(&files, name, key));
+        let verdicts: Vec<(String, Verdict)> = self.names.iter().map(judge).collect();
+        // Revoked under one of its names is revoked. Otherwise the first name that is written down decides.
+        let revoked = verdicts.iter().find(|(_, v)| matches!(v, Verdict::Revoked { .. }));
         let mut others = Vec::new();
-        for name in &self.names {
-            match known_hosts::judge(&files, name, key) {
+        for (name, verdict) in revoked.into_iter().chain(&verdicts) {
+            match verdict {
                 Verdict::Known => return Ok(()),
-                Verdict::Unknown { others: more } => others.extend(more),
-                refused @ (Verdict::Changed { .. } | Verdict::Revoked { .. }) => {
-                    return Err(refusal(name, key, &refused));
+                Verdict::Unknown { others: more } => others.extend(more.iter().cloned()),
+                Verdict::Changed { .. } | Verdict::Revoked { .. } => {
+                    return Err(refusal(name, key, verdict));
                 }
             }
         }
@@ -103,7 +107,9 @@ impl HostKeys {
                     }),
                 }
             }
-            _ => Err(refusal(name, key, &Verdict::Unknown { others })),
+            (HostKeyPolicy::AcceptNew | HostKeyPolicy::Strict, _) => {
+                Err(refusal(name, key, &Verdict::Unknown { others }))
+            }
         }
     }
 }

@@ -8,7 +8,11 @@ use super::{
 use crate::host::Stream;
 use russh::{ChannelMsg, ChannelWriteHalf, client};
 use secrecy::{ExposeSecret, SecretString};
-use std::{fmt::Write as _, pin::pin};
+use std::{
+    fmt::Write as _,
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::Notify,
@@ -103,24 +107,26 @@ impl Link {
         let (mut read, write) = channel.split();
         let text = shell::program_text(job.program, job.values);
         let ready = Notify::new();
+        let handed = AtomicBool::new(false);
         let mut feed = pin!(async {
             // Sudo reads its password from the same stream: nothing else may stand there while it may ask.
             if become_root == Become::RootByPassword {
                 ready.notified().await;
             }
             write.data(text.as_bytes()).await?;
+            // From here on it may arrive whole, even where the library reports an error: then it may have begun.
+            handed.store(true, Ordering::Relaxed);
             write.data(job.body).await?;
             write.eof().await
         });
-        let (mut feeding, mut handed) = (true, false);
+        let mut feeding = true;
         let mut streams = Streams::new(&mark);
         let mut seen = Seen::default();
         loop {
             let message = tokio::select! {
                 biased;
-                fed = &mut feed, if feeding => {
+                _ = &mut feed, if feeding => {
                     feeding = false;
-                    handed = fed.is_ok();
                     continue;
                 }
                 message = read.wait() => message,
@@ -137,7 +143,7 @@ impl Link {
         streams.finish(output);
         // What the script left behind may write on: the server must not wait for us to read that.
         let _ = write.close().await;
-        self.ending(seen, handed, &streams)
+        self.ending(seen, handed.load(Ordering::Relaxed), &streams)
     }
 
     async fn answer(

@@ -3,14 +3,17 @@
 use super::{Prompt, Secrets};
 use crate::{base::value::SecretSource, inventory::Connection};
 use russh::keys::{self, PrivateKey, PublicKey, agent::client::AgentClient, ssh_key};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::{
     collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::{net::UnixStream, sync::OnceCell};
+use tokio::{
+    net::UnixStream,
+    sync::{OnceCell, Semaphore, SemaphorePermit},
+};
 
 /// Offered where the operator names none, as OpenSSH does.
 const DEFAULT_NAMES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
@@ -19,8 +22,56 @@ const DEFAULT_NAMES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
 #[derive(Clone)]
 pub(super) enum Holder {
     File(Arc<PrivateKey>),
-    Agent,
+    Agent(Agents),
 }
+
+/// Callers of the agent at once. It is one process with a short queue, and each caller is an open file.
+const AGENT_CALLERS_MAX: usize = 16;
+
+/// The places at the agent, shared by all connections.
+#[derive(Clone)]
+pub(super) struct Agents(Arc<Semaphore>);
+
+impl Agents {
+    fn new() -> Self {
+        Self(Arc::new(Semaphore::new(AGENT_CALLERS_MAX)))
+    }
+
+    /// Waits for a place and calls the agent, where there is one. The place is kept as long as the first of the pair.
+    pub(super) async fn call(&self) -> Option<(SemaphorePermit<'_>, AgentResult)> {
+        let socket = env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty())?;
+        let place = self.0.acquire().await.ok()?;
+        Some((place, AgentClient::connect_uds(socket).await))
+    }
+
+    async fn keys(&self, troubles: &mut Vec<String>) -> Vec<Candidate> {
+        let Some((_place, agent)) = self.call().await else { return Vec::new() };
+        let identities = match agent {
+            Ok(mut agent) => agent.request_identities().await,
+            Err(error) => Err(error),
+        };
+        let identities = match identities {
+            Ok(identities) => identities,
+            Err(error) => {
+                troubles.push(format!("agent: {error}"));
+                return Vec::new();
+            }
+        };
+        identities
+            .into_iter()
+            // A certificate in the agent comes with its plain key beside it, which is what is offered.
+            .filter(|identity| matches!(identity, keys::agent::AgentIdentity::PublicKey { .. }))
+            .map(|identity| Candidate {
+                name: format!("agent: {}", identity.comment()),
+                public: identity.public_key().into_owned(),
+                holder: Holder::Agent(self.clone()),
+            })
+            .collect()
+    }
+}
+
+/// An agent that was reached, or why not.
+pub(super) type AgentResult = Result<AgentClient<UnixStream>, keys::Error>;
 
 /// A key to offer.
 #[derive(Clone)]
@@ -47,6 +98,7 @@ type KeyName = (PathBuf, Option<SecretSource>);
 pub(super) struct Keys {
     secrets: Secrets,
     prompt: Option<Prompt>,
+    agents: Agents,
     /// One question at a time.
     asking: Arc<tokio::sync::Mutex<()>>,
     opened: Mutex<BTreeMap<KeyName, Arc<OnceCell<Opened>>>>,
@@ -54,14 +106,20 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(secrets: Secrets, prompt: Option<Prompt>) -> Self {
-        Self { secrets, prompt, asking: Arc::default(), opened: Mutex::default() }
+        Self {
+            secrets,
+            prompt,
+            agents: Agents::new(),
+            asking: Arc::default(),
+            opened: Mutex::default(),
+        }
     }
 
     /// What to offer to a host with these settings. Encrypted keys that the agent holds are not opened.
     pub(super) async fn offer(&self, connection: &Connection) -> Offer {
         let mut offer = Offer::default();
         let held =
-            if connection.agent { agent_keys(&mut offer.troubles).await } else { Vec::new() };
+            if connection.agent { self.agents.keys(&mut offer.troubles).await } else { Vec::new() };
         let named = !connection.identities.is_empty();
         if !named {
             offer.candidates.extend(held.iter().cloned());
@@ -115,7 +173,7 @@ impl Keys {
 
     async fn open_once(&self, path: &Path, passphrase: Option<&SecretSource>) -> Opened {
         let text = match fs::read_to_string(path) {
-            Ok(text) => Arc::new(zeroize_on_drop(text)),
+            Ok(text) => SecretString::from(text),
             Err(error) => return Err(format!("cannot read it: {error}")),
         };
         match keys::decode_secret_key(text.expose_secret(), None) {
@@ -138,7 +196,7 @@ impl Keys {
         }
     }
 
-    async fn ask(&self, path: &Path) -> Result<secrecy::SecretString, String> {
+    async fn ask(&self, path: &Path) -> Result<SecretString, String> {
         let none = "it is encrypted, and no passphrase is configured";
         let Some(prompt) = self.prompt.clone() else { return Err(none.to_owned()) };
         let _one = self.asking.lock().await;
@@ -149,10 +207,6 @@ impl Keys {
             Err(error) => Err(format!("asking for its passphrase failed: {error}")),
         }
     }
-}
-
-fn zeroize_on_drop(text: String) -> secrecy::SecretString {
-    secrecy::SecretString::from(text)
 }
 
 fn default_paths() -> Vec<PathBuf> {
@@ -172,39 +226,6 @@ fn public_half(path: &Path) -> Option<PublicKey> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".pub");
     keys::load_public_key(PathBuf::from(beside)).ok()
-}
-
-/// Connects to the agent, where there is one.
-pub(super) async fn agent() -> Option<Result<AgentClient<UnixStream>, keys::Error>> {
-    let socket = env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty())?;
-    Some(AgentClient::connect_uds(socket).await)
-}
-
-async fn agent_keys(troubles: &mut Vec<String>) -> Vec<Candidate> {
-    let mut agent = match agent().await {
-        None => return Vec::new(),
-        Some(Ok(agent)) => agent,
-        Some(Err(error)) => {
-            troubles.push(format!("agent: {error}"));
-            return Vec::new();
-        }
-    };
-    match agent.request_identities().await {
-        Err(error) => {
-            troubles.push(format!("agent: {error}"));
-            Vec::new()
-        }
-        Ok(identities) => identities
-            .into_iter()
-            // A certificate in the agent comes with its plain key beside it, which is what is offered.
-            .filter(|identity| matches!(identity, keys::agent::AgentIdentity::PublicKey { .. }))
-            .map(|identity| Candidate {
-                name: format!("agent: {}", identity.comment()),
-                public: identity.public_key().into_owned(),
-                holder: Holder::Agent,
-            })
-            .collect(),
-    }
 }
 
 /// Which hashes an RSA key signs with, best first.

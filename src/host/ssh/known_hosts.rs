@@ -217,8 +217,10 @@ pub(super) fn judge(files: &[Arc<KnownHosts>], name: &str, key: &PublicKey) -> V
             }
         }
     }
+    if known {
+        return Verdict::Known;
+    }
     match changed {
-        _ if known => Verdict::Known,
         Some((fingerprint, place)) => Verdict::Changed { fingerprint, place },
         None => Verdict::Unknown { others },
     }

@@ -6,7 +6,9 @@ use super::{
     shell::{self, Program},
 };
 use crate::{
-    host::{Exit, OutputSink, Script, Session, SessionError, Stream, transport::BoxFuture},
+    host::{
+        Exit, OutputSink, Script, Session, SessionError, Stream, Whereabouts, transport::BoxFuture,
+    },
     inventory::Connection,
 };
 use russh::Disconnect;
@@ -102,6 +104,37 @@ impl SshSession {
             }
         }
     }
+
+    async fn look_for(&mut self, dir: &str, sudo: bool) -> Result<Whereabouts, SessionError> {
+        self.alive()?;
+        check_dir(dir)?;
+        let root = self.connection.remote_dir.clone().unwrap_or_default();
+        let values = [("root", root.as_str()), ("dir", dir)];
+        let job = Job { program: Program::Look, values: &values, body: &[], sudo };
+        let mut words = String::new();
+        let mut hear = |stream: Stream, bytes: &[u8]| {
+            if stream == Stream::Out {
+                words.push_str(&String::from_utf8_lossy(bytes));
+            }
+        };
+        let ending = self.link.exchange(&job, &mut hear).await;
+        match ending {
+            // Nothing was changed by looking, however the connection ended.
+            Ending::Gone { why, .. } => self.settle(Ending::Gone { handed: false, why })?,
+            ending => self.settle(ending)?,
+        };
+        match words.trim().split_once(' ').unwrap_or((words.trim(), "")) {
+            ("never", "") => Ok(Whereabouts::Never),
+            ("running", "") => Ok(Whereabouts::Running),
+            ("finished", how) => Ok(Whereabouts::Finished(exit_of(how))),
+            ("lost", reason) => Ok(Whereabouts::Lost { reason: reason.to_owned() }),
+            (_, _) => {
+                let reason =
+                    format!("the host gave no answer that can be read: `{}`", words.trim());
+                Err(SessionError::Refused { reason })
+            }
+        }
+    }
 }
 
 /// How a script with a limit ended.
@@ -170,12 +203,17 @@ fn exit_of(how: &str) -> Exit {
     }
 }
 
+fn check_dir(dir: &str) -> Result<(), SessionError> {
+    if shell::is_inner_path(dir) {
+        return Ok(());
+    }
+    Err(SessionError::Refused { reason: format!("`{dir}` is not a directory's name here") })
+}
+
 /// Refuses what cannot be handed to a shell.
 fn check(script: &Script) -> Result<(), SessionError> {
     let refuse = |reason: String| Err(SessionError::Refused { reason });
-    if !shell::is_inner_path(&script.dir) {
-        return refuse(format!("`{}` is not a directory's name here", script.dir));
-    }
+    check_dir(&script.dir)?;
     if script.text.contains('\0') {
         return refuse("the script contains a NUL byte".to_owned());
     }
@@ -225,6 +263,14 @@ impl Session for SshSession {
         output: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<Exit, SessionError>> {
         Box::pin(self.run_script(script, output))
+    }
+
+    fn look<'a>(
+        &'a mut self,
+        dir: &'a str,
+        sudo: bool,
+    ) -> BoxFuture<'a, Result<Whereabouts, SessionError>> {
+        Box::pin(self.look_for(dir, sudo))
     }
 
     fn upload<'a>(

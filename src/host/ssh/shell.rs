@@ -37,6 +37,7 @@ pub(super) enum Become {
 pub(super) enum Program {
     Launch,
     Stop,
+    Look,
     Upload,
     Download,
 }
@@ -45,12 +46,14 @@ impl Program {
     fn text(self) -> &'static str {
         static LAUNCH: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/launch.sh")));
         static STOP: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/stop.sh")));
+        static LOOK: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/look.sh")));
         static UPLOAD: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/upload.sh")));
         static DOWNLOAD: LazyLock<String> =
             LazyLock::new(|| slim(include_str!("remote/download.sh")));
         match self {
             Self::Launch => &LAUNCH,
             Self::Stop => &STOP,
+            Self::Look => &LOOK,
             Self::Upload => &UPLOAD,
             Self::Download => &DOWNLOAD,
         }
@@ -139,7 +142,8 @@ mod tests {
         process::{Command, Stdio},
     };
 
-    const ALL: [Program; 4] = [Program::Launch, Program::Stop, Program::Upload, Program::Download];
+    const ALL: [Program; 5] =
+        [Program::Launch, Program::Stop, Program::Look, Program::Upload, Program::Download];
 
     #[test]
     fn the_command_line_suits_every_login_shell() {
@@ -182,6 +186,7 @@ mod tests {
         let sources = [
             include_str!("remote/launch.sh"),
             include_str!("remote/stop.sh"),
+            include_str!("remote/look.sh"),
             include_str!("remote/upload.sh"),
             include_str!("remote/download.sh"),
         ];

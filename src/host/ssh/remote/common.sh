@@ -40,3 +40,41 @@ fl_find_place() {
   esac
   fl_place=$fl_root/$fl_dir
 }
+
+# For programs that look after a script that was begun before.
+fl_nap() {
+  sleep 0.1 2>/dev/null || sleep 1
+}
+
+# Whether the script has not begun. Then its name is taken, so that a launcher that is still on its way cannot begin it.
+fl_never() {
+  if [ -e "$fl_place/script" ]; then
+    { read -r fl_line <"$fl_place/script"; } 2>/dev/null || :
+    [ "$fl_line" = '#never' ]
+    return
+  fi
+  mkdir -p -- "$fl_place" 2>/dev/null || return 1
+  echo '#never' >"$fl_place/never.$$" 2>/dev/null
+  ln -- "$fl_place/never.$$" "$fl_place/script" 2>/dev/null
+  fl_code=$?
+  rm -f -- "$fl_place/never.$$"
+  return "$fl_code"
+}
+
+# Sets fl_pid to the script's process, to `none` where that has ended, and to nothing where it never said.
+fl_find_pid() {
+  fl_pid=
+  fl_polls=0
+  while [ -z "$fl_pid" ] && [ "$fl_polls" -lt 50 ]; do
+    { read -r fl_pid fl_born <"$fl_place/pid"; } 2>/dev/null || fl_nap
+    fl_polls=$((fl_polls + 1))
+  done
+  [ -n "$fl_pid" ] || return 0
+  { read -r fl_line <"/proc/$fl_pid/stat"; } 2>/dev/null || fl_line=
+  # shellcheck disable=SC2086 # The fields are numbers.
+  set -- ${fl_line##*) }
+  # A number that was given to another process since is not ours.
+  if [ -n "$fl_born" ] && [ -n "$fl_line" ] && [ "${20}" != "$fl_born" ]; then
+    fl_pid=none
+  fi
+}

@@ -1,15 +1,9 @@
 # Ends the script's processes and looks whether they are gone. Says `gone`, `alive <pids>`, `never` or `over`.
 fl_find_place
-if [ ! -e "$fl_place/script" ]; then
-  # Not begun. Taking its name keeps a launcher that is still on its way from beginning it.
-  mkdir -p -- "$fl_place" 2>/dev/null
-  if printf 'exit 125\n' >"$fl_place/stop.$$" && ln -- "$fl_place/stop.$$" "$fl_place/script"; then
-    rm -f -- "$fl_place/stop.$$"
-    fl_go
-    echo never
-    fl_end 0
-  fi 2>/dev/null
-  rm -f -- "$fl_place/stop.$$"
+if fl_never; then
+  fl_go
+  echo never
+  fl_end 0
 fi
 fl_go
 
@@ -38,10 +32,6 @@ fl_list() {
   done
 }
 
-fl_nap() {
-  sleep 0.1 2>/dev/null || sleep 1
-}
-
 # $1: signal, $2: how often it is sent. Waits at most five seconds for all of them to go.
 fl_end_all() {
   fl_polls=0
@@ -63,22 +53,10 @@ if [ ! -r /proc/self/stat ]; then
   { read -r fl_pid fl_born <"$fl_place/pid"; } 2>/dev/null && kill -s KILL -- "-$fl_pid" 2>/dev/null
   fl_end 0
 fi
-fl_pid=
-fl_polls=0
-while [ -z "$fl_pid" ] && [ "$fl_polls" -lt 50 ]; do
-  { read -r fl_pid fl_born <"$fl_place/pid"; } 2>/dev/null || fl_nap
-  fl_polls=$((fl_polls + 1))
-done
+fl_find_pid
 if [ -z "$fl_pid" ]; then
   echo alive, or not: the script has not said its process id
   fl_end 0
-fi
-# A number that was given to another process since is not ours.
-{ read -r fl_line <"/proc/$fl_pid/stat"; } 2>/dev/null || fl_line=
-# shellcheck disable=SC2086 # The fields are numbers.
-set -- ${fl_line##*) }
-if [ -n "$fl_born" ] && [ -n "$fl_line" ] && [ "${20}" != "$fl_born" ]; then
-  fl_pid=none
 fi
 # Asked once, then forced, as often as new ones are born.
 if fl_end_all TERM 1 || fl_end_all KILL 50; then
