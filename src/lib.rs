@@ -1,4 +1,8 @@
 //! fleetlift moves fleets of hosts from one operating system to another.
+//!
+//! The rooms, from the ground up, and what each may use, are in `ARCHITECTURE.md`; `tests/tidy.rs` keeps them.
+
+#![warn(clippy::unwrap_used)]
 
 pub mod base;
 pub mod cli;

@@ -78,6 +78,20 @@ pub fn file_name(name: &str) -> String {
     }
 }
 
+/// A script in one line: its first command, and how many lines follow.
+pub fn first_command(script: &str) -> String {
+    let mut lines = script
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with("set -"));
+    let first = lines.next().unwrap_or_default().to_owned();
+    match lines.count() {
+        0 => first,
+        1 => format!("{first} … +1 line"),
+        n => format!("{first} … +{n} lines"),
+    }
+}
+
 /// At most `width` characters, the cut shown by `…`.
 pub fn shorten(text: &str, width: usize) -> Cow<'_, str> {
     if text.chars().count() <= width {

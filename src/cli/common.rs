@@ -34,7 +34,8 @@ pub fn start_log(verbose: u8) {
         1 => "fleetlift=info,russh=warn",
         _ => "fleetlift=debug,russh=info",
     };
-    let filter = EnvFilter::try_from_env("FLEETLIFT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let filter =
+        EnvFilter::try_from_env("FLEETLIFT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     // A second subscriber in one process is a test's doing, and harmless.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
 }
@@ -97,7 +98,8 @@ pub enum Candidates {
 pub fn find(store: &Store, named: Option<&str>, among: Candidates) -> Result<RunId, CliError> {
     let runs = store.runs()?;
     let none = || {
-        CliError::usage("there is no run yet").hint("`fleetlift run -i FLEET -p PLAYBOOK` begins one")
+        CliError::usage("there is no run yet")
+            .hint("`fleetlift run -i FLEET -p PLAYBOOK` begins one")
     };
     match named {
         Some("last") => runs.last().cloned().ok_or_else(none),
@@ -109,8 +111,10 @@ pub fn find(store: &Store, named: Option<&str>, among: Candidates) -> Result<Run
                 (None, [only]) => Ok((*only).clone()),
                 (None, []) => Err(CliError::usage(format!("there is no run {name}"))
                     .hint("`fleetlift runs` lists them")),
-                (None, several) => Err(CliError::usage(format!("{} runs are called {name}", several.len()))
-                    .hint("`fleetlift runs` lists them; name one in full, or say `last`")),
+                (None, several) => {
+                    Err(CliError::usage(format!("{} runs are called {name}", several.len()))
+                        .hint("`fleetlift runs` lists them; name one in full, or say `last`"))
+                }
             }
         }
         None => {

@@ -47,7 +47,8 @@ pub fn demo(common: &Common, args: &DemoArgs) -> Result<ExitCode, CliError> {
 }
 
 async fn migrate(common: &Common, args: &DemoArgs) -> Result<ExitCode, CliError> {
-    let io = |what: &str, error: &dyn std::error::Error| CliError::usage(what.to_owned()).cause(error);
+    let io =
+        |what: &str, error: &dyn std::error::Error| CliError::usage(what.to_owned()).cause(error);
     let work = tempfile::tempdir().map_err(|e| io("no temporary folder can be made", &e))?;
     let key = make_key(&work.path().join("id_ed25519"))?;
     let spec = FleetSpec {
@@ -63,13 +64,18 @@ async fn migrate(common: &Common, args: &DemoArgs) -> Result<ExitCode, CliError>
     ));
     let fleet = Fleet::start(spec).await.map_err(|e| io("the simulated fleet cannot start", &e))?;
     let folder = args.out.join("fleet");
-    lay_fleet(&folder, work.path(), &fleet).map_err(|e| io("the fleet's files cannot be written", &e))?;
+    lay_fleet(&folder, work.path(), &fleet)
+        .map_err(|e| io("the fleet's files cannot be written", &e))?;
     let done = migrate_fleet(common, args, &folder).await;
     fleet.stop().await;
     done
 }
 
-async fn migrate_fleet(common: &Common, args: &DemoArgs, folder: &Path) -> Result<ExitCode, CliError> {
+async fn migrate_fleet(
+    common: &Common,
+    args: &DemoArgs,
+    folder: &Path,
+) -> Result<ExitCode, CliError> {
     let inventory = inventory::read(folder)?;
     let playbook = playbook::read(PLAYBOOK)?;
     let rollout = rollout_of(folder)?;
@@ -83,7 +89,11 @@ async fn migrate_fleet(common: &Common, args: &DemoArgs, folder: &Path) -> Resul
     let code = driving::drive(common, ready).await?;
     let seen = common::read(&store, run)?;
     let made = Report::build(&seen.plan, &seen.digest, &seen.run, &seen.records);
-    let texts = [("html", report::html(&made)), ("md", report::markdown(&made)), ("json", report::json(&made))];
+    let texts = [
+        ("html", report::html(&made)),
+        ("md", report::markdown(&made)),
+        ("json", report::json(&made)),
+    ];
     for (ending, text) in texts {
         write_whole(&args.out.join(format!("report.{ending}")), &text)?;
     }
@@ -136,7 +146,10 @@ fn lay_fleet(folder: &Path, work: &Path, fleet: &Fleet) -> std::io::Result<()> {
     let mut text = String::new();
     let word = |path: PathBuf| toml::Value::from(path.to_string_lossy().into_owned()).to_string();
     // Writing to a string does not fail.
-    let _ = writeln!(text, "# The simulated fleet of one demo. Its hosts are gone when the demo has ended.\n");
+    let _ = writeln!(
+        text,
+        "# The simulated fleet of one demo. Its hosts are gone when the demo has ended.\n"
+    );
     let _ = writeln!(text, "[connection]\nuser = \"admin\"\nagent = false");
     let _ = writeln!(text, "identity = {}", word(work.join("id_ed25519")));
     let _ = writeln!(text, "known_hosts = {}\n", word(known_hosts));

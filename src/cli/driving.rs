@@ -18,12 +18,7 @@ use crate::{
     run::{HostPhase, RunState},
 };
 use secrecy::SecretString;
-use std::{
-    io::IsTerminal,
-    path::Path,
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{io::IsTerminal, path::Path, process::ExitCode, sync::Arc};
 use tokio::sync::mpsc;
 
 /// A run that is ready to go on.
@@ -98,7 +93,8 @@ fn exit_code(outcome: &Outcome, state: &RunState) -> ExitCode {
 /// Whether every host turned out to run something else than the playbook begins with.
 fn none_matches(state: &RunState) -> bool {
     state.hosts.iter().all(|host| {
-        let strange = matches!(&host.failure, Some(Failure::Unverified { check, .. }) if check == "system");
+        let strange =
+            matches!(&host.failure, Some(Failure::Unverified { check, .. }) if check == "system");
         host.phase == HostPhase::Ended(End::Blocked) && strange && !host.touched
     })
 }
@@ -117,7 +113,8 @@ fn transport(secrets: &Arc<Secrets>) -> Result<Arc<dyn Transport>, CliError> {
 }
 
 fn ask_passphrase(key: &Path) -> Option<SecretString> {
-    let prompt = format!("Passphrase for {}: ", crate::base::text::one_line(&key.to_string_lossy()));
+    let prompt =
+        format!("Passphrase for {}: ", crate::base::text::one_line(&key.to_string_lossy()));
     rpassword::prompt_password(prompt).ok().filter(|text| !text.is_empty()).map(SecretString::from)
 }
 

@@ -1,10 +1,7 @@
 //! What a command that failed says: message, causes, hint. And its exit code.
 
 use crate::{
-    base::{
-        fault::Faults,
-        text::one_line,
-    },
+    base::{fault::Faults, text::one_line},
     engine::EngineError,
     journal::StoreError,
 };

@@ -83,13 +83,23 @@ fn bad_selection(text: &str, error: &inventory::SelectionError) -> CliError {
 pub fn run(common: &Common, args: &RunArgs) -> Result<ExitCode, CliError> {
     let planned = make_plan(&args.what)?;
     if args.dry_run {
-        let text = crate::report::plan_text(&planned.plan, &planned.digest, common.verbose > 0, common.colours_output());
+        let text = crate::report::plan_text(
+            &planned.plan,
+            &planned.digest,
+            common.verbose > 0,
+            common.colours_output(),
+        );
         common::print(&text);
         return Ok(ExitCode::SUCCESS);
     }
     let hosts = planned.plan.hosts.len();
     if !args.yes {
-        let text = crate::report::plan_text(&planned.plan, &planned.digest, common.verbose > 0, common.colours_errors());
+        let text = crate::report::plan_text(
+            &planned.plan,
+            &planned.digest,
+            common.verbose > 0,
+            common.colours_errors(),
+        );
         common::complain(&text);
     }
     confirm(args.yes, &format!("This changes {}.", count(hosts)), hosts)?;
@@ -180,7 +190,8 @@ pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> 
         RunPhase::Running | RunPhase::Paused(_) | RunPhase::Finished(_) => resumed(false),
     };
     let Seen { run, plan, digest, state, .. } = seen;
-    let ready = Ready { store, run, plan: Arc::new(plan), digest, journal, state, first: vec![first] };
+    let ready =
+        Ready { store, run, plan: Arc::new(plan), digest, journal, state, first: vec![first] };
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
 
@@ -196,7 +207,9 @@ fn say_what_changed(plan: &Plan) {
             .is_ok_and(|bytes| plan::digest_text(&String::from_utf8_lossy(&bytes)) == input.digest);
         if !same {
             let path = crate::base::text::one_line(&input.path.to_string_lossy()).into_owned();
-            common::complain(&format!("note: {path} changed since; the run goes on with the plan that it began with\n"));
+            common::complain(&format!(
+                "note: {path} changed since; the run goes on with the plan that it began with\n"
+            ));
         }
     }
 }
@@ -210,7 +223,8 @@ pub fn rollback(common: &Common, args: &RollbackArgs) -> Result<ExitCode, CliErr
     let chosen = chosen(&seen, args.hosts.as_deref())?;
     let (able, unable): (Vec<usize>, Vec<usize>) =
         chosen.into_iter().partition(|host| can_roll_back(&seen, *host));
-    let names = |hosts: &[usize]| fold_names(hosts.iter().map(|h| seen.plan.hosts[*h].name.as_str()));
+    let names =
+        |hosts: &[usize]| fold_names(hosts.iter().map(|h| seen.plan.hosts[*h].name.as_str()));
     if !unable.is_empty() && args.hosts.is_some() {
         return Err(CliError::refused(format!("cannot be rolled back: {}", names(&unable)))
             .hint("only hosts that were changed, by a playbook that has rollback steps"));
@@ -238,7 +252,9 @@ fn can_roll_back(seen: &Seen, host: usize) -> bool {
     let way_back = seen.plan.hops.iter().take(state.hop + 1).any(|hop| !hop.rollback.is_empty());
     let ended = matches!(
         state.phase,
-        HostPhase::Ended(End::Migrated | End::NeedsHands | End::Unreachable | End::Blocked | End::Failed)
+        HostPhase::Ended(
+            End::Migrated | End::NeedsHands | End::Unreachable | End::Blocked | End::Failed
+        )
     );
     state.touched && way_back && ended
 }

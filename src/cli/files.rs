@@ -79,14 +79,16 @@ pub fn hosts(_: &Common, args: &HostsArgs) -> Result<ExitCode, CliError> {
     let inventory = inventory::read(&args.fleet.inventory)?;
     let chosen = select(&inventory, args.limit.as_deref().unwrap_or("@all"))?;
     if args.json {
-        let chosen: Vec<&Host> = inventory.hosts.values().filter(|h| chosen.contains(&h.name)).collect();
+        let chosen: Vec<&Host> =
+            inventory.hosts.values().filter(|h| chosen.contains(&h.name)).collect();
         common::print(&format!("{:#}\n", ansible_list(&inventory, &chosen)));
         return Ok(ExitCode::SUCCESS);
     }
     let mut text = String::new();
     for host in inventory.hosts.values().filter(|host| chosen.contains(&host.name)) {
         let groups: Vec<&str> = host.groups.iter().map(|group| group.as_str()).collect();
-        let user = host.connection.user.as_deref().map(|user| format!("{user}@")).unwrap_or_default();
+        let user =
+            host.connection.user.as_deref().map(|user| format!("{user}@")).unwrap_or_default();
         let at = format!("{user}{}:{}", host.addresses.join(" or "), host.connection.port);
         let line = format!("{:<24} {:<36} {}", host.name, at, groups.join(" "));
         // Writing to a string does not fail.

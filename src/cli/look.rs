@@ -8,7 +8,7 @@ use super::{
 use crate::{
     base::{
         name::HostName,
-        text::{one_line, safe_lines},
+        text::{one_line, safe_json, safe_lines},
         time::{Clock, SystemClock},
     },
     journal::{OutputChunk, Part, Store},
@@ -71,7 +71,7 @@ fn show_status(common: &Common, args: &StatusArgs, seen: &Seen, word: &str) {
         now,
     };
     if args.json {
-        common::print(&format!("{}\n", report::status_json(&standing)));
+        common::print(&format!("{}\n", safe_json(&report::status_json(&standing).to_string())));
         return;
     }
     if args.watch && io::stdout().is_terminal() {
@@ -96,13 +96,8 @@ pub fn runs(common: &Common, args: &RunsArgs) -> Result<ExitCode, CliError> {
         let counts: Vec<String> =
             seen.state.counts.iter().map(|(word, n)| format!("{n} {word}")).collect();
         let started = seen.state.started.map(|at| at.to_string());
-        let line = format!(
-            "{:<22} {:<10} {:<24} {}",
-            run,
-            word,
-            seen.plan.playbook,
-            counts.join(", ")
-        );
+        let line =
+            format!("{:<22} {:<10} {:<24} {}", run, word, seen.plan.playbook, counts.join(", "));
         // Writing to a string does not fail.
         let _ = writeln!(text, "{}", one_line(&line));
         list.push(json!({
@@ -111,7 +106,7 @@ pub fn runs(common: &Common, args: &RunsArgs) -> Result<ExitCode, CliError> {
         }));
     }
     if args.json {
-        common::print(&format!("{}\n", serde_json::Value::from(list)));
+        common::print(&format!("{}\n", safe_json(&serde_json::Value::from(list).to_string())));
     } else if list.is_empty() {
         common::complain("There is no run yet.\n");
     } else {
@@ -173,7 +168,9 @@ pub fn log(common: &Common, args: &LogArgs) -> Result<ExitCode, CliError> {
 }
 
 fn is_step(id: &crate::journal::StepId, text: &str) -> bool {
-    id.step.as_str() == text || format!("{}.{}", id.phase, id.step) == text || id.to_string() == text
+    id.step.as_str() == text
+        || format!("{}.{}", id.phase, id.step) == text
+        || id.to_string() == text
 }
 
 /// Prints outputs: as they were to a file or a pipe, made safe on a terminal.

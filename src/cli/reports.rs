@@ -5,7 +5,10 @@ use super::{
     common::{self, Candidates},
     error::CliError,
 };
-use crate::report::{self, Report};
+use crate::{
+    base::text::safe_json,
+    report::{self, Report},
+};
 use std::{fs, io::Write, path::Path, process::ExitCode};
 
 pub fn report(common: &Common, args: &ReportArgs) -> Result<ExitCode, CliError> {
@@ -53,11 +56,13 @@ pub fn journal(common: &Common, args: &JournalArgs) -> Result<ExitCode, CliError
         let (last, records) = reader.verify()?;
         // The fold is checked too: a chain of illegal records is whole, and wrong all the same.
         common::read(&store, run.clone())?;
-        common::print(&format!("run {run}: {records} records, whole; the chain ends with {last}\n"));
+        common::print(&format!(
+            "run {run}: {records} records, whole; the chain ends with {last}\n"
+        ));
         return Ok(ExitCode::SUCCESS);
     }
     reader.each_line(0, |json, _| {
-        common::print(&format!("{json}\n"));
+        common::print(&format!("{}\n", safe_json(json)));
         Ok(())
     })?;
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use super::{
     secrets::Secrets,
 };
 use crate::{
-    base::{name::RunId, phase::Phase, template::Templates, time::Clock},
+    base::{name::RunId, phase::Phase, template::Templates, text::first_command, time::Clock},
     host::{ConnectError, Exit, Script, Session, SessionError, Target, Transport},
     journal::{Failure, Outcome, OutputWriter, Part, Skip},
     plan::{Plan, PlanStep, Rendered, Task, render},
@@ -150,7 +150,10 @@ impl Lane {
             let (done, output) = asked.map_err(after_the_fact)?;
             if done != Exit::Code(0) {
                 work.tail = output.evidence();
-                let reason = format!("{} for `{}`", explain(&done), first_line(verify));
+                let reason = match output.evidence().lines().last() {
+                    Some(said) => format!("{}: {said}", explain(&done)),
+                    None => format!("{} of `{}`", explain(&done), first_command(verify)),
+                };
                 return Err(unverified("verify", reason));
             }
         }
@@ -529,8 +532,4 @@ fn explain(exit: &Exit) -> String {
         Exit::Signal(signal) => format!("killed by {signal}"),
         Exit::TimedOut { .. } => "timed out".to_owned(),
     }
-}
-
-fn first_line(text: &str) -> &str {
-    text.trim().lines().next().unwrap_or_default()
 }

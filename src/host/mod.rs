@@ -6,7 +6,5 @@ mod transport;
 
 pub use transport::{
     BoxFuture, ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target,
-    Transport,
-    ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target, Transport,
-    Whereabouts,
+    Transport, Whereabouts,
 };

@@ -89,7 +89,9 @@ pub enum Whereabouts {
     /// Its output is in the files `out` and `err` of its directory, whole.
     Finished(Exit),
     /// It began, left no result, and its process is gone or the host was started anew.
-    Lost { reason: String },
+    Lost {
+        reason: String,
+    },
 }
 
 /// An open connection to one host. After `NotStarted` or `Lost` it is dead: open another.

@@ -410,10 +410,10 @@ impl fmt::Display for PauseReason {
         match self {
             Self::Stopped { by } => write!(f, "stopped by {by}"),
             Self::OverBudget { failures, allowed } => {
-                write!(f, "over budget: {failures} hosts ended badly, {allowed} are allowed")
+                write!(f, "over budget: {failures} ended badly, {allowed} allowed")
             }
             Self::Consecutive { failures, allowed } => {
-                write!(f, "{failures} hosts in a row ended badly, {allowed} are allowed")
+                write!(f, "{failures} in a row ended badly, {allowed} allowed")
             }
             Self::Canary { wave, host } => {
                 write!(f, "the canary {host} of wave {wave} was not migrated")

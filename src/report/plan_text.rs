@@ -2,7 +2,7 @@
 
 use crate::{
     base::{
-        text::{fold_names, one_line, shorten},
+        text::{first_command, fold_names, one_line, shorten},
         time::format_length,
     },
     journal::Moment,
@@ -238,19 +238,6 @@ fn command(rendered: &Rendered) -> String {
         }
     };
     shorten(&said, COMMAND_MAX).into_owned()
-}
-
-/// The first line of a script that does something.
-fn first_command(text: &str) -> String {
-    let mut lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with("set -"));
-    let first = lines.next().unwrap_or_default().to_owned();
-    match lines.count() {
-        0 => first,
-        n => format!("{first} … +{n} lines"),
-    }
 }
 
 fn script_of(task: &Task) -> Option<&str> {

@@ -4,6 +4,8 @@
 //! system in it is pretended, by the files of its stage (`stage/<name>/`). A canned host answers without any process, for
 //! scale. [`Fleet::start`] lays the roots and opens the ports, [`Fleet::stop`] takes all of it away again.
 
+#![warn(clippy::unwrap_used)]
+
 mod door;
 mod draw;
 mod enter;
