@@ -54,6 +54,8 @@ pub enum StartError {
     Key(String),
     #[error("the simulated hosts' base could not be laid: {0}")]
     Base(String),
+    #[error("no program can be run below {}, which is mounted with `noexec`", .0.display())]
+    NoExec(PathBuf),
     #[error("{what}")]
     Io { what: String, source: io::Error },
 }
@@ -285,6 +287,10 @@ fn lay(dir: &Path, hosts: &[HostSpec], seed: Seed) -> Result<Vec<HostRoot>, Star
     fs::create_dir_all(dir.join(HOSTS)).map_err(failed("the hosts"))?;
     // The kernel names a process's root by its real path, and links in the way would hide it.
     let dir = dir.canonicalize().map_err(failed("the hosts"))?;
+    let mounted = rustix::fs::statvfs(&dir).map_err(|error| failed("the hosts")(error.into()))?;
+    if mounted.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC) {
+        return Err(StartError::NoExec(dir));
+    }
     let base = Base::lay(dir.join(BASE)).map_err(|error| StartError::Base(chain(&error)))?;
     let mut stages = BTreeMap::new();
     let mut roots = Vec::with_capacity(hosts.len());
