@@ -62,6 +62,11 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  because: {error}");
+                cause = error.source();
+            }
             if let Some(StartError::Missing(missing)) = error.downcast_ref() {
                 eprintln!("hint: {}", missing.hint);
             }
