@@ -72,19 +72,30 @@ impl Entry {
         Ok(Self { root: c_path(root)?, namespaces, pids: Pids::ByFork })
     }
 
-    /// Starts `command` inside, as the leader of its own session. Its program is a path inside the root.
-    pub(crate) async fn spawn(&self, mut command: Command) -> io::Result<Child> {
+    /// Starts `command` inside, as the leader of its own session. Its program is a path inside the root. `kept` is kept until it
+    /// is started, also where nobody waits for that any more.
+    pub(crate) async fn spawn(
+        &self,
+        mut command: Command,
+        kept: impl Send + 'static,
+    ) -> io::Result<Child> {
         let entry = self.clone();
         // SAFETY: `between_fork_and_exec` makes system calls only, on memory that was prepared before the fork.
         unsafe {
             command.pre_exec(move || entry.between_fork_and_exec());
         }
+        let start = move || {
+            let child = command.spawn();
+            drop(kept);
+            child
+        };
         match self.pids.clone() {
-            Pids::ByThread(path) => spawn_by_thread(command, move || join_pids(&path)).await,
+            Pids::ByThread(path) => {
+                by_thread(move || join_pids(&path).and_then(|()| start())).await
+            }
             // A fork takes a millisecond or more, in which no other task of this thread would move.
             Pids::OfMachine | Pids::ByFork => {
-                let spawned = tokio::task::spawn_blocking(move || command.spawn());
-                spawned.await.map_err(io::Error::other)?
+                tokio::task::spawn_blocking(start).await.map_err(io::Error::other)?
             }
         }
     }
@@ -120,16 +131,15 @@ fn namespaces(
     kinds.iter().map(|(name, flag)| Ok((namespace(process, name)?, *flag))).collect()
 }
 
-/// Starts a command from a thread that `first` has changed; the thread ends with that, so nobody else meets the change.
-pub(crate) async fn spawn_by_thread(
-    mut command: Command,
-    first: impl FnOnce() -> io::Result<()> + Send + 'static,
+/// Starts a process in a thread that changes itself first, and ends with that, so nobody else meets the change.
+pub(crate) async fn by_thread(
+    start: impl FnOnce() -> io::Result<Child> + Send + 'static,
 ) -> io::Result<Child> {
     let runtime = tokio::runtime::Handle::current();
     let (tell, told) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("host".into()).spawn(move || {
         let _inside = runtime.enter();
-        let _ = tell.send(first().and_then(|()| command.spawn()));
+        let _ = tell.send(start());
     })?;
     told.await.map_err(io::Error::other)?
 }

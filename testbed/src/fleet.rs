@@ -31,6 +31,9 @@ const LONGEST_NAME: usize = 64;
 /// with a command each.
 const DESCRIPTORS_PER_HOST: u64 = 16;
 
+/// One at each end, where the client is in the same process.
+const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+
 /// File descriptors for everything else.
 const DESCRIPTORS: u64 = 1024;
 
@@ -54,6 +57,8 @@ pub enum StartError {
     Key(String),
     #[error("the simulated hosts' base could not be laid: {0}")]
     Base(String),
+    #[error("no program can be run below {}, which is mounted with `noexec`", .0.display())]
+    NoExec(PathBuf),
     #[error("{what}")]
     Io { what: String, source: io::Error },
 }
@@ -261,15 +266,21 @@ impl Fleet {
     pub async fn stop(mut self) {
         self.stop.cancel();
         while self.machines.join_next().await.is_some() {}
-        let Laid { dir, made_dir } = &self.laid;
-        let removed = if *made_dir {
-            remove_tree(dir)
-        } else {
-            remove_tree(&dir.join(BASE)).and_then(|()| remove_tree(&dir.join(HOSTS)))
-        };
-        if let Err(error) = removed {
-            tracing::warn!(dir = %dir.display(), %error, "the simulated hosts' files could not be removed");
+        let laid = self.laid;
+        let removed = tokio::task::spawn_blocking(move || laid.remove());
+        if let Err(error) = removed.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            tracing::warn!(%error, "the simulated hosts' files could not be removed");
         }
+    }
+}
+
+impl Laid {
+    fn remove(&self) -> io::Result<()> {
+        if self.made_dir {
+            return remove_tree(&self.dir);
+        }
+        remove_tree(&self.dir.join(BASE))?;
+        remove_tree(&self.dir.join(HOSTS))
     }
 }
 
@@ -285,6 +296,10 @@ fn lay(dir: &Path, hosts: &[HostSpec], seed: Seed) -> Result<Vec<HostRoot>, Star
     fs::create_dir_all(dir.join(HOSTS)).map_err(failed("the hosts"))?;
     // The kernel names a process's root by its real path, and links in the way would hide it.
     let dir = dir.canonicalize().map_err(failed("the hosts"))?;
+    let mounted = rustix::fs::statvfs(&dir).map_err(|error| failed("the hosts")(error.into()))?;
+    if mounted.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC) {
+        return Err(StartError::NoExec(dir));
+    }
     let base = Base::lay(dir.join(BASE)).map_err(|error| StartError::Base(chain(&error)))?;
     let mut stages = BTreeMap::new();
     let mut roots = Vec::with_capacity(hosts.len());
@@ -355,7 +370,11 @@ fn info(name: &str, at: std::net::SocketAddr, seed: Seed) -> io::Result<HostInfo
 /// Lets this process open as many files as the fleet may need, as far as the machine allows.
 fn raise_descriptor_limit(spec: &FleetSpec) {
     use rustix::process::{Resource, getrlimit, setrlimit};
-    let wanted = DESCRIPTORS + spec.hosts.len() as u64 * DESCRIPTORS_PER_HOST;
+    let of_host = |host: &HostSpec| match host.profile {
+        Profile::Staged { .. } => DESCRIPTORS_PER_HOST,
+        Profile::Canned => DESCRIPTORS_PER_CONNECTION,
+    };
+    let wanted = DESCRIPTORS + spec.hosts.iter().map(of_host).sum::<u64>();
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < wanted) {
         limit.current = Some(limit.maximum.map_or(wanted, |maximum| wanted.min(maximum)));

@@ -4,7 +4,8 @@
 //! ends, and with process 1 the kernel ends every process of that pid namespace.
 
 use crate::{
-    enter::{Entry, c_path, checked, fork_and_stand_in, settle, spawn_by_thread},
+    enter::{Entry, by_thread, c_path, checked, fork_and_stand_in, settle},
+    full::FullDisk,
     means::Means,
     root::HostRoot,
 };
@@ -33,26 +34,25 @@ struct Preparation {
     /// Where there is a user namespace: the two maps to write.
     maps: Option<(CString, CString)>,
     binds: Vec<(CString, CString)>,
-    small: Option<(CString, CString)>,
+    /// Where it is mounted, and its options.
+    disk: Option<(CString, CString)>,
     host_name: CString,
     root: CString,
 }
 
 impl Holder {
-    /// Makes namespaces for a host. `small` is a directory of the root to be hidden by an empty file system of so many bytes.
+    /// Makes namespaces for a host. The directory of `full` is hidden by an empty disk of that size.
     pub(crate) async fn start(
         means: Means,
         root: &HostRoot,
-        small: Option<(&Path, u64)>,
+        full: Option<&FullDisk>,
     ) -> io::Result<Self> {
         let by_user = means == Means::UserNamespace;
         let mut preparation = Preparation {
             flags: libc::CLONE_NEWNS | libc::CLONE_NEWUTS,
             maps: None,
             binds: Vec::new(),
-            small: small
-                .map(|(path, size)| small_system(&root.path.join(path), size))
-                .transpose()?,
+            disk: full.map(disk).transpose()?,
             host_name: CString::new(root.name.as_str()).map_err(io::Error::other)?,
             root: c_path(&root.path)?,
         };
@@ -74,8 +74,13 @@ impl Holder {
         unsafe {
             command.pre_exec(move || preparation.between_fork_and_exec());
         }
-        let mut child =
-            if by_user { command.spawn()? } else { spawn_by_thread(command, new_pids).await? };
+        let mut child = if by_user {
+            tokio::task::spawn_blocking(move || command.spawn())
+                .await
+                .map_err(io::Error::other)??
+        } else {
+            by_thread(move || new_pids().and_then(|()| command.spawn())).await?
+        };
         let alive = child.stdin.take();
         let pid = child.id().ok_or_else(|| io::Error::other("process 1 ended at once"))?;
         Ok(Self { child, alive, pid, by_user })
@@ -123,7 +128,7 @@ impl Preparation {
                 // A machine without such a device leaves the plain file in its place.
                 let _ = mount(Some(from), to, None, libc::MS_BIND, None);
             }
-            if let Some((directory, options)) = &self.small {
+            if let Some((directory, options)) = &self.disk {
                 mount(Some(c"tmpfs"), directory, Some(c"tmpfs"), 0, Some(options))?;
             }
             let name = self.host_name.to_bytes();
@@ -141,9 +146,9 @@ fn new_pids() -> io::Result<()> {
     checked(unsafe { libc::unshare(libc::CLONE_NEWPID) }).map(drop)
 }
 
-fn small_system(directory: &Path, size: u64) -> io::Result<(CString, CString)> {
-    let options = CString::new(format!("size={size},mode=755")).map_err(io::Error::other)?;
-    Ok((c_path(directory)?, options))
+fn disk(full: &FullDisk) -> io::Result<(CString, CString)> {
+    let options = format!("size={},mode=755", full.size);
+    Ok((c_path(&full.directory)?, CString::new(options).map_err(io::Error::other)?))
 }
 
 /// # Safety

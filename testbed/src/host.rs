@@ -4,6 +4,7 @@ use crate::{
     door::Door,
     draw::Seed,
     enter::{Entry, kill_inside},
+    full::FullDisk,
     holder::Holder,
     means::Means,
     power::{Switch, Wish},
@@ -42,9 +43,6 @@ const BOOT_AGAIN: i32 = 3;
 /// The stage's part of a boot.
 const HOOK: &str = "usr/lib/testbed/boot";
 
-/// Room that a full file system still has for the names of its files.
-const SLACK: u64 = 128 * 1024;
-
 /// What the connections of a host share.
 #[derive(Debug)]
 pub(crate) struct Staged {
@@ -54,20 +52,20 @@ pub(crate) struct Staged {
     /// Whether `DropsDuringScript` has had its one time.
     pub(crate) dropped: AtomicBool,
     /// None while the host has no power. Held while a process is started, so that none is started unseen while the power goes.
-    entry: RwLock<Option<Entry>>,
+    entry: Arc<RwLock<Option<Entry>>>,
 }
 
 impl Staged {
     pub(crate) fn new(root: HostRoot, faults: Vec<Fault>, authorized: Arc<KeyData>) -> Self {
-        let (dropped, entry) = (AtomicBool::new(false), RwLock::default());
+        let (dropped, entry) = (AtomicBool::new(false), Arc::default());
         Self { root, faults, authorized, dropped, entry }
     }
 
     /// Starts a process inside.
     pub(crate) async fn spawn(&self, command: Command) -> io::Result<Child> {
-        let guard = self.entry.read().await;
-        let entry = guard.as_ref().ok_or_else(|| io::Error::other("the host has no power"))?;
-        entry.spawn(command).await
+        let guard = self.entry.clone().read_owned().await;
+        let entry = guard.clone().ok_or_else(|| io::Error::other("the host has no power"))?;
+        entry.spawn(command, guard).await
     }
 }
 
@@ -154,8 +152,9 @@ impl Machine {
                 if let Err(error) = self.turn(&mut orders).await {
                     let host = &self.host.root.name;
                     tracing::error!(host, %error, "a simulated host is broken and stays dark");
-                    self.powered = false;
-                    std::future::pending::<()>().await;
+                    let _ = self.lose_power().await;
+                    // Whoever orders something is answered, although nothing comes of it.
+                    while orders.recv().await.is_some() {}
                 }
             }
         };
@@ -315,13 +314,12 @@ impl Machine {
     async fn make_namespaces(&mut self) -> io::Result<()> {
         let root = &self.host.root;
         let entry = if self.means.isolated() {
-            let full = self.has(&Fault::FillsDisk).then(|| size_of(&root.path.join("var")));
-            let full = full.transpose()?.map(|size| (Path::new("var"), size + SLACK));
-            let holder = Holder::start(self.means, root, full).await?;
+            let full = self.has(&Fault::FillsDisk).then(|| FullDisk::of(root, "var"));
+            let full = full.transpose()?;
+            let holder = Holder::start(self.means, root, full.as_ref()).await?;
             let entry = holder.entry(&root.path)?;
-            if let Some((directory, _)) = full {
-                let seen = holder.seen_from_outside()?.join(directory);
-                fill(&root.path.join(directory), &seen)?;
+            if let Some(full) = full {
+                full.fill(&holder.seen_from_outside()?)?;
             }
             self.holder = Some(holder);
             entry
@@ -360,50 +358,4 @@ impl Drop for Machine {
             let _ = kill_inside(&self.host.root.path);
         }
     }
-}
-
-/// How much room a directory's files take in a file system of pages.
-fn size_of(directory: &Path) -> io::Result<u64> {
-    const PAGE: u64 = 4096;
-    let mut size = 0;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            size += PAGE + size_of(&entry.path())?;
-        } else if kind.is_file() {
-            size += entry.metadata()?.len().next_multiple_of(PAGE);
-        }
-    }
-    Ok(size)
-}
-
-/// Copies a directory into a small file system, and fills what is left of that.
-fn fill(from: &Path, to: &Path) -> io::Result<()> {
-    copy_tree(from, to)?;
-    let mut filler = fs::File::create(to.join(".filler"))?;
-    loop {
-        match io::Write::write_all(&mut filler, &[0; 4096]) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(()),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
-        if kind.is_dir() {
-            fs::create_dir(&target)?;
-            fs::set_permissions(&target, entry.metadata()?.permissions())?;
-            copy_tree(&entry.path(), &target)?;
-        } else if kind.is_symlink() {
-            std::os::unix::fs::symlink(fs::read_link(entry.path())?, target)?;
-        } else if kind.is_file() {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@ mod door;
 mod draw;
 mod enter;
 mod fleet;
+mod full;
 mod holder;
 mod host;
 mod means;

@@ -1,6 +1,6 @@
 //! A fleet of simulated hosts by hand: prints an inventory for it, and lives until its standard input is closed.
 
-use fleetlift_testbed::{CannedAnswers, Fault, Fleet, FleetSpec, HostSpec, Profile};
+use fleetlift_testbed::{CannedAnswers, Fault, Fleet, FleetSpec, HostSpec, Profile, StartError};
 use russh::keys::{
     PrivateKey,
     ssh_key::{LineEnding, private::Ed25519Keypair},
@@ -62,6 +62,14 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  because: {error}");
+                cause = error.source();
+            }
+            if let Some(StartError::Missing(missing)) = error.downcast_ref() {
+                eprintln!("hint: {}", missing.hint);
+            }
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,6 @@
 //! The base: the machine's own shell and tools, with what they need, at the paths where the machine has them.
 
-use super::needs::needs;
+use super::needs::Finder;
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fs, io,
@@ -8,86 +8,17 @@ use std::{
 };
 
 /// Without these no host is worth anything.
-const NEEDED: &[&str] = &[
-    "awk", "cat", "chmod", "cp", "cut", "date", "env", "grep", "head", "id", "ln", "ls", "mkdir",
-    "mv", "printf", "rm", "rmdir", "sed", "setsid", "sh", "sleep", "sort", "tail", "tar", "touch",
-    "tr", "uname", "wc",
-];
+const NEEDED: &str = "\
+    awk cat chmod cp cut date env grep head id ln ls mkdir mv printf rm rmdir sed setsid sh \
+    sleep sort tail tar touch tr uname wc";
 
 /// Taken where the machine has them.
-const WELCOME: &[&str] = &[
-    "[",
-    "base64",
-    "basename",
-    "bash",
-    "busybox",
-    "chgrp",
-    "chown",
-    "cksum",
-    "cmp",
-    "comm",
-    "dd",
-    "df",
-    "diff",
-    "dirname",
-    "du",
-    "echo",
-    "egrep",
-    "expr",
-    "false",
-    "fgrep",
-    "find",
-    "fold",
-    "getconf",
-    "getent",
-    "gunzip",
-    "gzip",
-    "install",
-    "join",
-    "kill",
-    "less",
-    "logger",
-    "md5sum",
-    "mkfifo",
-    "mktemp",
-    "more",
-    "nice",
-    "nl",
-    "nohup",
-    "nproc",
-    "od",
-    "paste",
-    "pwd",
-    "readlink",
-    "realpath",
-    "rev",
-    "seq",
-    "sha1sum",
-    "sha256sum",
-    "sha512sum",
-    "shuf",
-    "split",
-    "stat",
-    "stty",
-    "sum",
-    "sync",
-    "tac",
-    "tee",
-    "test",
-    "timeout",
-    "true",
-    "truncate",
-    "tsort",
-    "tty",
-    "uniq",
-    "unlink",
-    "uptime",
-    "whoami",
-    "who",
-    "xargs",
-    "yes",
-    "zcat",
-];
+const WELCOME: &str = "\
+    [ base64 basename bash busybox chgrp chown cksum cmp comm dd df diff dirname du echo egrep \
+    expr false fgrep find fold getconf getent gunzip gzip install join kill less logger md5sum \
+    mkfifo mktemp more nice nl nohup nproc od paste pwd readlink realpath rev seq sha1sum \
+    sha256sum sha512sum shuf split stat stty sum sync tac tee test timeout true truncate tsort \
+    tty uniq unlink uptime whoami who xargs yes zcat";
 
 /// Looked through before `PATH`, in which a user may have put anything.
 const SYSTEM_DIRECTORIES: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
@@ -127,6 +58,13 @@ pub(crate) enum BaseError {
     Copy { path: PathBuf, source: io::Error },
 }
 
+/// What has been added while a base is laid.
+#[derive(Default)]
+struct Done {
+    paths: BTreeSet<PathBuf>,
+    finder: Finder,
+}
+
 impl Base {
     /// Copies what every host shares into `dir`, which must not exist yet.
     pub(crate) fn lay(dir: PathBuf) -> Result<Self, BaseError> {
@@ -144,12 +82,13 @@ impl Base {
                 base.mirror(&path, 0).map_err(at(&path))?;
             }
         }
-        let mut done = BTreeSet::new();
+        let mut done = Done::default();
         let shell = Path::new("/bin/sh");
         base.add(shell, &mut done).map_err(at(shell))?;
         let mut directories = BTreeSet::new();
-        let tools = NEEDED.iter().map(|name| (name, true));
-        for (name, needed) in tools.chain(WELCOME.iter().map(|name| (name, false))) {
+        let needed = NEEDED.split_whitespace().map(|name| (name, true));
+        let welcome = WELCOME.split_whitespace().map(|name| (name, false));
+        for (name, needed) in needed.chain(welcome) {
             let Some(path) = find(name) else {
                 if needed {
                     return Err(BaseError::NoTool(name));
@@ -159,7 +98,7 @@ impl Base {
             directories.extend(path.parent().and_then(Path::to_str).map(str::to_owned));
             base.add(&path, &mut done).map_err(at(&path))?;
         }
-        let libraries: BTreeSet<_> = done.iter().filter_map(|path| path.parent()).collect();
+        let libraries: BTreeSet<_> = done.paths.iter().filter_map(|path| path.parent()).collect();
         for path in libraries.into_iter().map(|parent| parent.join(NAME_SERVICE)) {
             if path.exists() {
                 base.mirror(&path, 0).map_err(at(&path))?;
@@ -170,14 +109,14 @@ impl Base {
     }
 
     /// A program and all that it needs.
-    fn add(&mut self, program: &Path, done: &mut BTreeSet<PathBuf>) -> io::Result<()> {
-        if !done.insert(program.to_owned()) {
+    fn add(&mut self, program: &Path, done: &mut Done) -> io::Result<()> {
+        if !done.paths.insert(program.to_owned()) {
             return Ok(());
         }
         self.mirror(program, 0)?;
-        let needs = needs(program)?;
+        let needs = done.finder.needs(program)?;
         for library in needs.libraries {
-            if done.insert(library.clone()) {
+            if done.paths.insert(library.clone()) {
                 self.mirror(&library, 0)?;
             }
         }

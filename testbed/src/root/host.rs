@@ -141,8 +141,13 @@ fn link_base(base: &Base, root: &Path) -> io::Result<()> {
         let (from, to) = (base.dir.join(inside), root.join(inside));
         match piece {
             Piece::Directory => fs::create_dir(&to)?,
-            Piece::Link(target) => std::os::unix::fs::symlink(target, &to)?,
-            // Some file systems have no hard links, and all have a limit to them.
+            // A link to a link costs no inode, and nobody can change a link in place. Some file systems have no hard links, and
+            // all have a limit to them.
+            Piece::Link(target) => {
+                if fs::hard_link(&from, &to).is_err() {
+                    std::os::unix::fs::symlink(target, &to)?;
+                }
+            }
             Piece::File => {
                 if fs::hard_link(&from, &to).is_err() {
                     fs::copy(&from, &to)?;

@@ -143,14 +143,13 @@ impl Exec {
         let mut watch = self.watch();
         let room = Arc::new(Semaphore::new(MOST_UNREAD));
         loop {
-            let message = match &watch {
-                Some(watch) if watch.found => {
-                    match tokio::time::timeout(ARRIVED, reading.wait()).await {
-                        Ok(message) => message,
-                        Err(_) => return self.cut.cancel(),
-                    }
+            let message = if watch.as_ref().is_some_and(|watch| watch.found) {
+                match tokio::time::timeout(ARRIVED, reading.wait()).await {
+                    Ok(message) => message,
+                    Err(_) => return self.cut.cancel(),
                 }
-                _ => reading.wait().await,
+            } else {
+                reading.wait().await
             };
             match message {
                 Some(ChannelMsg::Data { data }) => {
