@@ -18,7 +18,7 @@ nohup sh -c 'sleep 1; exec \"$@\"' sh \"$@\" </dev/null >/dev/null 2>&1 &
 exit 0
 ";
 /// Between two logins while a host is dark: whole logins, spaced, since sshd punishes those who only knock.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// Each pause is longer than the one before by this factor: fast machines are found soon, slow ones are not pestered.
 const GROWTH: f64 = 1.2;
 /// Within this time the old system must have gone down after the command.
