@@ -152,16 +152,11 @@ fn attempt(host: &dyn Machine, texts: &Texts, step: &Table, before: &Facts) -> R
         return compare(host, step, before);
     };
     let said = format!("{}{}", out.stdout, out.stderr);
-    match text(step, "expect") {
-        Some(expect) => {
-            if !texts.holds(expect, out.stdout.trim_end_matches('\n'), &out.stderr, out.code)
-                || out.code != 0
-            {
-                return Err(format!("exit {}, expected {expect}: {said}", out.code));
-            }
-        }
-        None if out.code != 0 => return Err(format!("exit {}: {said}", out.code)),
-        None => {}
+    let expected = text(step, "expect").is_none_or(|expect| {
+        texts.holds(expect, out.stdout.trim_end_matches('\n'), &out.stderr, out.code)
+    });
+    if out.code != 0 || !expected {
+        return Err(format!("exit {}: {said}", out.code));
     }
     if let Some(verify) = text(step, "verify") {
         let out = host.sh(&texts.render(verify));

@@ -37,7 +37,9 @@ fn scripts(dir: &Path, found: &mut Vec<PathBuf>) {
 #[test]
 fn the_stage_set_is_clean_and_says_that_it_is_one() {
     let mut found = Vec::new();
-    scripts(&playbook::stage(), &mut found);
+    for stage in ["common", "centos7", "debian12"] {
+        scripts(&playbook::stage().join(stage), &mut found);
+    }
     assert!(found.len() > 30, "{} scripts", found.len());
     for path in &found {
         let script = fs::read_to_string(path).unwrap();
@@ -69,8 +71,8 @@ fn texts_of(step: &Table) -> Vec<(String, String)> {
 #[test]
 fn the_shell_of_the_playbooks_is_clean() {
     let dir = tempfile::tempdir().unwrap();
-    let mut vars = playbook::stage_vars();
-    for hook in ["drain", "undrain", "health", "dump"] {
+    let mut vars = playbook::stage_vars("web");
+    for hook in ["drain", "quiesce", "undrain", "health"] {
         vars.insert(hook.into(), Value::String("true".into()));
     }
     let mut files = Vec::new();
@@ -142,7 +144,7 @@ fn the_checksum_of_the_stand_in_is_the_one_that_fleets_are_given() {
     let file = playbook::stage().join("centos7/usr/lib/testbed/mirror/migrate2rocky9.sh");
     let out = Command::new("sha256sum").arg(&file).output().unwrap().stdout;
     let sum = String::from_utf8(out).unwrap();
-    let given = playbook::stage_vars()["migrate2rocky_sha256"].as_str().unwrap().to_owned();
+    let given = playbook::stage_vars("web")["migrate2rocky_sha256"].as_str().unwrap().to_owned();
     assert_eq!(
         sum.split_whitespace().next(),
         Some(given.as_str()),

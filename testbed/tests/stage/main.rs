@@ -15,7 +15,7 @@ use std::{fs, process::Command, sync::Mutex, time::Instant};
 /// Takes a host of the stage along a shipped playbook until it ends.
 fn travel(stage: &str, name: &str, role: &str, faults: &str) -> (Host, End, Trip) {
     let host = Host::build(stage, role, faults);
-    let vars = playbook::stage_vars();
+    let vars = playbook::stage_vars(role);
     let before = drive::facts(&host);
     let mut trip = Trip::default();
     for hop in playbook::hops(name) {
@@ -52,6 +52,7 @@ fn every_role_migrates_from_centos_7_to_rocky_9() {
         let left = host.sh("rpm -qa | grep -E '\\.el[78]|AlmaLinux'").stdout;
         assert_eq!(left, "", "nothing of the systems on the way is left");
         assert!(trip.skipped.contains(&"migrate.boot-newest-kernel".to_owned()));
+        assert_eq!(trip.ran.contains(&"migrate.quiesce".to_owned()), role == "db");
     }
 }
 
@@ -60,7 +61,7 @@ fn a_failed_upgrade_comes_back_without_a_restore() {
     if skipped() {
         return;
     }
-    let (host, end, trip) = travel("centos7", "centos7-to-rocky9", "web", "upgrade-fails");
+    let (host, end, trip) = travel("centos7", "centos7-to-rocky9", "db", "upgrade-fails");
     assert_eq!(end, End::RolledBack("upgrade".into()));
     assert!(trip.evidence.contains(".leapp_upgrade_failed"), "{}", trip.evidence);
     assert!(trip.skipped.contains(&"rollback.restore-snapshot".to_owned()), "nothing had begun");
@@ -160,7 +161,7 @@ fn a_host_that_went_back_can_go_again() {
     host.write("etc/testbed/faults", "");
     let hops = playbook::hops("centos7-to-alma8");
     let mut trip = Trip::default();
-    let (vars, before) = (playbook::stage_vars(), drive::facts(&host));
+    let (vars, before) = (playbook::stage_vars("web"), drive::facts(&host));
     let end = drive::hop(&host, &hops[0], &vars, &before, &mut trip);
     assert_eq!(end, End::Migrated, "{}", trip.evidence);
     drive::commit(&host, &hops[0], &vars, &before);
@@ -190,6 +191,8 @@ fn every_role_migrates_from_debian_12_to_13() {
         assert_eq!(end, End::Migrated, "{}", trip.evidence);
         assert_eq!(host.boots(), 2);
         assert!(host.sh("uname -r").stdout.starts_with("6.12."));
+        let version = host.sh("dpkg-query -W -f='${Version}' openssh-server").stdout;
+        assert_eq!(version, "1:10.0p1-7");
         assert_eq!(host.sh("openssl version | cut -d ' ' -f 2").stdout, "3.5.4\n");
         assert!(trip.skipped.contains(&"migrate.boot-newest-kernel".to_owned()));
     }
@@ -210,6 +213,7 @@ fn debian_s_faults_end_as_they_should() {
         ("half-configured", blocked("package-audit"), false),
         ("third-party-source", blocked("third-party-sources"), false),
         ("suite-alias", blocked("sources-by-codename"), false),
+        ("old-openssh", End::Migrated, false),
         ("grub-nowhere", blocked("grub-devices"), false),
         ("backup-corrupt", End::Failed("archive-etc".into()), false),
         ("snapshot-fails", back("snapshot"), false),
@@ -265,7 +269,8 @@ fn a_host_of_the_testbed_migrates_over_real_ssh() {
         dir: dir.path().into(),
         seen: Mutex::default(),
     };
-    let (vars, before, mut trip) = (playbook::stage_vars(), drive::facts(&host), Trip::default());
+    let (vars, before, mut trip) =
+        (playbook::stage_vars("web"), drive::facts(&host), Trip::default());
     assert_eq!(host.boots(), 1);
     for hop in playbook::hops("centos7-to-rocky9") {
         let began = Instant::now();

@@ -55,9 +55,13 @@ pub fn hops(name: &str) -> Vec<Hop> {
     vec![Hop { name: name.into(), from, to, vars, steps }]
 }
 
-/// What a fleet on the stage set gives as variables.
-pub fn stage_vars() -> Table {
-    table(stage().join("vars.toml"))["vars"].as_table().unwrap().clone()
+/// What a fleet on the stage set gives as variables to a host of this role.
+pub fn stage_vars(role: &str) -> Table {
+    let file = table(stage().join("vars.toml"));
+    let mut vars = file["vars"].as_table().unwrap().clone();
+    let group = file["groups"].get(role).map(|group| group["vars"].as_table().unwrap().clone());
+    vars.extend(group.into_iter().flatten());
+    vars
 }
 
 /// Every playbook that is shipped.
