@@ -55,15 +55,14 @@ pub fn make_plan(what: &What) -> Result<Planned, CliError> {
 pub fn seal(plan: Plan) -> Result<Planned, CliError> {
     let text = serde_json::to_string(&plan)
         .map_err(|error| CliError::usage("the plan cannot be written").cause(&error))?;
-    let digest = plan::digest_text(&text);
+    let digest = plan::digest(text.as_bytes());
     Ok(Planned { plan, text, digest })
 }
 
-/// The rollout beside the inventory, or the default one.
+/// The rollout of the fleet folder, or the default one.
 pub fn rollout_of(fleet: &Path) -> Result<rollout::Rollout, Faults> {
-    let folder = if fleet.is_dir() { Some(fleet) } else { fleet.parent() };
-    let file = folder.map(|folder| folder.join("rollout.toml")).filter(|file| file.exists());
-    file.map_or_else(|| Ok(rollout::Rollout::default()), |file| rollout::read(&file))
+    inventory::fleet_folder(fleet)
+        .map_or_else(|| Ok(rollout::Rollout::default()), |folder| rollout::of_fleet(&folder))
 }
 
 pub fn select(inventory: &Inventory, text: &str) -> Result<BTreeSet<HostName>, CliError> {
@@ -204,7 +203,7 @@ fn resumed(only_reopened: bool) -> Event {
 fn say_what_changed(plan: &Plan) {
     for input in &plan.inputs {
         let same = playbook::input_bytes(&input.path)
-            .is_ok_and(|bytes| plan::digest_text(&String::from_utf8_lossy(&bytes)) == input.digest);
+            .is_ok_and(|bytes| plan::digest(&bytes) == input.digest);
         if !same {
             let path = crate::base::text::one_line(&input.path.to_string_lossy()).into_owned();
             common::complain(&format!(

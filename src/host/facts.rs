@@ -104,16 +104,10 @@ fn insert(set: &mut BTreeSet<String>, found: Option<String>) {
     set.extend(found);
 }
 
-/// The unit of a line of `systemctl list-units`: old versions put a bullet before it.
+/// The unit of a line of `systemctl list-units`: old versions put a bullet before it, as a word of its own.
 fn unit(line: &str) -> Option<String> {
-    let unit = line.trim_start_matches(['●', '*', 'x', ' ']).split_whitespace().next();
-    // A unit whose name begins with x has lost its first letter above only where the bullet was missing.
-    let unit = match line.split_whitespace().next() {
-        Some(first) if first.contains('.') => Some(first),
-        Some(_) | None => unit,
-    };
-    unit.filter(|unit| unit.contains('.'))
-        .map(|unit| unit.strip_suffix(".service").unwrap_or(unit).to_owned())
+    let unit = line.split_whitespace().take(2).find(|word| word.contains('.'))?;
+    Some(unit.strip_suffix(".service").unwrap_or(unit).to_owned())
 }
 
 /// `tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*` as `tcp/22`. Addresses of loopback alone are left out.

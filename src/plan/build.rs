@@ -3,23 +3,23 @@
 use super::{
     model::{
         Input, Limits, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task,
-        digest_text,
+        digest,
     },
-    render::{LATE_NAMES, host_value, names, render},
+    render::{LATE_NAMES, RenderError, host_value, names, render},
 };
 use crate::{
     base::{
-        fault::{Fault, Faults, Source},
+        fault::{Fault, Faults, Refusal, Source},
         name::{HostName, StepName},
         phase::Phase,
         template::{Templates, value_of},
-        text::fold_names,
+        text::{fold_names, shorten},
         value::Value,
     },
     inventory::{Host, Inventory, Selection},
     journal::{Moment, StepId},
-    playbook::{Action, Hop, OnLost, Playbook, Severity, Step},
-    rollout::Rollout,
+    playbook::{Action, Hop, OnLost, Playbook, Severity, Step, fault_in_step},
+    rollout::{Rollout, fault_in_wave},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -53,17 +53,8 @@ pub fn build(
             }
         }
     }
-    let Builder { mut faults, undefined, rendered, steps, hops, hosts, connections, .. } = builder;
-    faults.extend(undefined.into_iter().map(|((step, message), hosts)| Fault {
-        message: format!(
-            "step {step}: {message}, for {}",
-            fold_names(hosts.iter().map(String::as_str))
-        ),
-        place: None,
-        hint: Some(
-            "set it under [vars] in the playbook, or in the inventory for these hosts".to_owned(),
-        ),
-    }));
+    builder.explain(playbook);
+    let Builder { faults, rendered, steps, hops, hosts, connections, .. } = builder;
     if !faults.is_empty() {
         return Err(Faults(faults));
     }
@@ -102,14 +93,18 @@ pub fn build(
             on_failure: rollout.on_failure,
             budget: rollout.budget,
         },
-        inputs: inputs([&inventory.sources, &playbook.sources, &rollout.sources]),
+        inputs: inputs(inventory, playbook, rollout),
     })
 }
 
-fn inputs(groups: [&Vec<Source>; 3]) -> Vec<Input> {
-    let all = groups.into_iter().flatten();
-    all.map(|source| Input { path: source.path.clone(), digest: digest_text(&source.text) })
-        .collect()
+/// Every file that was read. Uploaded files are a part of the plan itself, which holds their content.
+fn inputs(inventory: &Inventory, playbook: &Playbook, rollout: &Rollout) -> Vec<Input> {
+    let sources = [&inventory.sources, &playbook.sources, &rollout.sources];
+    let input = |source: &Source| Input {
+        path: source.path.clone(),
+        digest: digest(source.text.as_bytes()),
+    };
+    sources.into_iter().flatten().map(input).collect()
 }
 
 /// A step of the way before any host: its templates, and what they ask for.
@@ -132,8 +127,8 @@ struct Builder {
     connections: Vec<Arc<crate::inventory::Connection>>,
     connection_of: HashMap<usize, usize>,
     faults: Vec<Fault>,
-    /// What templates lack, and for whom.
-    undefined: BTreeMap<(String, String), Vec<String>>,
+    /// What cannot be rendered, and for whom: by the step's index, the text's key and what is wrong with it.
+    unrendered: BTreeMap<(usize, String, String), (RenderError, Vec<HostName>)>,
 }
 
 impl Builder {
@@ -150,7 +145,7 @@ impl Builder {
             connections: Vec::new(),
             connection_of: HashMap::new(),
             faults: Vec::new(),
-            undefined: BTreeMap::new(),
+            unrendered: BTreeMap::new(),
         };
         for (index, hop) in playbook.hops.iter().enumerate() {
             builder.hop(index, hop);
@@ -295,8 +290,7 @@ impl Builder {
                     waves.push(hosts.into_iter().filter(|host| left.remove(host)).collect())
                 }
                 Err(error) => {
-                    let message = format!("wave {}: {error}", wave.name);
-                    self.faults.push(Fault { message, place: None, hint: error.hint });
+                    self.faults.push(fault_in_wave(rollout, &wave.name, error));
                 }
             }
         }
@@ -373,9 +367,10 @@ impl Builder {
         } else {
             match self.render_now(index, host) {
                 Ok(rendered) => rendered,
-                Err(message) => {
-                    let id = self.steps[index].id.to_string();
-                    self.undefined.entry((id, message)).or_default().push(host.name.to_string());
+                Err(error) => {
+                    let key = (index, error.key.clone(), error.error.message.clone());
+                    let (_, hosts) = self.unrendered.entry(key).or_insert((error, Vec::new()));
+                    hosts.push(host.name.clone());
                     return 0;
                 }
             }
@@ -386,7 +381,7 @@ impl Builder {
         place
     }
 
-    fn render_now(&self, index: usize, host: &Host) -> Result<Rendered, String> {
+    fn render_now(&self, index: usize, host: &Host) -> Result<Rendered, RenderError> {
         let draft = &self.drafts[index];
         let mut values: BTreeMap<String, minijinja::Value> = BTreeMap::new();
         for name in &draft.names {
@@ -399,25 +394,51 @@ impl Builder {
             let about = host_value(&host.name, &host.groups, &host.labels, &host.addresses);
             values.insert("host".to_owned(), about);
         }
-        let missing: Vec<&str> = draft
-            .names
-            .iter()
-            .map(String::as_str)
-            .filter(|name| !values.contains_key(*name))
-            .collect();
-        let explain = |error: crate::base::template::TemplateError| match missing.as_slice() {
-            [] => error.to_string(),
-            names => format!("`{}` is not defined", names.join("`, `")),
-        };
         let context = minijinja::Value::from(values);
+        let wrong = |error| RenderError { key: "when".to_owned(), error };
         if let Some(when) = &draft.rendered.when
-            && !self.templates.holds(when, &context).map_err(explain)?
+            && !self.templates.holds(when, &context).map_err(wrong)?
         {
             return Ok(Rendered { skip: Some(Arc::clone(when)), ..draft.rendered.clone() });
         }
-        render(&self.templates, &draft.rendered, &context)
-            .map(|rendered| Rendered { when: None, ..rendered })
-            .map_err(explain)
+        let rendered = render(&self.templates, &draft.rendered, &context)?;
+        Ok(Rendered { when: None, ..rendered })
+    }
+
+    /// Turns what could not be rendered into faults, at their places in the playbook.
+    fn explain(&mut self, playbook: &Playbook) {
+        for ((index, _, _), (wrong, hosts)) in std::mem::take(&mut self.unrendered) {
+            let id = &self.steps[index].id;
+            let given = &self.drafts[index].names;
+            let missing: Vec<String> = given
+                .iter()
+                .filter(|name| {
+                    let hop = &self.hop_vars[self.drafts[index].hop];
+                    !hop.contains_key(*name) && *name != "host"
+                })
+                .map(|name| format!("`{name}`"))
+                .collect();
+            let names = shorten(&fold_names(hosts.iter().map(HostName::as_str)), 120).into_owned();
+            let message = format!("{}, for {names}", wrong.error.message);
+            let mut refusal = Refusal::new(message);
+            if wrong.error.message.starts_with("undefined value") {
+                let asks = match missing.as_slice() {
+                    [] => "set it".to_owned(),
+                    names => {
+                        format!("this step asks for {}: set what is missing", names.join(", "))
+                    }
+                };
+                refusal = refusal.hint(format!(
+                    "{asks} under [vars] in the playbook, or in the inventory for these hosts"
+                ));
+            }
+            if let Some(range) = wrong.error.range {
+                refusal = refusal.at(range);
+            }
+            let (hop, step) = (usize::from(id.hop), id.step.as_str());
+            let fault = fault_in_step(playbook, hop, id.phase, step, &wrong.key, refusal);
+            self.faults.push(fault);
+        }
     }
 }
 

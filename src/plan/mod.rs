@@ -6,7 +6,6 @@ mod render;
 
 pub use build::{IDENTITY, SYSTEM, build};
 pub use model::{
-    Input, Limits, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task,
-    digest_text,
+    Input, Limits, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task, digest,
 };
 pub use render::{host_value, render};

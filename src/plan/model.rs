@@ -190,8 +190,8 @@ impl Plan {
     }
 }
 
-/// `sha256:…` of a text.
-pub fn digest_text(text: &str) -> String {
+/// `sha256:…` of a file's bytes, or of a plan's text.
+pub fn digest(bytes: &[u8]) -> String {
     use sha2::Digest;
-    format!("sha256:{}", crate::base::text::hex(&sha2::Sha256::digest(text.as_bytes())))
+    format!("sha256:{}", crate::base::text::hex(&sha2::Sha256::digest(bytes)))
 }

@@ -33,20 +33,83 @@ pub fn host_value(
     }
 }
 
+/// A text of a step that cannot be rendered. `key` is where the text stands in the playbook's step: `run`, `env.PATH`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct RenderError {
+    pub key: String,
+    pub error: TemplateError,
+}
+
+/// Renders the texts of one step, each under its key.
+struct Renderer<'r> {
+    templates: &'r Templates,
+    context: &'r minijinja::Value,
+}
+
+impl Renderer<'_> {
+    fn string(&self, key: &str, text: &str) -> Result<String, RenderError> {
+        let wrong = |error| RenderError { key: key.to_owned(), error };
+        self.templates.render(text, self.context).map_err(wrong)
+    }
+
+    fn text(&self, key: &str, text: &str) -> Result<Arc<str>, RenderError> {
+        self.string(key, text).map(Arc::from)
+    }
+
+    fn maybe(&self, key: &str, text: Option<&Arc<str>>) -> Result<Option<Arc<str>>, RenderError> {
+        text.map(|text| self.text(key, text)).transpose()
+    }
+
+    fn action(&self, action: &Action) -> Result<Action, RenderError> {
+        Ok(match action {
+            Action::Run(script) => Action::Run(self.text("run", script)?),
+            Action::Local(script) => Action::Local(self.text("local", script)?),
+            Action::Upload { from, to, mode, content } => Action::Upload {
+                from: from.clone(),
+                to: self.string("upload.to", to)?,
+                mode: *mode,
+                content: Arc::clone(content),
+            },
+            Action::Template { text, to, mode } => Action::Template {
+                text: self.text("template.from", text)?,
+                to: self.string("template.to", to)?,
+                mode: *mode,
+            },
+            Action::Download { from } => {
+                Action::Download { from: self.string("download.from", from)? }
+            }
+            Action::Reboot(reboot) => Action::Reboot(Reboot {
+                timeout: reboot.timeout,
+                boots: reboot.boots,
+                command: self.maybe("reboot.command", reboot.command.as_ref())?,
+                until: self.maybe("reboot.until", reboot.until.as_ref())?,
+            }),
+            Action::Wait(WaitFor::Port(port)) => Action::Wait(WaitFor::Port(*port)),
+            Action::Wait(WaitFor::Path(path)) => {
+                Action::Wait(WaitFor::Path(self.string("wait.path", path)?))
+            }
+            Action::Wait(WaitFor::Command(script)) => {
+                Action::Wait(WaitFor::Command(self.text("wait.command", script)?))
+            }
+            Action::Compare { .. } => action.clone(),
+        })
+    }
+}
+
 /// The step with every template rendered; expressions stay.
 pub fn render(
     templates: &Templates,
     step: &Rendered,
     context: &minijinja::Value,
-) -> Result<Rendered, TemplateError> {
-    let maybe =
-        |it: &Option<Arc<str>>| it.as_ref().map(|t| text(templates, t, context)).transpose();
+) -> Result<Rendered, RenderError> {
+    let renderer = Renderer { templates, context };
     let task = match &step.task {
         Task::Look { .. } => step.task.clone(),
-        Task::Act(action) => Task::Act(render_action(templates, action, context)?),
+        Task::Act(action) => Task::Act(renderer.action(action)?),
     };
     let env = step.env.iter().map(|(name, value)| {
-        let value = templates.render(value, context)?;
+        let value = renderer.string(&format!("env.{name}"), value)?;
         Ok((name.clone(), value))
     });
     Ok(Rendered {
@@ -55,53 +118,12 @@ pub fn render(
         skip: step.skip.clone(),
         task,
         when: step.when.clone(),
-        unless: maybe(&step.unless)?,
-        verify: maybe(&step.verify)?,
+        unless: renderer.maybe("unless", step.unless.as_ref())?,
+        verify: renderer.maybe("verify", step.verify.as_ref())?,
         expect: step.expect.clone(),
-        probe: maybe(&step.probe)?,
-        disarm: maybe(&step.disarm)?,
-        env: env.collect::<Result<_, TemplateError>>()?,
-    })
-}
-
-fn text(
-    templates: &Templates,
-    template: &Arc<str>,
-    context: &minijinja::Value,
-) -> Result<Arc<str>, TemplateError> {
-    Ok(templates.render(template, context)?.into())
-}
-
-fn render_action(
-    templates: &Templates,
-    action: &Action,
-    context: &minijinja::Value,
-) -> Result<Action, TemplateError> {
-    let arc = |it: &Arc<str>| text(templates, it, context);
-    let string = |it: &String| templates.render(it, context);
-    Ok(match action {
-        Action::Run(script) => Action::Run(arc(script)?),
-        Action::Local(script) => Action::Local(arc(script)?),
-        Action::Upload { from, to, mode, content } => Action::Upload {
-            from: from.clone(),
-            to: string(to)?,
-            mode: *mode,
-            content: Arc::clone(content),
-        },
-        Action::Template { text, to, mode } => {
-            Action::Template { text: arc(text)?, to: string(to)?, mode: *mode }
-        }
-        Action::Download { from } => Action::Download { from: string(from)? },
-        Action::Reboot(reboot) => Action::Reboot(Reboot {
-            timeout: reboot.timeout,
-            boots: reboot.boots,
-            command: reboot.command.as_ref().map(arc).transpose()?,
-            until: reboot.until.as_ref().map(arc).transpose()?,
-        }),
-        Action::Wait(WaitFor::Port(port)) => Action::Wait(WaitFor::Port(*port)),
-        Action::Wait(WaitFor::Path(path)) => Action::Wait(WaitFor::Path(string(path)?)),
-        Action::Wait(WaitFor::Command(script)) => Action::Wait(WaitFor::Command(arc(script)?)),
-        Action::Compare { .. } => action.clone(),
+        probe: renderer.maybe("probe", step.probe.as_ref())?,
+        disarm: renderer.maybe("disarm", step.disarm.as_ref())?,
+        env: env.collect::<Result<_, RenderError>>()?,
     })
 }
 

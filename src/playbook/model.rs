@@ -55,7 +55,7 @@ pub enum Action {
         from: String,
         to: String,
         mode: u32,
-        #[serde(skip)]
+        #[serde(with = "crate::base::bytes")]
         content: Arc<[u8]>,
     },
     /// Text, rendered, then written on the host. The file has `template = { from, to, mode }`.
