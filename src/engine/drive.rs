@@ -6,6 +6,7 @@ use super::{
     late::Known,
 };
 use crate::{
+    base::time::Timestamp,
     journal::{Event, Failure, PauseReason, Record, StoreError, Verdict, Writer},
     plan::Plan,
     run::{
@@ -35,7 +36,7 @@ pub trait Observer: Send {
     /// After a record is durable and taken in.
     fn record(&mut self, record: &Record, state: &RunState, plan: &Plan);
     /// From time to time.
-    fn tick(&mut self, now: crate::base::time::Timestamp, state: &RunState, plan: &Plan);
+    fn tick(&mut self, now: Timestamp, state: &RunState, plan: &Plan);
 }
 
 /// How the loop was left.
@@ -70,6 +71,8 @@ pub struct Engine {
     messages: (mpsc::Sender<Message>, mpsc::Receiver<Message>),
     control: mpsc::Receiver<Control>,
     observer: Box<dyn Observer>,
+    /// When observers last ticked.
+    ticked: Timestamp,
 }
 
 impl Engine {
@@ -90,6 +93,7 @@ impl Engine {
             messages,
             control,
             observer,
+            ticked: Timestamp::from_millis(0),
         }
     }
 
@@ -118,10 +122,7 @@ impl Engine {
     }
 
     /// Waits for something to happen, and records it. Returns whether the operator leaves.
-    async fn wait(
-        &mut self,
-        wake: Option<crate::base::time::Timestamp>,
-    ) -> Result<bool, EngineError> {
+    async fn wait(&mut self, wake: Option<Timestamp>) -> Result<bool, EngineError> {
         let now = self.shared.clock.now();
         let sleep = wake.map_or(TICK, |at| at.since(now).min(TICK));
         tokio::select! { biased;
@@ -140,18 +141,19 @@ impl Engine {
                 }
                 self.take_in(waiting).await?;
             }
-            () = tokio::time::sleep(sleep) => {
-                let now = self.shared.clock.now();
-                self.observer.tick(now, &self.state, &self.shared.plan);
-            }
+            () = tokio::time::sleep(sleep) => {}
+        }
+        // A busy run is shown too: ticks do not wait for a quiet moment.
+        let now = self.shared.clock.now();
+        if now.since(self.ticked) >= TICK {
+            self.ticked = now;
+            self.observer.tick(now, &self.state, &self.shared.plan);
         }
         Ok(false)
     }
 
     /// Decides until there is nothing more to do now. Returns when to decide again.
-    async fn act_on_decisions(
-        &mut self,
-    ) -> Result<Option<crate::base::time::Timestamp>, EngineError> {
+    async fn act_on_decisions(&mut self) -> Result<Option<Timestamp>, EngineError> {
         loop {
             let decision = decide(&self.shared.plan, &self.state, self.shared.clock.now());
             if decision.todo.is_empty() {

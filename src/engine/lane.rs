@@ -6,7 +6,7 @@ use super::{
     secrets::Secrets,
 };
 use crate::{
-    base::{name::RunId, phase::Phase, template::Templates, text::first_command, time::Clock},
+    base::{name::RunId, phase::Phase, template::Templates, time::Clock},
     host::{ConnectError, Exit, Script, Session, SessionError, Target, Transport},
     journal::{Failure, Outcome, OutputWriter, Part, Skip},
     plan::{Plan, PlanStep, Rendered, Task, render},
@@ -150,11 +150,7 @@ impl Lane {
             let (done, output) = asked.map_err(after_the_fact)?;
             if done != Exit::Code(0) {
                 work.tail = output.evidence();
-                let reason = match output.evidence().lines().last() {
-                    Some(said) => format!("{}: {said}", explain(&done)),
-                    None => format!("{} of `{}`", explain(&done), first_command(verify)),
-                };
-                return Err(unverified("verify", reason));
+                return Err(unverified("verify", explain(&done)));
             }
         }
         let outcome = match planned.id.phase {
@@ -497,7 +493,10 @@ impl Work {
             || crate::base::text::shorten(stdout.lines().next().unwrap_or(""), 120).into_owned();
         let reason = match shared.templates.holds(expect, &context) {
             Ok(true) => return Ok(()),
-            Ok(false) => format!("the host said `{}`, exit code {}", shown(), exit.unwrap_or(0)),
+            Ok(false) => match exit {
+                None | Some(0) => format!("the host said `{}`", shown()),
+                Some(code) => format!("the host said `{}`, exit code {code}", shown()),
+            },
             Err(error) => {
                 format!("the host said `{}`, which cannot be evaluated: {error}", shown())
             }

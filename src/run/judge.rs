@@ -102,10 +102,17 @@ fn is_look(plan: &Plan, host: usize, step: usize) -> bool {
     matches!(plan.rendered(host, step).task, Task::Look { .. })
 }
 
-/// A finding in one line: what failed, and the first line that the host said about it.
+/// A finding in one line: the first that the host said about it, where that says more than the failure itself.
 fn message(failure: &Failure, tail: &str) -> String {
-    match (failure, tail.lines().find(|line| !line.trim().is_empty())) {
-        (Failure::Exited { .. } | Failure::Killed { .. }, Some(line)) => line.trim().to_owned(),
+    let mut lines = tail.lines().map(str::trim).filter(|line| !line.is_empty());
+    let silence = |check: &str| check.replace(' ', "").starts_with("stdout==''");
+    match (failure, lines.next()) {
+        (Failure::Exited { .. } | Failure::Killed { .. }, Some(first)) => first.to_owned(),
+        // What should not be there is the finding.
+        (Failure::Unverified { check, .. }, Some(first)) if silence(check) => match lines.count() {
+            0 => first.to_owned(),
+            more => format!("{first}, and {more} more"),
+        },
         (_, _) => failure.to_string(),
     }
 }

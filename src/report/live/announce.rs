@@ -1,8 +1,9 @@
 //! Which records are worth a line of their own, and what that line says.
 
 use crate::{
+    base::name::StepName,
     base::text::{one_line, shorten},
-    journal::{End, Event, Failure, Finding, Record, StepId, Then, Verdict},
+    journal::{End, Event, Failure, Finding, Record, Then, Verdict},
     plan::Plan,
     playbook::Severity,
     report::{
@@ -15,18 +16,15 @@ use crate::{
     },
     run::RunState,
 };
-use std::{collections::BTreeMap, fmt::Display};
+use std::{collections::BTreeSet, fmt::Display};
 
 /// Columns of a line of output in an announcement.
 const OUTPUT_COLUMNS_MAX: usize = 160;
 
-/// How often the same finding is told; after that only the end screen counts it.
-const FINDINGS_TOLD_MAX: usize = 3;
-
-/// Turns records into lines, and remembers what it has said often enough.
+/// Turns records into lines, and remembers which warnings it has told: the end screen has all of them, with their hosts.
 #[derive(Debug, Default)]
 pub(super) struct Announcer {
-    findings: BTreeMap<StepId, usize>,
+    warned: BTreeSet<StepName>,
 }
 
 impl Announcer {
@@ -39,23 +37,16 @@ impl Announcer {
         state: &RunState,
         plan: &Plan,
     ) -> Vec<String> {
-        let told = if let Event::HostFinding { finding, .. } = &record.event {
-            let seen = self.findings.entry(finding.step.clone()).or_default();
-            *seen += 1;
-            *seen
-        } else {
-            0
-        };
-        if told > FINDINGS_TOLD_MAX {
+        if let Event::HostFinding { finding, .. } = &record.event
+            && finding.severity == Severity::Warning
+            && !self.warned.insert(finding.step.step.clone())
+        {
             return Vec::new();
         }
         let line = Line { words, state, record };
         let Some((sign, tone, text)) = line.say(plan) else { return Vec::new() };
         let clock = paint.dim(&words.clock(record.at));
         let mut lines = vec![format!("{clock}  {} {text}", paint.tone(tone, &sign.to_string()))];
-        if told == FINDINGS_TOLD_MAX {
-            lines.push(paint.dim(&format!("{:12}{}", "", words.get("live.finding_counted"))));
-        }
         if let Event::AttemptFailed { tail, .. } = &record.event
             && let Some(last) = evidence(tail).last()
         {
@@ -119,7 +110,7 @@ impl Line<'_> {
             Event::RollbackStarted { .. } => {
                 ('↩', Tone::Warn, self.with("live.rollback", &[("host", &host)]))
             }
-            Event::HostFinished { end, failure, .. } => self.ended(&host, *end, failure.as_ref()),
+            Event::HostFinished { end, .. } => self.ended(&host, *end),
             Event::AttemptFailed { step, failure, then, .. } => {
                 // A warning is told as its finding.
                 if *then == Then::GoOn || *then == Then::Block {
@@ -149,20 +140,15 @@ impl Line<'_> {
         (sign, tone, text)
     }
 
-    fn ended(&self, host: &str, end: End, failure: Option<&Failure>) -> (char, Tone, String) {
+    fn ended(&self, host: &str, end: End) -> (char, Tone, String) {
         let state = State::from(end);
         let label = self.words.get(&format!("state.{}", state.word())).to_lowercase();
         let started = self.record.event.host().and_then(|name| self.state.host(name));
         let started = started.and_then(|i| self.state.hosts.get(i)).and_then(|host| host.started);
         let length = self.words.length(started.map_or(0, |from| millis(from, self.record.at)));
-        let mut text =
+        // Why has been told by the line of the failure or of the finding.
+        let text =
             self.with("live.ended", &[("host", &host), ("state", &label), ("length", &length)]);
-        // A finding has told why a host is blocked; `unreachable` says itself.
-        let told = matches!(end, End::Blocked | End::Unreachable);
-        if let Some(failure) = failure.filter(|_| !told) {
-            let failure = failure.to_string();
-            text.push_str(&self.with("live.ended_because", &[("failure", &one_line(&failure))]));
-        }
         (state.sign(), state.tone(), text)
     }
 

@@ -125,8 +125,9 @@ impl Display {
                 }
             }
             View::Pretty(bar) => {
+                let columns = console::Term::stderr().size().1.into();
                 for line in self.announcer.lines(self.words, self.paint, record, state, plan) {
-                    bar.println(line);
+                    bar.println(console::truncate_str(&line, columns, "…"));
                 }
             }
             View::Plain { out, .. } => {
