@@ -87,6 +87,8 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Roll hosts back by the playbook's rollback steps
     Rollback(RollbackArgs),
+    /// Remove what a rollback would need: after this there is no way back
+    Commit(RollbackArgs),
     /// Every host's state, and what the run waits on
     Status(StatusArgs),
     /// All runs

@@ -2,14 +2,14 @@
 
 use super::{args::Common, error::CliError};
 use crate::{
-    base::name::RunId,
+    base::{name::RunId, text::one_line},
     journal::{Reader, Record, Store},
     plan::{PLAN_FORMAT, Plan},
     run::{RunPhase, RunState},
 };
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// Prints data. A reader that has gone away ends the program quietly.
@@ -42,12 +42,13 @@ pub fn start_log(verbose: u8) {
 
 /// Where runs are kept.
 pub fn store(common: &Common) -> Result<Store, CliError> {
-    Ok(Store::new(state_dir(common)?))
+    Ok(Store::new(state_dir(common.state_dir.as_deref())?))
 }
 
-pub fn state_dir(common: &Common) -> Result<PathBuf, CliError> {
-    if let Some(dir) = &common.state_dir {
-        return Ok(dir.clone());
+/// The directory that is named, else the usual one.
+fn state_dir(named: Option<&Path>) -> Result<PathBuf, CliError> {
+    if let Some(dir) = named {
+        return Ok(dir.to_owned());
     }
     if let Some(dir) = std::env::var_os("XDG_STATE_HOME").filter(|dir| !dir.is_empty()) {
         return Ok(PathBuf::from(dir).join("fleetlift"));
@@ -149,6 +150,20 @@ fn is_resumable(store: &Store, run: &RunId) -> bool {
         },
         Err(_) => false,
     }
+}
+
+/// How the operator calls this program for this store: what a hint tells them to type, they can type.
+pub fn program(store: &Store) -> String {
+    let called = std::env::args().next().filter(|name| name.contains('/'));
+    let called = called.unwrap_or_else(|| "fleetlift".to_owned());
+    let word =
+        |text: &str| shlex::try_quote(text).map_or_else(|_| text.to_owned(), |w| w.into_owned());
+    let usual = state_dir(None).is_ok_and(|dir| dir == store.dir());
+    if usual {
+        return one_line(&word(&called)).into_owned();
+    }
+    let dir = store.dir().to_string_lossy();
+    one_line(&format!("{} --state-dir {}", word(&called), word(&dir))).into_owned()
 }
 
 /// Who works here, for the journal: `alice@laptop`.

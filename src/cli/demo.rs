@@ -99,9 +99,9 @@ async fn migrate_fleet(
     }
     let shown = |path: PathBuf| one_line(&path.to_string_lossy()).into_owned();
     common::complain(&format!(
-        "Report: {}\nLook closer: fleetlift --state-dir {} why last {FAILS}\n",
-        shown(args.out.join("report.html")),
-        shown(state_dir),
+        "Report: {}
+",
+        shown(args.out.join("report.html"))
     ));
     Ok(code)
 }

@@ -67,7 +67,11 @@ pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> 
     if mode != live::Mode::Json {
         let seen = common::read(&store, run)?;
         let made = crate::report::Report::build(&seen.plan, &seen.digest, &seen.run, &seen.records);
-        common::complain(&crate::report::summary(&made, common.colours_errors()));
+        common::complain(&crate::report::summary(
+            &made,
+            &common::program(&store),
+            common.colours_errors(),
+        ));
         if outcome == Outcome::Left {
             common::complain(&format!(
                 "Left. What runs on hosts goes on; `fleetlift resume {}` asks how it ended.\n",

@@ -215,29 +215,46 @@ fn say_what_changed(plan: &Plan) {
 
 /// `rollback`: by the playbook's own steps, hop by hop, back to where the host began.
 pub fn rollback(common: &Common, args: &RollbackArgs) -> Result<ExitCode, CliError> {
+    reopen(common, args, Phase::Rollback)
+}
+
+/// `commit`: removes what a rollback would need.
+pub fn commit(common: &Common, args: &RollbackArgs) -> Result<ExitCode, CliError> {
+    reopen(common, args, Phase::Commit)
+}
+
+/// Takes up hosts that have ended, for a phase that no host enters by itself.
+fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode, CliError> {
+    let (does, fits): (_, fn(&Seen, usize) -> bool) = match phase {
+        Phase::Commit => ("commits", can_commit),
+        _ => ("rolls back", can_roll_back),
+    };
+    let hint = match phase {
+        Phase::Commit => "only migrated hosts, by a playbook that has commit steps",
+        _ => "only hosts that were changed, by a playbook that has rollback steps",
+    };
     let store = common::store(common)?;
     let run = common::find(&store, args.run.as_deref(), Candidates::Any)?;
     let journal = store.take_over(&run)?;
     let seen = common::read(&store, run)?;
     let chosen = chosen(&seen, args.hosts.as_deref())?;
     let (able, unable): (Vec<usize>, Vec<usize>) =
-        chosen.into_iter().partition(|host| can_roll_back(&seen, *host));
+        chosen.into_iter().partition(|host| fits(&seen, *host));
     let names =
-        |hosts: &[usize]| fold_names(hosts.iter().map(|h| seen.plan.hosts[*h].name.as_str()));
+        |hosts: &[usize]| fold_names(hosts.iter().map(|host| seen.plan.hosts[*host].name.as_str()));
     if !unable.is_empty() && args.hosts.is_some() {
-        return Err(CliError::refused(format!("cannot be rolled back: {}", names(&unable)))
-            .hint("only hosts that were changed, by a playbook that has rollback steps"));
+        let message = format!("not possible for {}", names(&unable));
+        return Err(CliError::refused(message).hint(hint));
     }
     if able.is_empty() {
-        return Err(CliError::refused("no host of the run can be rolled back")
-            .hint("only hosts that were changed, by a playbook that has rollback steps"));
+        return Err(CliError::refused("not possible for any host of the run").hint(hint));
     }
-    let what = format!("This rolls back {}: {}.", count(able.len()), names(&able));
+    let what = format!("This {does} {}: {}.", count(able.len()), names(&able));
     confirm(args.yes, &what, able.len())?;
     let mut first = vec![resumed(true)];
     first.extend(able.iter().map(|host| Event::HostReopened {
         host: seen.plan.hosts[*host].name.clone(),
-        phase: Phase::Rollback,
+        phase,
         operator: common::operator(),
     }));
     let Seen { run, plan, digest, state, .. } = seen;
@@ -249,13 +266,18 @@ pub fn rollback(common: &Common, args: &RollbackArgs) -> Result<ExitCode, CliErr
 fn can_roll_back(seen: &Seen, host: usize) -> bool {
     let state = &seen.state.hosts[host];
     let way_back = seen.plan.hops.iter().take(state.hop + 1).any(|hop| !hop.rollback.is_empty());
-    let ended = matches!(
-        state.phase,
-        HostPhase::Ended(
-            End::Migrated | End::NeedsHands | End::Unreachable | End::Blocked | End::Failed
-        )
-    );
+    let HostPhase::Ended(end) = state.phase else { return false };
+    let ended = match end {
+        End::Migrated | End::NeedsHands | End::Unreachable | End::Blocked | End::Failed => true,
+        End::Already | End::RolledBack | End::Committed => false,
+    };
     state.touched && way_back && ended
+}
+
+/// Whether the host is migrated, and there are steps to commit it.
+fn can_commit(seen: &Seen, host: usize) -> bool {
+    seen.state.hosts[host].phase == HostPhase::Ended(End::Migrated)
+        && seen.plan.hops.iter().any(|hop| !hop.commit.is_empty())
 }
 
 /// The hosts of a run that a selection names; all of them without one.

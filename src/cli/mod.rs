@@ -49,6 +49,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CliError> {
         Command::Run(args) => exec_run::run(common, args),
         Command::Resume(args) => exec_run::resume(common, args),
         Command::Rollback(args) => exec_run::rollback(common, args),
+        Command::Commit(args) => exec_run::commit(common, args),
         Command::Status(args) => look::status(common, args),
         Command::Runs(args) => look::runs(common, args),
         Command::Log(args) => look::log(common, args),

@@ -67,6 +67,11 @@ impl Store {
         Self { dir: dir.into() }
     }
 
+    /// The state directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where a run keeps what belongs to it.
     pub fn run_dir(&self, run: &RunId) -> PathBuf {
         self.dir.join("runs").join(run.as_str())

@@ -13,7 +13,10 @@ use crate::{
     base::text::{fold_names, shorten},
     playbook::Severity,
 };
-use std::fmt::Write as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 /// Failures and findings with a place of their own; the rest is counted, so that the end fits on a screen.
 const GROUPS_MAX: usize = 6;
@@ -27,10 +30,11 @@ const LINE_COLUMNS_MAX: usize = 110;
 /// Columns of hosts in a heading.
 const WHO_COLUMNS_MAX: usize = 60;
 
-/// The end screen of a run, as a report tells it.
-pub fn summary(report: &Report, color: bool) -> String {
+/// The end screen of a run, as a report tells it. `program` is how the operator calls this program for the run's store, so
+/// that the commands it shows can be typed as they are.
+pub fn summary(report: &Report, program: &str, color: bool) -> String {
     let content = Content { report, words: Words::english() };
-    let screen = Screen { content, paint: Paint { color } };
+    let screen = Screen { content, paint: Paint { color }, program };
     let mut out = String::new();
     screen.head(&mut out);
     screen.failures(&mut out);
@@ -42,6 +46,7 @@ pub fn summary(report: &Report, color: bool) -> String {
 struct Screen<'a> {
     content: Content<'a>,
     paint: Paint,
+    program: &'a str,
 }
 
 impl Screen<'_> {
@@ -145,24 +150,42 @@ impl Screen<'_> {
             out,
             "    {} {}",
             self.say("summary.advice"),
-            plain(&self.content.advice(group))
+            plain(&self.content.advice(group)).replace("fleetlift ", &format!("{} ", self.program))
         );
     }
 
     fn findings(&self, out: &mut String) {
         let findings = &self.content.report.findings;
-        for finding in findings.iter().take(GROUPS_MAX) {
+        let (blockers, warnings): (Vec<_>, Vec<_>) =
+            findings.iter().partition(|finding| finding.severity == Severity::Blocker);
+        for finding in blockers.iter().take(GROUPS_MAX) {
             self.finding(out, finding);
         }
-        self.more(out, findings.len());
+        self.more(out, blockers.len());
+        if !warnings.is_empty() {
+            self.warnings(out, &warnings);
+        }
+    }
+
+    /// Warnings stopped nobody: they are named here, and told in the report.
+    fn warnings(&self, out: &mut String, warnings: &[&FindingGroup]) {
+        let mut steps: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for warning in warnings {
+            let hosts = steps.entry(warning.step.step.as_str()).or_default();
+            hosts.extend(warning.hosts.iter().map(String::as_str));
+        }
+        let named = steps.iter().map(|(step, hosts)| {
+            let n = self.content.words.number(hosts.len());
+            format!("{step} ({})", self.content.words.say("value.hosts", &[("n", &n)]))
+        });
+        let named = named.collect::<Vec<_>>().join(", ");
+        let line = self.content.words.say("summary.warnings", &[("steps", &named)]);
+        let _ = writeln!(out, "\n{} {line}", self.paint.tone(Tone::Warn, "•"));
     }
 
     fn finding(&self, out: &mut String, finding: &FindingGroup) {
         let hosts: Vec<&str> = finding.hosts.iter().map(String::as_str).collect();
-        let (tone, sign, key) = match finding.severity {
-            Severity::Blocker => (Tone::Warn, State::Blocked.sign(), "value.blocker"),
-            Severity::Warning => (Tone::Warn, '•', "value.warning"),
-        };
+        let (tone, sign, key) = (Tone::Warn, State::Blocked.sign(), "value.blocker");
         let _ = writeln!(
             out,
             "\n{} {}  {} {}",
@@ -189,18 +212,18 @@ impl Screen<'_> {
     /// The commands that come next, the most useful first.
     fn next(&self, out: &mut String) {
         let report = self.content.report;
-        let run = &report.run.id;
+        let (run, program) = (&report.run.id, self.program);
         let mut lines: Vec<(String, &str)> = Vec::new();
         if report.run.state == RunStanding::Paused {
-            lines.push((format!("fleetlift resume {run}"), "next.resume"));
+            lines.push((format!("{program} resume {run}"), "next.resume"));
         }
         if let Some(case) = report.failures.first().and_then(|group| group.cases.first()) {
-            lines.push((format!("fleetlift why {run} {}", word(&case.host)), "next.why"));
+            lines.push((format!("{program} why {run} {}", word(&case.host)), "next.why"));
         }
-        lines.push((format!("fleetlift report {run} -o report.html"), "next.report"));
+        lines.push((format!("{program} report {run} -o report.html"), "next.report"));
         let migrated = report.summary.counts.get(State::Migrated.word()).copied().unwrap_or(0);
         if report.run.can_commit && migrated > 0 && report.run.state == RunStanding::Finished {
-            lines.push((format!("fleetlift commit {run}"), "next.commit"));
+            lines.push((format!("{program} commit {run}"), "next.commit"));
         }
         let width = lines.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
         let _ = writeln!(out, "\n{}", self.paint.bold(self.say("next.title")));

@@ -21,9 +21,15 @@ fn markdown_of_every_story() {
 #[test]
 fn the_end_screen_of_every_story() {
     for (name, story) in stories::all() {
-        insta::assert_snapshot!(format!("summary_{name}"), summary(&story.report(), false));
+        insta::assert_snapshot!(
+            format!("summary_{name}"),
+            summary(&story.report(), "fleetlift", false)
+        );
     }
-    insta::assert_snapshot!("summary_large", summary(&stories::large(1000).report(), false));
+    insta::assert_snapshot!(
+        "summary_large",
+        summary(&stories::large(1000).report(), "fleetlift", false)
+    );
 }
 
 #[test]
