@@ -152,7 +152,7 @@ fn run(fleet: &FakeFleet, playbook: &Playbook, rollout: &Rollout) -> Ran {
         let selected = inventory.hosts.keys().cloned().collect();
         let plan = build(&inventory, playbook, rollout, "@all", &selected).unwrap();
         let text = serde_json::to_string(&plan).unwrap();
-        let digest = fleetlift::plan::digest(text.as_bytes());
+        let digest = fleetlift::base::digest::digest(text.as_bytes());
         let plan = Arc::new(plan);
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(dir.path());

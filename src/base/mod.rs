@@ -2,6 +2,7 @@
 
 pub mod anchor;
 pub mod bytes;
+pub mod digest;
 pub mod facts;
 pub mod fault;
 pub mod name;

@@ -168,10 +168,22 @@ pub fn program(store: &Store) -> String {
 
 /// Who works here, for the journal: `alice@laptop`.
 pub fn operator() -> String {
-    let user = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let named = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let user = named.filter(|user| !user.is_empty()).or_else(account);
     let host = rustix::system::uname();
     let host = host.nodename().to_string_lossy().into_owned();
     format!("{}@{host}", user.unwrap_or_else(|| "unknown".to_owned()))
+}
+
+/// The name of this process's user, by the system's own list.
+fn account() -> Option<String> {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    })
 }
 
 /// What drives a run, for the journal.

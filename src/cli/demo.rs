@@ -80,7 +80,10 @@ async fn migrate_fleet(
     let playbook = playbook::read(PLAYBOOK)?;
     let rollout = rollout_of(folder)?;
     let all: BTreeSet<_> = inventory.hosts.keys().cloned().collect();
-    let planned = seal(plan::build(&inventory, &playbook, &rollout, "@all", &all)?)?;
+    let mut plan = plan::build(&inventory, &playbook, &rollout, "@all", &all)?;
+    // Nobody shall take this run's report for that of real servers.
+    plan.title.push_str(" (simulated fleet)");
+    let planned = seal(plan)?;
     // The demo's runs stand beside its report, so that they are never mistaken for real ones.
     let state_dir = common.state_dir.clone().unwrap_or_else(|| args.out.join("state"));
     let store = Store::new(&state_dir);

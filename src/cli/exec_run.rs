@@ -55,7 +55,7 @@ pub fn make_plan(what: &What) -> Result<Planned, CliError> {
 pub fn seal(plan: Plan) -> Result<Planned, CliError> {
     let text = serde_json::to_string(&plan)
         .map_err(|error| CliError::usage("the plan cannot be written").cause(&error))?;
-    let digest = plan::digest(text.as_bytes());
+    let digest = crate::base::digest::digest(text.as_bytes());
     Ok(Planned { plan, text, digest })
 }
 
@@ -203,7 +203,7 @@ fn resumed(only_reopened: bool) -> Event {
 fn say_what_changed(plan: &Plan) {
     for input in &plan.inputs {
         let same = playbook::input_bytes(&input.path)
-            .is_ok_and(|bytes| plan::digest(&bytes) == input.digest);
+            .is_ok_and(|bytes| crate::base::digest::digest(&bytes) == input.digest);
         if !same {
             let path = crate::base::text::one_line(&input.path.to_string_lossy()).into_owned();
             common::complain(&format!(

@@ -462,7 +462,7 @@ impl Reader {
     pub fn verify(&self) -> Result<(String, u64), StoreError> {
         let corrupt = |what: String| StoreError::Corrupt { path: self.path.clone(), what };
         let (mut last, mut seq) = (self.digest()?, 0);
-        let found = crate::plan::digest(self.plan()?.as_bytes());
+        let found = crate::base::digest::digest(self.plan()?.as_bytes());
         if found != last {
             return Err(corrupt(format!("the plan's digest is {found}, written down is {last}")));
         }

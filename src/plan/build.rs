@@ -3,12 +3,12 @@
 use super::{
     model::{
         Input, Limits, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task,
-        digest,
     },
     render::{LATE_NAMES, RenderError, host_value, names, render},
 };
 use crate::{
     base::{
+        digest::digest,
         fault::{Fault, Faults, Refusal, Source},
         name::{HostName, StepName},
         phase::Phase,

@@ -6,6 +6,6 @@ mod render;
 
 pub use build::{IDENTITY, SYSTEM, build};
 pub use model::{
-    Input, Limits, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task, digest,
+    Input, Limits, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task,
 };
 pub use render::{host_value, render};

@@ -189,9 +189,3 @@ impl Plan {
         &self.rendered[self.hosts[host].steps[step] as usize]
     }
 }
-
-/// `sha256:…` of a file's bytes, or of a plan's text.
-pub fn digest(bytes: &[u8]) -> String {
-    use sha2::Digest;
-    format!("sha256:{}", crate::base::text::hex(&sha2::Sha256::digest(bytes)))
-}
