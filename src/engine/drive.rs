@@ -7,12 +7,9 @@ use super::{
 };
 use crate::{
     base::time::Timestamp,
-    journal::{Event, Failure, PauseReason, Record, StoreError, Verdict, Writer},
+    journal::{Event, PauseReason, Record, StoreError, Verdict, Writer},
     plan::Plan,
-    run::{
-        Ending, HostPhase, Illegal, Result as AttemptResult, RunPhase, RunState, Todo, decide,
-        judge,
-    },
+    run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide, judge},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -100,7 +97,7 @@ impl Engine {
     /// Goes on until the run is finished, paused or left. `first` is what the run begins or goes on with.
     pub async fn drive(mut self, first: Vec<Event>) -> Result<(Outcome, RunState), EngineError> {
         self.record(first).await?;
-        self.account_for_the_dead().await?;
+        self.take_up_attempts().await;
         loop {
             let wake = self.act_on_decisions().await?;
             let outcome = match &self.state.phase {
@@ -176,12 +173,12 @@ impl Engine {
             // Intent is on disk before the first byte leaves for a host.
             self.record(events).await?;
             for (host, step, attempt) in starts {
-                self.start(host, step, attempt).await;
+                self.start(host, step, attempt, false).await;
             }
         }
     }
 
-    async fn start(&mut self, host: usize, step: usize, attempt: u32) {
+    async fn start(&mut self, host: usize, step: usize, attempt: u32, begun: bool) {
         let at = &self.state.hosts[host];
         let known = Known {
             run: self.shared.run.to_string(),
@@ -189,7 +186,15 @@ impl Engine {
             before: at.before.clone(),
             registered: at.registered.clone(),
         };
-        let order = Order { step, attempt, known, touched: at.touched };
+        let order = Order {
+            step,
+            attempt,
+            known,
+            touched: at.touched,
+            begun,
+            epoch: self.state.resumes,
+            left_boot: at.left_boot.clone(),
+        };
         let lane = self.lanes.entry(host).or_insert_with(|| {
             let (orders, waiting) = mpsc::channel(1);
             let lane = Lane::new(Arc::clone(&self.shared), host, self.messages.0.clone());
@@ -202,14 +207,15 @@ impl Engine {
     async fn take_in(&mut self, messages: Vec<Message>) -> Result<(), EngineError> {
         let now = self.shared.clock.now();
         let plan = Arc::clone(&self.shared.plan);
-        let mut events = Vec::new();
+        let (mut events, mut waiting) = (Vec::new(), Vec::new());
         for message in messages {
             match message {
                 Message::Done { host, result } => {
                     events.extend(judge(&plan, &self.state, host, &result, now));
                 }
-                Message::Dark { host, boot_id } => {
+                Message::Dark { host, boot_id, recorded } => {
                     events.push(Event::HostDark { host: plan.hosts[host].name.clone(), boot_id });
+                    waiting.push(recorded);
                 }
                 Message::Returned { host, boot_id, dark, system } => {
                     let dark_ms = u64::try_from(dark.as_millis()).unwrap_or(u64::MAX);
@@ -218,7 +224,12 @@ impl Engine {
                 }
             }
         }
-        self.record(events).await
+        self.record(events).await?;
+        for recorded in waiting {
+            // A lane that has gone away does not reboot its host.
+            let _ = recorded.send(());
+        }
+        Ok(())
     }
 
     /// Checks events against the state, makes them durable, and shows them.
@@ -246,25 +257,24 @@ impl Engine {
         Ok(())
     }
 
-    /// Attempts that a dead controller left behind: nobody saw how they ended.
-    async fn account_for_the_dead(&mut self) -> Result<(), EngineError> {
-        let running: Vec<usize> = (0..self.state.hosts.len())
-            .filter(|host| matches!(self.state.hosts[*host].phase, HostPhase::Running { .. }))
+    /// Attempts that another controller left behind: their hosts are asked what became of them.
+    async fn take_up_attempts(&mut self) {
+        let running: Vec<(usize, usize, u32)> = self
+            .state
+            .hosts
+            .iter()
+            .enumerate()
+            .filter_map(|(host, at)| match at.phase {
+                HostPhase::Running { step, attempt } => Some((host, step, attempt)),
+                HostPhase::Pending
+                | HostPhase::Idle
+                | HostPhase::Waiting { .. }
+                | HostPhase::Ended(_) => None,
+            })
             .collect();
-        for host in running {
-            let reason = "the controller went away while it ran".to_owned();
-            let result = AttemptResult {
-                ending: Ending::Failed(Failure::Lost { reason }),
-                duration: Duration::ZERO,
-                tail: String::new(),
-                facts: None,
-                warnings: Vec::new(),
-            };
-            let now = self.shared.clock.now();
-            let events = judge(&self.shared.plan, &self.state, host, &result, now);
-            self.record(events).await?;
+        for (host, step, attempt) in running {
+            self.start(host, step, attempt, true).await;
         }
-        Ok(())
     }
 
     /// Lets every lane close its connection.

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     base::{name::RunId, phase::Phase, template::Templates, time::Clock},
-    host::{ConnectError, Exit, Script, Session, SessionError, Target, Transport},
+    host::{ConnectError, Exit, Script, Session, SessionError, Target, Transport, Whereabouts},
     journal::{Failure, Outcome, OutputWriter, Part, Skip},
     plan::{Plan, PlanStep, Rendered, Task, render},
     playbook::{Action, OnLost},
@@ -15,7 +15,7 @@ use crate::{
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Instant, sleep},
 };
 
@@ -23,6 +23,10 @@ use tokio::{
 const FIRST_CONTACT: Duration = Duration::from_secs(6);
 /// How long a host that we have changed is tried for before a step counts as not started.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a host that does not answer any more is asked for what became of a step, at most.
+const GONE: Duration = Duration::from_secs(15 * 60);
+/// A step whose time is over is still given a moment to say that it had ended.
+const LEAST: Duration = Duration::from_secs(5);
 /// Between two tries to connect: grows from the one to the other.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
 /// Guards, checks and probes only ask: they have a limit of their own.
@@ -49,6 +53,12 @@ pub struct Order {
     pub known: Known,
     /// The host was changed, so that more patience is due.
     pub touched: bool,
+    /// The attempt was begun by a controller that is gone: the host is asked before anything is done.
+    pub begun: bool,
+    /// How often the run was taken over: questions of two controllers have directories of their own.
+    pub epoch: u32,
+    /// The boot that a reboot of this attempt has left already.
+    pub left_boot: Option<String>,
 }
 
 /// What a lane tells the dispatcher.
@@ -58,10 +68,11 @@ pub enum Message {
         host: usize,
         result: AttemptResult,
     },
-    /// A reboot was asked for.
+    /// A reboot will be asked for as soon as this is on disk.
     Dark {
         host: usize,
         boot_id: String,
+        recorded: oneshot::Sender<()>,
     },
     /// The host answers from a boot that it was not in before.
     Returned {
@@ -124,6 +135,7 @@ impl Lane {
             tail: work.tail,
             facts: work.facts,
             warnings: work.warnings,
+            never: work.never,
         }
     }
 
@@ -131,7 +143,9 @@ impl Lane {
     async fn steps_of(&mut self, order: &Order, work: &mut Work) -> Result<Ending, Stop> {
         let shared = Arc::clone(&self.shared);
         let rendered = work.render(&shared, order)?;
-        if let Some(guard) = &rendered.unless {
+        // What was begun is not asked whether it should begin.
+        let begun = order.begun && matches!(rendered.task, Task::Act(Action::Run(_)));
+        if let Some(guard) = rendered.unless.as_ref().filter(|_| !begun) {
             let (exit, output) = self.ask(order, &rendered, guard, Part::Guard, work).await?;
             if exit == Exit::Code(0) {
                 return Ok(Ending::Skipped(Skip::Guard { unless: guard.to_string() }));
@@ -178,9 +192,18 @@ impl Lane {
             }
             Task::Act(Action::Run(text)) => {
                 let script = self.script(order, rendered, text, planned.timeout);
-                let (exit, output) = match self.hand_over(order, &script, Part::Step).await {
+                let done = match order.begun {
+                    true => self.take_up(order, &script).await,
+                    false => self.hand_over(order, &script, Part::Step).await,
+                };
+                let (exit, output) = match done {
                     Err(Handed::Lost { reason }) => {
                         return self.lost(order, rendered, planned, reason, work).await;
+                    }
+                    Err(Handed::Never) => {
+                        work.never = true;
+                        let reason = "it never began on the host".to_owned();
+                        return Err(Ending::Failed(Failure::Unreachable { reason }));
                     }
                     Err(Handed::Ended(stop)) => return Err(stop),
                     Ok(done) => done,
@@ -204,6 +227,10 @@ impl Lane {
             }
             Task::Act(Action::Wait(wait)) => {
                 self.wait(order, rendered, planned, wait, work).await.map(|()| none)
+            }
+            Task::Act(Action::Local(_)) if order.begun => {
+                let reason = "it ran on a controller that is gone".to_owned();
+                self.lost(order, rendered, planned, reason, work).await
             }
             Task::Act(Action::Local(text)) => {
                 super::local::run(&self.shared, self.host, order, rendered, text, work).await
@@ -259,6 +286,10 @@ impl Lane {
             Ok(done) => Ok(done),
             Err(Handed::Ended(stop)) => Err(stop),
             Err(Handed::Lost { reason }) => Err(Ending::Failed(Failure::Lost { reason })),
+            Err(Handed::Never) => {
+                let reason = "the question never reached the host".to_owned();
+                Err(Ending::Failed(Failure::Unreachable { reason }))
+            }
         }
     }
 
@@ -269,11 +300,8 @@ impl Lane {
         script: &Script,
         part: Part,
     ) -> Result<(Exit, Output), Handed> {
-        let id = self.shared.plan.steps[order.step].id.clone();
-        let origin =
-            Origin { host: self.target.host.clone(), step: id, attempt: order.attempt, part };
-        let redactor = self.shared.secrets.redactor();
-        let mut output = Output::new(origin, self.shared.outputs.clone(), redactor);
+        let began = Instant::now();
+        let mut output = self.output(order, part);
         let patience = if order.touched { PATIENCE } else { FIRST_CONTACT };
         let deadline = Instant::now() + patience;
         loop {
@@ -298,11 +326,72 @@ impl Lane {
                 }
                 Err(SessionError::Lost { reason }) => {
                     self.session = None;
-                    output.finish();
-                    return Err(Handed::Lost { reason });
+                    let left = script.timeout.saturating_sub(began.elapsed());
+                    return self.follow(script, left, reason, output).await;
                 }
             }
         }
+    }
+
+    /// Asks what became of a script that an earlier controller handed over, and follows it from its first byte.
+    async fn take_up(&mut self, order: &Order, script: &Script) -> Result<(Exit, Output), Handed> {
+        let output = self.output(order, Part::Step);
+        let reason = "the controller went away while it ran".to_owned();
+        self.follow(script, script.timeout, reason, output).await
+    }
+
+    /// Goes after a script whose connection broke: opens others until the host says what became of it.
+    async fn follow(
+        &mut self,
+        script: &Script,
+        left: Duration,
+        broke: String,
+        mut output: Output,
+    ) -> Result<(Exit, Output), Handed> {
+        let limit = Instant::now() + left;
+        let given_up = Instant::now() + left.clamp(PATIENCE, GONE);
+        loop {
+            let session = match self.connected(given_up).await {
+                Ok(session) => session,
+                Err(Ending::Failed(Failure::Unreachable { reason })) => {
+                    output.finish();
+                    let reason = format!("{broke}; then the host could not be asked: {reason}");
+                    return Err(Handed::Lost { reason });
+                }
+                Err(stop) => return Err(Handed::Ended(after_the_fact(stop))),
+            };
+            let left = limit.saturating_duration_since(Instant::now()).max(LEAST);
+            let seen = output.taken();
+            let asked = session.follow(&script.dir, script.sudo, seen, left, &mut output).await;
+            match asked {
+                Ok(Whereabouts::Finished(exit)) => {
+                    output.finish();
+                    return Ok((exit, output));
+                }
+                Ok(Whereabouts::Never) => return Err(Handed::Never),
+                Ok(Whereabouts::Lost { reason }) => {
+                    output.finish();
+                    return Err(Handed::Lost { reason: format!("{broke}; {reason}") });
+                }
+                Err(SessionError::Refused { reason }) => {
+                    output.finish();
+                    return Err(Handed::Lost { reason: format!("{broke}; {reason}") });
+                }
+                Ok(Whereabouts::Running)
+                | Err(SessionError::NotStarted { .. } | SessionError::Lost { .. }) => {
+                    self.session = None;
+                    sleep(PAUSE.0).await;
+                }
+            }
+        }
+    }
+
+    /// What takes a script's output.
+    fn output(&self, order: &Order, part: Part) -> Output {
+        let step = self.shared.plan.steps[order.step].id.clone();
+        let host = self.target.host.clone();
+        let origin = Origin { host, step, attempt: order.attempt, part };
+        Output::new(origin, self.shared.outputs.clone(), self.shared.secrets.redactor())
     }
 
     /// The connection, opened where there is none. Tries until the deadline, and at least twice.
@@ -327,7 +416,7 @@ impl Lane {
     /// A directory for one of the questions beside a step: each has its own, since none runs twice.
     pub(super) fn next_dir(&mut self, order: &Order, what: &str) -> String {
         self.asked += 1;
-        format!("{}.{what}.{}", self.dir(order), self.asked)
+        format!("{}.{what}.{}.{}", self.dir(order), order.epoch, self.asked)
     }
 
     pub(super) fn script(
@@ -435,7 +524,11 @@ async fn connect(
 
 /// How a script ended that has no exit.
 pub(super) enum Handed {
-    Lost { reason: String },
+    Lost {
+        reason: String,
+    },
+    /// The host has proven that it never began.
+    Never,
     Ended(Stop),
 }
 
@@ -444,13 +537,21 @@ pub(super) struct Work {
     pub tail: String,
     pub facts: Option<Box<crate::base::facts::Facts>>,
     pub warnings: Vec<String>,
+    pub never: bool,
     context: Option<minijinja::Value>,
     host: usize,
 }
 
 impl Work {
     fn new(host: usize) -> Self {
-        Self { tail: String::new(), facts: None, warnings: Vec::new(), context: None, host }
+        Self {
+            tail: String::new(),
+            facts: None,
+            warnings: Vec::new(),
+            never: false,
+            context: None,
+            host,
+        }
     }
 
     /// The step as it runs: as planned, or rendered now that more is known.

@@ -49,6 +49,10 @@ impl Lane {
             }
             Err(Handed::Ended(stop)) => Err(stop),
             Err(Handed::Lost { reason }) => Err(Ending::Failed(Failure::Lost { reason })),
+            Err(Handed::Never) => {
+                let reason = "the question never reached the host".to_owned();
+                Err(Ending::Failed(Failure::Unreachable { reason }))
+            }
         }
     }
 

@@ -32,6 +32,9 @@ pub struct Origin {
 struct Kept {
     /// The end of the last line, until the line is whole: a secret may be cut in two by a packet.
     open: Vec<u8>,
+    /// Bytes taken from the host, as they were there.
+    taken: u64,
+    /// Bytes kept or counted, after redaction.
     seen: u64,
     tail: VecDeque<u8>,
 }
@@ -60,6 +63,11 @@ impl Output {
             captured_err: Vec::new(),
             recent: VecDeque::new(),
         }
+    }
+
+    /// How many bytes of standard output and standard error have come: where to go on after a broken connection.
+    pub fn taken(&self) -> [u64; 2] {
+        [self.streams[0].taken, self.streams[1].taken]
     }
 
     /// Ends the streams: what was held back is written, and the tails of long streams.
@@ -142,6 +150,7 @@ impl Output {
 
 impl OutputSink for Output {
     fn take(&mut self, stream: Stream, bytes: &[u8]) {
+        self.stream(stream).taken += bytes.len() as u64;
         if self.redactor.is_empty() {
             return self.keep(stream, bytes);
         }

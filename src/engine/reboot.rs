@@ -2,14 +2,17 @@
 
 use super::lane::{Handed, Lane, Message, Order, Stop, Work, unverified};
 use crate::{
-    host::{ConnectError, Exit, facts},
+    host::{ConnectError, Exit, Script, Whereabouts, facts},
     journal::{Failure, Part},
     plan::Rendered,
     playbook::Reboot,
     run::Ending,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
 /// Returns at once, so that the answer to it is not cut off by the reboot itself.
 const COMMAND: &str = "\
@@ -41,17 +44,39 @@ impl Lane {
         reboot: &Reboot,
         work: &mut Work,
     ) -> Result<(), Stop> {
-        let before =
-            facts::parse(&self.question(order, facts::BOOT_SCRIPT, QUESTION).await?).boot_id;
+        let before = match &order.left_boot {
+            // An earlier controller has seen the host leave this boot.
+            Some(left) => left.clone(),
+            None => {
+                facts::parse(&self.question(order, facts::BOOT_SCRIPT, QUESTION).await?).boot_id
+            }
+        };
         if before.is_empty() {
             let reason = "the host has no boot id, so that no reboot could be proven";
             return Err(Ending::Failed(Failure::Refused { reason: reason.to_owned() }));
         }
-        let dark = Message::Dark { host: self.host, boot_id: before.clone() };
-        // Whoever no longer listens has cancelled this lane.
-        let _ = self.messages.send(dark).await;
         let went_dark = self.shared.clock.now();
-        self.command(order, rendered, reboot, work).await?;
+        match &order.left_boot {
+            None => {
+                let (recorded, on_disk) = oneshot::channel();
+                let boot_id = before.clone();
+                // Whoever no longer listens has cancelled this lane. The command follows when its intent is on disk.
+                let _ =
+                    self.messages.send(Message::Dark { host: self.host, boot_id, recorded }).await;
+                if on_disk.await.is_err() {
+                    let reason = "the run was left before the reboot was written down".to_owned();
+                    return Err(Ending::Failed(Failure::Refused { reason }));
+                }
+                let dir = self.dir(order);
+                self.command(order, rendered, reboot, dir, work).await?;
+            }
+            Some(left) => {
+                if self.was_never_told(order, left).await {
+                    let dir = self.next_dir(order, "reboot");
+                    self.command(order, rendered, reboot, dir, work).await?;
+                }
+            }
+        }
         self.session = None;
         let started = Instant::now();
         let deadline = started + reboot.timeout;
@@ -89,16 +114,30 @@ impl Lane {
         Ok(())
     }
 
+    /// Whether the controller before us died between its intent to reboot the host and the command. Only the old boot itself
+    /// can say so; a host that does not answer, or answers from another boot, was told.
+    async fn was_never_told(&mut self, order: &Order, left: &str) -> bool {
+        let dir = self.dir(order);
+        let sudo = self.target.connection.sudo;
+        let Ok(session) = self.connected(Instant::now()).await else { return false };
+        if !matches!(session.look(&dir, sudo).await, Ok(Whereabouts::Never)) {
+            return false;
+        }
+        let answer = self.question(order, facts::BOOT_SCRIPT, QUESTION).await;
+        answer.is_ok_and(|answer| facts::parse(&answer).boot_id == left)
+    }
+
     /// Gives the command. A connection that goes away under it is what was asked for.
     async fn command(
         &mut self,
         order: &Order,
         rendered: &Rendered,
         reboot: &Reboot,
+        dir: String,
         work: &mut Work,
     ) -> Result<(), Stop> {
         let text = reboot.command.clone().unwrap_or_else(|| Arc::from(COMMAND));
-        let script = self.script(order, rendered, &text, QUESTION);
+        let script = Script { dir, ..self.script(order, rendered, &text, QUESTION) };
         match self.hand_over(order, &script, Part::Step).await {
             Ok((Exit::Code(0) | Exit::Signal(_) | Exit::TimedOut { .. }, _))
             | Err(Handed::Lost { .. }) => Ok(()),
@@ -107,6 +146,10 @@ impl Lane {
                 Err(Ending::Failed(Failure::Exited { code }))
             }
             Err(Handed::Ended(stop)) => Err(stop),
+            Err(Handed::Never) => {
+                let reason = "the command never reached the host".to_owned();
+                Err(Ending::Failed(Failure::Unreachable { reason }))
+            }
         }
     }
 

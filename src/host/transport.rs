@@ -114,6 +114,21 @@ pub trait Session: Send {
         Box::pin(async { Err(SessionError::Refused { reason }) })
     }
 
+    /// Follows a script that was begun before, by its directory, to its end. Its output comes from these offsets on: bytes of
+    /// standard output and of standard error that the caller has seen. After `timeout` its processes are ended, with proof.
+    fn follow<'a>(
+        &'a mut self,
+        dir: &'a str,
+        sudo: bool,
+        seen: [u64; 2],
+        timeout: Duration,
+        output: &'a mut dyn OutputSink,
+    ) -> BoxFuture<'a, Result<Whereabouts, SessionError>> {
+        let _ = (dir, sudo, seen, timeout, output);
+        let reason = "this transport cannot follow earlier scripts".to_owned();
+        Box::pin(async { Err(SessionError::Refused { reason }) })
+    }
+
     /// Writes a file: beside its place, checked by checksum, then renamed. `path` may be relative to the login directory.
     fn upload<'a>(
         &'a mut self,

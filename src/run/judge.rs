@@ -29,7 +29,12 @@ pub struct Result {
     pub facts: Option<Box<Facts>>,
     /// What else a person should know.
     pub warnings: Vec<String>,
+    /// The host has proven that the attempt never began there, and cannot begin any more: another one is safe.
+    pub never: bool,
 }
+
+/// So many attempts that never began are followed by another.
+const NEVER_MAX: u32 = 5;
 
 /// The records of a result. The host must be running the attempt.
 pub fn judge(
@@ -76,7 +81,10 @@ pub fn judge(
         }),
         Ending::Skipped(reason) => events.push(Event::StepSkipped { host: name, step: id, reason }),
         Ending::Failed(failure) => {
-            let then = then(plan, at, planned, is_look(plan, host, step), attempt, &failure, now);
+            let then = match result.never && attempt < NEVER_MAX {
+                true => Then::Retry { not_before: now },
+                false => then(plan, at, planned, is_look(plan, host, step), attempt, &failure, now),
+            };
             if matches!(then, Then::GoOn | Then::Block) {
                 let message = message(&failure, &result.tail);
                 let remedy = planned.remedy.clone();

@@ -7,7 +7,9 @@ use crate::{
         phase::Phase,
         time::Timestamp,
     },
-    journal::{End, Event, Failure, Moment, Outcome, PauseReason, Record, StepId, Then, Verdict},
+    journal::{
+        End, Event, Failure, Moment, Outcome, PauseReason, Record, Skip, StepId, Then, Verdict,
+    },
     plan::{Plan, Task},
 };
 use std::{
@@ -82,6 +84,8 @@ pub struct HostState {
     pub armed: bool,
     /// Since when no SSH is expected.
     pub dark: Option<Timestamp>,
+    /// The boot that a reboot under way left behind.
+    pub left_boot: Option<String>,
     /// Since when the host is in its present state or step.
     pub since: Timestamp,
     pub started: Option<Timestamp>,
@@ -115,6 +119,7 @@ impl HostState {
             changing: false,
             armed: false,
             dark: None,
+            left_boot: None,
             since: Timestamp::from_millis(0),
             started: None,
             fate: None,
@@ -189,6 +194,8 @@ pub struct RunState {
     pub next_seq: u64,
     /// Who said stop, until a resume.
     pub stopping: Option<String>,
+    /// How often a controller took over.
+    pub resumes: u32,
     /// Who took up only some hosts again: the others stay where they are.
     pub only_reopened: Option<String>,
     /// Bad ends since the run was last started or resumed.
@@ -220,6 +227,7 @@ impl RunState {
             started: None,
             next_seq: 0,
             stopping: None,
+            resumes: 0,
             only_reopened: None,
             bad: 0,
             bad_in_a_row: 0,
@@ -284,6 +292,7 @@ impl RunState {
                     self.counts.insert("pending", unborn);
                 }
                 self.stopping = None;
+                self.resumes += 1;
                 self.bad = 0;
                 self.bad_in_a_row = 0;
                 for wave in &mut self.waves {
@@ -428,9 +437,12 @@ impl HostState {
             {
                 self.fail(plan, *runs, *a, event);
             }
-            (Running { step: now, .. }, Event::StepSkipped { step, .. })
+            (Running { step: now, .. }, Event::StepSkipped { step, reason, .. })
                 if place(step)? == *now =>
             {
+                // A lost step that is proven to have done its work has changed the host.
+                let proven = matches!(reason, Skip::Proven { .. });
+                self.touched |= proven && step.phase == Phase::Migrate;
                 self.advance(*now);
             }
             (Idle, Event::StepSkipped { step, .. }) if place(step)? == self.cursor => {
@@ -444,7 +456,10 @@ impl HostState {
                 self.latest = Some(facts);
                 return Ok(());
             }
-            (Running { .. }, Event::HostDark { .. }) => self.dark = Some(at),
+            (Running { .. }, Event::HostDark { boot_id, .. }) => {
+                self.dark = Some(at);
+                self.left_boot = Some(boot_id.clone());
+            }
             (Running { .. }, Event::HostReturned { .. }) => self.dark = None,
             (Running { .. } | Idle | Waiting { .. }, Event::HostFinding { .. }) => return Ok(()),
             (Idle, Event::HopFinished { hop, .. })
@@ -519,6 +534,7 @@ impl HostState {
         }
         self.armed = (self.armed || planned.arms) && !planned.disarms && !planned.reboots;
         self.dark = None;
+        self.left_boot = None;
         if let Some(stdout) = stdout {
             let kept = Registered { stdout: stdout.clone(), exit: *exit };
             self.registered.insert(planned.id.step.to_string(), kept);
@@ -545,6 +561,7 @@ impl HostState {
         if plan.steps[step].id.phase == Phase::Migrate && failure.touches() {
             self.touched = true;
         }
+        self.left_boot = None;
         match then {
             Then::Retry { not_before } => {
                 self.phase =

@@ -140,7 +140,10 @@ impl Link {
                 break;
             }
         }
-        streams.finish(output);
+        // A connection that broke may have cut a mark in two; what is held back then is read again from the script's files.
+        if seen.is_over() {
+            streams.finish(output);
+        }
         // What the script left behind may write on: the server must not wait for us to read that.
         let _ = write.close().await;
         self.ending(seen, handed.load(Ordering::Relaxed), &streams)

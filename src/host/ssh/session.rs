@@ -123,16 +123,54 @@ impl SshSession {
             Ending::Gone { why, .. } => self.settle(Ending::Gone { handed: false, why })?,
             ending => self.settle(ending)?,
         };
-        match words.trim().split_once(' ').unwrap_or((words.trim(), "")) {
-            ("never", "") => Ok(Whereabouts::Never),
-            ("running", "") => Ok(Whereabouts::Running),
-            ("finished", how) => Ok(Whereabouts::Finished(exit_of(how))),
-            ("lost", reason) => Ok(Whereabouts::Lost { reason: reason.to_owned() }),
-            (_, _) => {
-                let reason =
-                    format!("the host gave no answer that can be read: `{}`", words.trim());
-                Err(SessionError::Refused { reason })
+        whereabouts(words.trim())
+    }
+
+    async fn follow_to_end(
+        &mut self,
+        dir: &str,
+        sudo: bool,
+        seen: [u64; 2],
+        limit: Duration,
+        output: &mut dyn OutputSink,
+    ) -> Result<Whereabouts, SessionError> {
+        self.alive()?;
+        check_dir(dir)?;
+        let root = self.connection.remote_dir.clone().unwrap_or_default();
+        let [out, err] = seen.map(|bytes| bytes.to_string());
+        // The token is in the script's own file.
+        let values = [
+            ("root", root.as_str()),
+            ("dir", dir),
+            ("out", out.as_str()),
+            ("err", err.as_str()),
+            ("token", ""),
+        ];
+        let follow = Job { program: Program::Follow, values: &values, body: &[], sudo };
+        let stop = Job { program: Program::Stop, values: &values, body: &[], sudo };
+        match run_in_time(&self.link, &follow, &stop, limit, output).await {
+            // Nothing was changed by following, however the connection ended.
+            Finish::InTime(Ending::Gone { why, .. }) | Finish::Lost(why) => {
+                let gone = Ending::Gone { handed: false, why };
+                self.settle(gone).map(|_| Whereabouts::Running)
             }
+            Finish::InTime(ending) => whereabouts(&self.settle(ending)?),
+            Finish::Stopped { gone } => Ok(Whereabouts::Finished(Exit::TimedOut { stopped: gone })),
+            Finish::Never => Ok(Whereabouts::Never),
+        }
+    }
+}
+
+/// What the host says of a script that was begun before.
+fn whereabouts(words: &str) -> Result<Whereabouts, SessionError> {
+    match words.split_once(' ').unwrap_or((words, "")) {
+        ("never", "") => Ok(Whereabouts::Never),
+        ("running", "") => Ok(Whereabouts::Running),
+        ("finished", how) => Ok(Whereabouts::Finished(exit_of(how))),
+        ("lost", reason) => Ok(Whereabouts::Lost { reason: reason.to_owned() }),
+        (_, _) => {
+            let reason = format!("the host gave no answer that can be read: `{words}`");
+            Err(SessionError::Refused { reason })
         }
     }
 }
@@ -271,6 +309,17 @@ impl Session for SshSession {
         sudo: bool,
     ) -> BoxFuture<'a, Result<Whereabouts, SessionError>> {
         Box::pin(self.look_for(dir, sudo))
+    }
+
+    fn follow<'a>(
+        &'a mut self,
+        dir: &'a str,
+        sudo: bool,
+        seen: [u64; 2],
+        timeout: Duration,
+        output: &'a mut dyn OutputSink,
+    ) -> BoxFuture<'a, Result<Whereabouts, SessionError>> {
+        Box::pin(self.follow_to_end(dir, sudo, seen, timeout, output))
     }
 
     fn upload<'a>(

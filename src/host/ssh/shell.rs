@@ -38,6 +38,7 @@ pub(super) enum Program {
     Launch,
     Stop,
     Look,
+    Follow,
     Upload,
     Download,
 }
@@ -47,6 +48,7 @@ impl Program {
         static LAUNCH: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/launch.sh")));
         static STOP: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/stop.sh")));
         static LOOK: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/look.sh")));
+        static FOLLOW: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/follow.sh")));
         static UPLOAD: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/upload.sh")));
         static DOWNLOAD: LazyLock<String> =
             LazyLock::new(|| slim(include_str!("remote/download.sh")));
@@ -54,6 +56,7 @@ impl Program {
             Self::Launch => &LAUNCH,
             Self::Stop => &STOP,
             Self::Look => &LOOK,
+            Self::Follow => &FOLLOW,
             Self::Upload => &UPLOAD,
             Self::Download => &DOWNLOAD,
         }
@@ -187,6 +190,7 @@ mod tests {
             include_str!("remote/launch.sh"),
             include_str!("remote/stop.sh"),
             include_str!("remote/look.sh"),
+            include_str!("remote/follow.sh"),
             include_str!("remote/upload.sh"),
             include_str!("remote/download.sh"),
         ];

@@ -6,6 +6,10 @@ if fl_never; then
   fl_end 0
 fi
 fl_go
+# Whoever follows a script of an earlier controller does not know its token; the script's own file does.
+if [ -z "$fl_token" ]; then
+  fl_token=$(sed -n 's/^FLEETLIFT_TOKEN=//p' "$fl_place/script" 2>/dev/null | head -n 1)
+fi
 
 # The script's living processes: its session, its process group, and whatever carries its token. A zombie is gone.
 fl_list() {

@@ -1,0 +1,95 @@
+# Follows a script that was begun before: its output from the bytes on that the caller has not seen, as it comes, then what
+# became of it: `never`, `finished <code or signal>`, or `lost <why>`.
+fl_find_place
+if fl_never; then
+  fl_go
+  fl_end never
+fi
+fl_go
+
+# $1: file. Its size; a file that is not there yet is empty.
+fl_size() {
+  { echo $(($(wc -c <"$fl_place/$1"))); } 2>/dev/null || echo 0
+}
+
+# $1: file, $2: from which byte, $3: to which.
+fl_print() {
+  [ "$3" -gt "$2" ] || return 0
+  tail -c "+$(($2 + 1))" "$fl_place/$1" | head -c "$(($3 - $2))"
+}
+
+fl_print_both() {
+  fl_print out "$fl_out" "$1"
+  fl_print err "$fl_err" "$2" >&2
+  [ "$1" -gt "$fl_out" ] && fl_out=$1
+  [ "$2" -gt "$fl_err" ] && fl_err=$2
+}
+
+# $1: file. Its size without the mark that stands behind the output of a script that has ended; nothing where there is none yet.
+fl_whole() {
+  fl_line=$(tail -c 80 "$fl_place/$1" 2>/dev/null | tail -n 1)
+  case $fl_line in
+    *"-end $fl_how") fl_bytes=$(($(fl_size "$1") - 34 - 5 - ${#fl_how} - 1)) ;;
+    *) return 1 ;;
+  esac
+  echo "$fl_bytes"
+}
+
+# The rest of the output, and the end.
+fl_tell_finished() {
+  { read -r fl_how <"$fl_place/exit"; } 2>/dev/null || return 0
+  fl_polls=0
+  fl_o=
+  fl_e=
+  # What writes the files needs a moment after the end. A disk that was full has no mark: then all that is there is told.
+  while [ "$fl_polls" -lt 30 ]; do
+    fl_o=$(fl_whole out) && fl_e=$(fl_whole err) && break
+    fl_nap
+    fl_polls=$((fl_polls + 1))
+  done
+  fl_print_both "${fl_o:-$(fl_size out)}" "${fl_e:-$(fl_size err)}"
+  fl_end "finished $fl_how"
+}
+
+fl_polls=0
+while :; do
+  # Sizes first: while there is no exit code after them, no mark can stand within them.
+  fl_o=$(fl_size out)
+  fl_e=$(fl_size err)
+  fl_tell_finished
+  fl_print_both "$fl_o" "$fl_e"
+  fl_boot=
+  fl_then=
+  { read -r fl_boot </proc/sys/kernel/random/boot_id; } 2>/dev/null || :
+  { read -r fl_then <"$fl_place/boot"; } 2>/dev/null || :
+  if [ "$fl_boot" != "$fl_then" ]; then
+    fl_tell_finished
+    fl_end "lost the host was started anew since"
+  fi
+  fl_find_pid
+  fl_alive=no
+  if [ -z "$fl_pid" ]; then
+    fl_tell_finished
+    fl_end "lost it was begun, and has not said its process id"
+  elif [ ! -r /proc/self/stat ]; then
+    kill -0 "$fl_pid" 2>/dev/null && fl_alive=yes
+  else
+    fl_line=
+    { read -r fl_line <"/proc/$fl_pid/stat"; } 2>/dev/null || :
+    # shellcheck disable=SC2086 # The fields are numbers.
+    set -- ${fl_line##*) }
+    if [ -n "$fl_line" ] && [ "$1" != Z ]; then
+      fl_alive=yes
+    fi
+  fi
+  if [ "$fl_alive" = yes ]; then
+    fl_polls=0
+  else
+    # What records its end needs a moment after it.
+    fl_polls=$((fl_polls + 1))
+    if [ "$fl_polls" -ge 30 ]; then
+      fl_end "lost its process is gone, and it left no result"
+    fi
+  fi
+  fl_nap
+done
