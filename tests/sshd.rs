@@ -9,6 +9,8 @@ mod basics;
 mod faults;
 #[path = "sshd/files.rs"]
 mod files;
+#[path = "sshd/follow.rs"]
+mod follow;
 #[path = "sshd/host_keys.rs"]
 mod host_keys;
 #[path = "sshd/keys.rs"]

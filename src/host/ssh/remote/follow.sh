@@ -51,7 +51,7 @@ fl_tell_finished() {
   fl_end "finished $fl_how"
 }
 
-fl_polls=0
+fl_gone=0
 while :; do
   # Sizes first: while there is no exit code after them, no mark can stand within them.
   fl_o=$(fl_size out)
@@ -83,11 +83,11 @@ while :; do
     fi
   fi
   if [ "$fl_alive" = yes ]; then
-    fl_polls=0
+    fl_gone=0
   else
     # What records its end needs a moment after it.
-    fl_polls=$((fl_polls + 1))
-    if [ "$fl_polls" -ge 30 ]; then
+    fl_gone=$((fl_gone + 1))
+    if [ "$fl_gone" -ge 30 ]; then
       fl_end "lost its process is gone, and it left no result"
     fi
   fi

@@ -1,0 +1,177 @@
+//! Steps that are followed again: after their connection broke, and by another controller.
+
+use crate::{
+    need,
+    support::{self, Kept, Sshd, on, script, transport},
+};
+use fleetlift::host::{Exit, OutputSink, Session, SessionError, Stream, Transport, Whereabouts};
+use std::{fmt::Write as _, fs, time::Duration};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Keeps output, and says when so many bytes have come.
+struct Counting {
+    kept: Kept,
+    wanted: usize,
+    reached: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+impl OutputSink for Counting {
+    fn take(&mut self, stream: Stream, bytes: &[u8]) {
+        self.kept.take(stream, bytes);
+        if self.kept.out.len() >= self.wanted
+            && let Some(sender) = self.reached.take()
+        {
+            let _ = sender.send(());
+        }
+    }
+}
+
+fn lines(count: u32) -> String {
+    (0..count).fold(String::new(), |mut text, i| {
+        let _ = writeln!(text, "line {i}");
+        text
+    })
+}
+
+/// Kills the server's processes that hold sessions, never the scripts.
+fn cut(server: &Sshd) {
+    for child in support::children(server.pid()) {
+        let name = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+        if name.trim() == "sshd" {
+            support::kill(child);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_byte_is_lost_or_doubled_by_cut_connections() {
+    need!("no_byte_is_lost_or_doubled_by_cut_connections", "sshd" => "openssh-server");
+    let server = Sshd::start();
+    // Slow enough to be cut several times; each line goes to both streams.
+    let step = script(
+        "i=0; while [ $i -lt 3000 ]; do echo line $i; echo line $i >&2; \
+         [ $((i % 100)) = 0 ] && sleep 0.05; i=$((i + 1)); done; exit 7",
+    );
+    let mut kept = Kept::default();
+    let mut wanted = 2000;
+    let mut cuts = 0;
+    let mut session = transport().connect(&server.target()).await.unwrap();
+    let end = loop {
+        let (sender, reached) = tokio::sync::oneshot::channel();
+        let seen = [kept.out.len() as u64, kept.err.len() as u64];
+        let mut sink = Counting { kept, wanted, reached: Some(sender) };
+        let result = {
+            let follow = async {
+                if cuts == 0 {
+                    session.run(&step, &mut sink).await.map(Whereabouts::Finished)
+                } else {
+                    session.follow(&step.dir, false, seen, LIMIT, &mut sink).await
+                }
+            };
+            let mut follow = std::pin::pin!(follow);
+            tokio::select! { biased;
+                result = &mut follow => result,
+                _ = reached => {
+                    cut(&server);
+                    follow.await
+                }
+            }
+        };
+        kept = sink.kept;
+        match result {
+            Ok(Whereabouts::Finished(exit)) => break exit,
+            Err(SessionError::Lost { .. } | SessionError::NotStarted { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        cuts += 1;
+        wanted = kept.out.len() + 6000;
+        session = transport().connect(&server.target()).await.unwrap();
+    };
+    assert!(cuts >= 2, "{cuts}");
+    assert_eq!(end, Exit::Code(7));
+    let (out, err) = kept.text();
+    assert_eq!(out, lines(3000));
+    assert_eq!(err, lines(3000));
+}
+
+async fn follow(session: &mut Box<dyn Session>, dir: &str, seen: [u64; 2]) -> (Whereabouts, Kept) {
+    let mut kept = Kept::default();
+    let end = session.follow(dir, false, seen, LIMIT, &mut kept).await.unwrap();
+    (end, kept)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_step_is_told_again_from_any_byte() {
+    need!("a_finished_step_is_told_again_from_any_byte", "sshd" => "openssh-server");
+    let server = Sshd::start();
+    let mut session = transport().connect(&server.target()).await.unwrap();
+    let step = script("printf 'a\\377b\\nno newline'; printf 'fl-end 0' >&2; exit 3");
+    let (exit, _, _) = on(&mut session, &step).await;
+    assert_eq!(exit.unwrap(), Exit::Code(3));
+    let (end, kept) = follow(&mut session, &step.dir, [0, 0]).await;
+    assert_eq!(end, Whereabouts::Finished(Exit::Code(3)));
+    assert_eq!(kept.out, b"a\xffb\nno newline");
+    assert_eq!(kept.err, b"fl-end 0");
+    let (_, kept) = follow(&mut session, &step.dir, [4, 8]).await;
+    assert_eq!((kept.out.as_slice(), kept.err.as_slice()), (&b"no newline"[..], &b""[..]));
+
+    let killed = script("echo before; kill -TERM $$");
+    on(&mut session, &killed).await.0.unwrap();
+    let (end, kept) = follow(&mut session, &killed.dir, [0, 0]).await;
+    assert_eq!(end, Whereabouts::Finished(Exit::Signal("TERM".into())));
+    assert_eq!(kept.out, b"before\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_never_began_or_was_lost_is_told_so() {
+    need!("what_never_began_or_was_lost_is_told_so", "sshd" => "openssh-server");
+    let server = Sshd::start();
+    let mut session = transport().connect(&server.target()).await.unwrap();
+    let step = script("echo ran");
+    assert_eq!(follow(&mut session, &step.dir, [0, 0]).await.0, Whereabouts::Never);
+    let (exit, out, _) = on(&mut session, &step).await;
+    assert!(matches!(exit, Err(SessionError::Refused { .. })) && out.is_empty(), "{exit:?}");
+
+    let step = script("echo ran");
+    on(&mut session, &step).await.0.unwrap();
+    let place = server.remote(&step.dir);
+    fs::remove_file(place.join("exit")).unwrap();
+    let (end, _) = follow(&mut session, &step.dir, [0, 0]).await;
+    assert!(
+        matches!(&end, Whereabouts::Lost { reason } if reason.contains("no result")),
+        "{end:?}"
+    );
+    fs::write(place.join("boot"), "5d0a8b7e-0000-4000-8000-000000000000\n").unwrap();
+    let (end, _) = follow(&mut session, &step.dir, [0, 0]).await;
+    assert!(matches!(&end, Whereabouts::Lost { reason } if reason.contains("anew")), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_followed_step_ends_at_its_limit_too() {
+    need!("a_followed_step_ends_at_its_limit_too", "sshd" => "openssh-server");
+    let server = Sshd::start();
+    let mut first = transport().connect(&server.target()).await.unwrap();
+    let step = script("trap '' TERM; echo begun; sleep 300");
+    let (sender, reached) = tokio::sync::oneshot::channel();
+    let mut sink = Counting { kept: Kept::default(), wanted: 1, reached: Some(sender) };
+    {
+        let mut run = std::pin::pin!(first.run(&step, &mut sink));
+        tokio::select! { biased;
+            result = &mut run => panic!("{result:?}"),
+            _ = reached => {}
+        }
+        cut(&server);
+        let lost = run.await;
+        assert!(matches!(lost, Err(SessionError::Lost { .. })), "{lost:?}");
+    }
+    let mut second = transport().connect(&server.target()).await.unwrap();
+    let mut kept = Kept::default();
+    let limit = Duration::from_secs(1);
+    let end = second.follow(&step.dir, false, [0, 0], limit, &mut kept).await.unwrap();
+    assert_eq!(end, Whereabouts::Finished(Exit::TimedOut { stopped: true }));
+    assert_eq!(kept.out, b"begun\n");
+    let pid = fs::read_to_string(server.remote(&step.dir).join("pid")).unwrap();
+    let pid: u32 = pid.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(!support::is_alive(pid));
+}
