@@ -112,7 +112,7 @@ fn host_report(plan: &Plan, index: usize, history: &History<'_>, now: &HostState
         groups: host.groups.iter().map(|group| safe(group.as_str())).collect(),
         wave: plan.waves.get(host.wave).map(|wave| safe(wave.name.as_str())).unwrap_or_default(),
         state: State::of(now, finished),
-        touched: history.touched.unwrap_or(now.touched),
+        touched: history.touched.unwrap_or_else(|| now.is_touched(plan)),
         armed: now.armed,
         at_step: history.at_step.cloned(),
         started: history.started,

@@ -58,7 +58,7 @@ pub fn status_json(standing: &Standing<'_>) -> Value {
                 "phase": step.map(|step| step.id.phase),
                 "step": step.map(|step| &step.id.step),
                 "attempt": attempt,
-                "touched": now.touched,
+                "touched": now.is_touched(plan),
                 "since": now.started.map(|_| now.since),
                 "failure": now.failure,
             });
@@ -124,7 +124,8 @@ fn run_state(words: &Words, standing: &Standing<'_>) -> String {
         RunPhase::New => words.get("status.not_begun").to_owned(),
         RunPhase::Running => words.get("status.running").to_owned(),
         RunPhase::Paused(reason) => {
-            words.say("status.paused", &[("reason", &one_line(&reason.to_string()))])
+            let reason = reason.to_string();
+            words.say("status.paused", &[("reason", &one_line(&reason)), ("run", standing.run)])
         }
         RunPhase::Finished(_) => words.get("status.finished").to_owned(),
     }
@@ -152,7 +153,9 @@ fn table(out: &mut String, words: &Words, paint: Paint, standing: &Standing<'_>,
             one_line(host.name.as_str()).into_owned(),
             one_line(wave).into_owned(),
             words.get(&format!("state.{}", state.word())).to_lowercase(),
-            words.get(if now.touched { "value.yes" } else { "value.no" }).to_owned(),
+            words
+                .get(if now.is_touched(standing.plan) { "value.yes" } else { "value.no" })
+                .to_owned(),
             since,
             where_now(words, standing.plan, now),
         ]);

@@ -21,7 +21,7 @@ pub fn why(plan: &Plan, records: &[Record], host: &HostName) -> String {
         return words.say("why.unknown", &[("host", &name)]) + "\n";
     };
     let label = words.get(&format!("state.{}", now.word())).to_lowercase();
-    let touched = words.get(if now.touched { "value.touched" } else { "value.untouched" });
+    let touched = words.get(if now.is_touched(plan) { "value.touched" } else { "value.untouched" });
     let mut out =
         words.say("why.head", &[("host", &name), ("state", &label), ("touched", &touched)]);
     out.push('\n');

@@ -74,6 +74,8 @@ pub struct HostState {
     pub cursor: usize,
     /// The hop that the host is in, and how many it has finished in this run or before it.
     pub hop: usize,
+    /// Was on the target system when we came: there is nothing to do.
+    pub already: bool,
     /// A blocker was found.
     pub blocked: bool,
     /// Something on the host was changed.
@@ -114,6 +116,7 @@ impl HostState {
             way: Way::Forward,
             cursor: 0,
             hop: 0,
+            already: false,
             blocked: false,
             touched: false,
             changing: false,
@@ -142,6 +145,19 @@ impl HostState {
                     (None, false) => "running",
                 }
             }
+        }
+    }
+
+    /// Whether the host counts as changed now. While a step of the migration is at work nobody can say that it is not.
+    pub fn is_touched(&self, plan: &Plan) -> bool {
+        match self.phase {
+            HostPhase::Running { step, .. } => {
+                self.touched || plan.steps[step].id.phase == Phase::Migrate
+            }
+            HostPhase::Pending
+            | HostPhase::Idle
+            | HostPhase::Waiting { .. }
+            | HostPhase::Ended(_) => self.touched,
         }
     }
 
@@ -551,7 +567,7 @@ impl HostState {
                     self.cursor = plan.hops[hop].forward.start;
                 }
                 Some(_) => {}
-                None => self.cursor = plan.steps.len(),
+                None => self.already = true,
             }
         }
     }

@@ -5,7 +5,7 @@ mod common;
 use common::{Bed, bed, bed_in, host, key, processes_with};
 use fleetlift_testbed::Means;
 use russh::{ChannelMsg, Disconnect};
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{fs, os::unix::fs::MetadataExt, time::Duration};
 
 const BOOT_ID: &str = "cat /proc/sys/kernel/random/boot_id";
 
@@ -308,4 +308,16 @@ impl Bed {
     fn isolated(&self) -> bool {
         self.fleet.means() != Means::Chroot { isolated: false }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_host_has_no_services_and_says_so_at_once() {
+    let bed = bed(vec![host("web-01", &[])]).await;
+    let script = "echo ID=next >/etc/testbed/next-os-release; systemctl list-units --state=active && ss -lnt | wc -l";
+    let began = std::time::Instant::now();
+    let done = bed.run("web-01", &format!("{script}; grep -c plain /etc/os-release")).await;
+    // A stage's programs wait five seconds for a host that never comes up.
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert_eq!(done.text(), "1\n1", "{done:?}");
+    bed.stop().await;
 }

@@ -1,0 +1,19 @@
+//! The program as its operators meet it: the binary, its command line, its exit codes, its files, and hosts behind real SSH.
+
+#[path = "../support/sshd.rs"]
+#[expect(dead_code, reason = "the tests of the transport use the rest")]
+mod support;
+
+mod bed;
+mod desk;
+
+mod demo;
+mod files;
+mod guards;
+mod hostile;
+mod plans;
+mod real_ssh;
+mod rollback;
+mod secrets;
+mod stopping;
+mod texts;
