@@ -23,3 +23,7 @@ deny:
 # Ours beside a bare SSH loop, as ratios in one run (about three minutes).
 bench:
     cargo run --release -p fleetlift-bench
+
+# Kills the controller of N runs at different records and resumes them: every step must have run once (about 4 s a run).
+torture N="100":
+    FLEETLIFT_TORTURE={{N}} cargo test --test program torture -- --nocapture

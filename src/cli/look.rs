@@ -17,6 +17,7 @@ use crate::{
 };
 use serde_json::json;
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     io::{self, IsTerminal, Write},
     process::ExitCode,
@@ -147,7 +148,8 @@ pub fn log(common: &Common, args: &LogArgs) -> Result<ExitCode, CliError> {
         return Err(CliError::usage(format!("the plan has no step {}", one_line(step)))
             .hint("steps are named as `why` names them: `upgrade`, or `migrate.upgrade`"));
     }
-    let mut printer = Printer { last: None, ends: 0, terminal: io::stdout().is_terminal() };
+    let mut printer =
+        Printer { last: None, ends: BTreeMap::new(), terminal: io::stdout().is_terminal() };
     let mut after = vec![0; hosts.len()];
     loop {
         // Asked before reading, so that what comes in between is read in the next round.
@@ -176,8 +178,8 @@ fn is_step(id: &crate::journal::StepId, text: &str) -> bool {
 /// Prints outputs: as they were to a file or a pipe, made safe on a terminal.
 struct Printer {
     last: Option<String>,
-    /// Where the last chunk of the stream ended.
-    ends: u64,
+    /// Where the last chunk of each stream of a step ended.
+    ends: BTreeMap<String, u64>,
     terminal: bool,
 }
 
@@ -189,25 +191,35 @@ impl Printer {
         };
         let head = format!("{} {}.{}{part}", chunk.host, chunk.step, chunk.attempt);
         let stream = format!("{head} {}", chunk.stream);
-        if self.last.as_ref() != Some(&stream) {
+        let ends = self.ends.entry(stream).or_default();
+        // Questions beside a step are asked again and again; a step's own output is one, however often it was fetched.
+        if chunk.part != Part::Step {
+            *ends = chunk.start;
+        }
+        let known = ends.saturating_sub(chunk.start).min(chunk.bytes.len() as u64);
+        let bytes = &chunk.bytes[known as usize..];
+        let left_out = chunk.start.saturating_sub(*ends);
+        *ends = (*ends).max(chunk.start + chunk.bytes.len() as u64);
+        if bytes.is_empty() {
+            return;
+        }
+        if self.last.as_ref() != Some(&head) {
             if heads {
                 common::complain(&format!("== {}\n", one_line(&head)));
             }
-            self.last = Some(stream);
-            self.ends = 0;
+            self.last = Some(head);
         }
-        if chunk.start > self.ends {
-            common::complain(&format!("== {} bytes were left out here\n", chunk.start - self.ends));
+        if left_out > 0 {
+            common::complain(&format!("== {left_out} bytes were left out here\n"));
         }
-        self.ends = chunk.start + chunk.bytes.len() as u64;
         if self.terminal {
-            let lines = safe_lines(&chunk.bytes);
+            let lines = safe_lines(bytes);
             common::print(&format!("{}\n", lines.join("\n")));
             return;
         }
         let written = match chunk.stream {
-            1 => io::stdout().write_all(&chunk.bytes).and_then(|()| io::stdout().flush()),
-            _ => io::stderr().write_all(&chunk.bytes),
+            1 => io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()),
+            _ => io::stderr().write_all(bytes),
         };
         if written.is_err() {
             std::process::exit(0);

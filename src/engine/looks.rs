@@ -38,7 +38,7 @@ impl Lane {
             dir,
             machine_id: None,
         };
-        match self.hand_over(order, &script, Part::Step).await {
+        match self.hand_over(order, &script, Part::Probe).await {
             Ok((Exit::Code(0), output)) => Ok(output.stdout()),
             Ok((exit, output)) => {
                 let reason = match output.evidence() {
@@ -80,7 +80,7 @@ impl Lane {
                 (WaitFor::Port(port), _) => answers(&self.target.addresses, *port, deadline).await,
                 (_, Some(script)) => {
                     let (exit, output) =
-                        self.ask(order, rendered, script, Part::Step, work).await?;
+                        self.ask(order, rendered, script, Part::Probe, work).await?;
                     work.tail = output.evidence();
                     exit == Exit::Code(0)
                 }

@@ -16,7 +16,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 /// How each of the fifteen ends: its state, whether it was touched.
 fn wanted() -> BTreeMap<String, (&'static str, bool)> {
     let roles = [("mon", 1), ("cache", 2), ("web", 8), ("db", 4)];
-    let names = roles.iter().flat_map(|(short, n)| (1..=*n).map(move |i| format!("{short}-{i:02}")));
+    let names =
+        roles.iter().flat_map(|(short, n)| (1..=*n).map(move |i| format!("{short}-{i:02}")));
     let mut hosts: BTreeMap<String, (&str, bool)> =
         names.map(|name| (name, ("migrated", true))).collect();
     hosts.insert("web-05".to_owned(), ("rolled_back", true));
@@ -59,7 +60,8 @@ fn ends(status: &Value) {
 }
 
 fn reports(desk: &Desk, err: &str) {
-    let read = |ending: &str| fs::read_to_string(desk.path(&format!("out/report.{ending}"))).unwrap();
+    let read =
+        |ending: &str| fs::read_to_string(desk.path(&format!("out/report.{ending}"))).unwrap();
     let (html, md, json) = (read("html"), read("md"), read("json"));
     let json: Value = serde_json::from_str(&json).unwrap();
     let counts = json["summary"]["counts"].as_object().unwrap();

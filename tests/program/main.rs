@@ -17,3 +17,4 @@ mod rollback;
 mod secrets;
 mod stopping;
 mod texts;
+mod torture;

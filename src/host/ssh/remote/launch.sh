@@ -44,7 +44,11 @@ rm -f -- "$fl_new"
 
 fl_setsid=setsid
 command -v setsid >/dev/null 2>&1 || fl_setsid=
-fl_go
+# The script has its name now, so it must begin: a connection that broke a moment ago must not end this shell by SIGPIPE.
+(
+  trap '' PIPE
+  fl_go
+)
 # Apart from this shell's session: whatever ends the login, sudo or sshd does not end the step.
 # shellcheck disable=SC2154 # The controller sends it as a value.
 $fl_setsid /bin/sh -c "$fl_core" fleetlift "$fl_mark" "$fl_place" "$fl_setsid" </dev/null
