@@ -15,7 +15,7 @@ use fleetlift::{
     inventory::{Connection, Host, Inventory},
     journal::{End, Event, Failure, PauseReason, Record, Store, Verdict},
     plan::{Plan, build},
-    playbook::{Action, Hop, Playbook, Reboot, Severity, Step},
+    playbook::{Action, Compare, Hop, Playbook, Reboot, Severity, Step},
     rollout::{Allowance, Rollout},
     run::{HostPhase, RunState},
 };
@@ -336,4 +336,31 @@ fn over_budget_no_host_starts_and_the_run_says_why() {
     let ran = run(&fleet, &playbook(), &rollout);
     assert_eq!(ran.outcome, Outcome::Paused(PauseReason::OverBudget { failures: 2, allowed: 1 }));
     assert_eq!(ran.state.counts.get("pending"), Some(&2));
+}
+
+#[test]
+fn a_step_that_only_looks_does_not_touch_the_host() {
+    let mut playbook = playbook();
+    let look = Action::Compare { what: Compare::Services, ignore: Vec::new() };
+    let hop = &mut playbook.hops[0];
+    hop.to = None;
+    hop.steps.insert(Phase::Migrate, vec![Step { action: look, ..step("same", "") }]);
+    let ran = run(&FakeFleet::with([("a", good())]), &playbook, &lenient());
+    assert_eq!(ran.end("a"), End::Migrated);
+    assert!(!ran.touched("a"));
+}
+
+#[test]
+fn a_plan_shows_hosts_together_whose_steps_read_alike() {
+    let mut playbook = playbook();
+    let hop = &mut playbook.hops[0];
+    let own = Step { when: Some("false".into()), ..step("own", "save {{ host.name }}") };
+    hop.steps.insert(Phase::Backup, vec![own, step("tell", "tell {{ host.name }}")]);
+    let ran = run(&FakeFleet::with([("a", good()), ("b", good())]), &playbook, &lenient());
+    let text = fleetlift::report::plan_text(&ran.plan, "sha256:x", false, false);
+    let lines: Vec<&str> = text.lines().collect();
+    let skipped = lines.iter().filter(|line| line.contains("`false` does not hold")).count();
+    assert_eq!(skipped, 1, "{text}");
+    assert_eq!(lines.iter().filter(|line| line.contains("tell ")).count(), 2, "{text}");
+    assert!(lines.iter().all(|line| !line.ends_with(' ')), "{text}");
 }

@@ -2,12 +2,16 @@
 
 use super::{args::Common, error::CliError};
 use crate::{
-    base::{name::RunId, text::one_line},
+    base::{
+        name::RunId,
+        text::{fold_names, one_line, shorten},
+    },
     journal::{Reader, Record, Store},
     plan::{PLAN_FORMAT, Plan},
-    run::{RunPhase, RunState},
+    run::{HostPhase, RunPhase, RunState},
 };
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -87,10 +91,18 @@ pub fn read(store: &Store, run: RunId) -> Result<Seen, CliError> {
     Ok(Seen { run, plan, digest: reader.digest()?, records, state, reader })
 }
 
+/// So many runs are named in a question.
+const NAMED_MAX: usize = 5;
+/// Names of hosts in a message, in characters.
+const NAMES_WIDTH: usize = 120;
+
 /// Which runs a verb can be about, when none is named.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Candidates {
-    Any,
+    /// For looking: the run that is driven now, else the newest.
+    Latest,
+    /// For changing hosts: without a name there must be only one.
+    Only,
     /// Neither finished nor driven by another controller.
     Resumable,
 }
@@ -119,8 +131,16 @@ pub fn find(store: &Store, named: Option<&str>, among: Candidates) -> Result<Run
             }
         }
         None => {
+            if among == Candidates::Latest {
+                let driven: Vec<&RunId> = runs.iter().filter(|run| store.is_driven(run)).collect();
+                return match driven.as_slice() {
+                    [] => runs.last().cloned().ok_or_else(none),
+                    [only] => Ok((*only).clone()),
+                    several => Err(which(several)),
+                };
+            }
             let wanted = |run: &&RunId| match among {
-                Candidates::Any => true,
+                Candidates::Latest | Candidates::Only => true,
                 Candidates::Resumable => is_resumable(store, run),
             };
             let candidates: Vec<&RunId> = runs.iter().filter(wanted).collect();
@@ -129,14 +149,48 @@ pub fn find(store: &Store, named: Option<&str>, among: Candidates) -> Result<Run
                 [] if runs.is_empty() => Err(none()),
                 [] => Err(CliError::usage("there is no run to go on with")
                     .hint("`fleetlift runs` lists them")),
-                several => {
-                    let names: Vec<&str> = several.iter().map(|run| run.as_str()).collect();
-                    Err(CliError::usage(format!("which run? {}", names.join(", ")))
-                        .hint("name it, or say `last` for the newest"))
-                }
+                several => Err(which(several)),
             }
         }
     }
+}
+
+/// Asks for a name, and shows the newest ones.
+fn which(runs: &[&RunId]) -> CliError {
+    let newest = runs.iter().rev().take(NAMED_MAX).map(|run| run.as_str());
+    let mut names = newest.collect::<Vec<_>>().join(", ");
+    if runs.len() > NAMED_MAX {
+        names.push_str(&format!(" and {} older ones", runs.len() - NAMED_MAX));
+    }
+    CliError::usage(format!("which run? {names}")).hint("name it, or say `last` for the newest")
+}
+
+/// Refuses hosts that another run of this store is working on: nothing on a host keeps two runs apart.
+pub fn keep_apart(store: &Store, own: Option<&RunId>, plan: &Plan) -> Result<(), CliError> {
+    type Door<'p> = (&'p str, u16);
+    fn doors(plan: &Plan, host: usize) -> impl Iterator<Item = Door<'_>> {
+        let host = &plan.hosts[host];
+        let port = plan.connections[host.connection].port;
+        host.addresses.iter().map(move |address| (address.as_str(), port))
+    }
+    let ours: BTreeSet<Door<'_>> = (0..plan.hosts.len()).flat_map(|i| doors(plan, i)).collect();
+    for run in store.runs()?.into_iter().filter(|run| Some(run) != own && store.is_driven(run)) {
+        // One that cannot be read cannot be compared; whoever drives it will hear of that.
+        let Ok(other) = read(store, run) else { continue };
+        let open = |i: &usize| !matches!(other.state.hosts[*i].phase, HostPhase::Ended(_));
+        let shared: Vec<&str> = (0..other.plan.hosts.len())
+            .filter(open)
+            .filter(|i| doors(&other.plan, *i).any(|door| ours.contains(&door)))
+            .map(|i| other.plan.hosts[i].name.as_str())
+            .collect();
+        if !shared.is_empty() {
+            let names = shorten(&fold_names(shared), NAMES_WIDTH).into_owned();
+            return Err(CliError::refused(format!("run {} works on {names}", other.run)).hint(
+                "wait until it has ended, stop it with Ctrl-C, or leave these hosts out with --limit",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn is_resumable(store: &Store, run: &RunId) -> bool {
@@ -190,4 +244,56 @@ fn account() -> Option<String> {
 pub fn controller() -> String {
     let host = rustix::system::uname();
     format!("process {} on {}", std::process::id(), host.nodename().to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cli::exec_run, inventory, plan, playbook, rollout::Rollout};
+
+    fn planned(dir: &Path, hosts: &str) -> exec_run::Planned {
+        let file = dir.join("fleet.toml");
+        std::fs::write(&file, format!("[groups.web]\nhosts = [{hosts}]\n")).unwrap();
+        let inventory = inventory::read(&file).unwrap();
+        let playbook = playbook::read("debian12-to-debian13").unwrap();
+        let all = inventory.hosts.keys().cloned().collect();
+        let plan = plan::build(&inventory, &playbook, &Rollout::default(), "@all", &all).unwrap();
+        exec_run::seal(plan).unwrap()
+    }
+
+    #[test]
+    fn two_runs_do_not_work_on_one_host() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let ready = exec_run::begin(store.clone(), planned(dir.path(), "\"a\", \"b\"")).unwrap();
+        let other = planned(dir.path(), "\"b\", \"c\"").plan;
+        // Its first record is not written here, so that all of its hosts are still to come.
+        let error = keep_apart(&store, None, &other).unwrap_err();
+        assert_eq!(error.code, crate::cli::error::REFUSED);
+        assert!(error.render(false).contains("works on b\n"), "{}", error.render(false));
+        assert!(keep_apart(&store, Some(&ready.run), &other).is_ok(), "not apart from itself");
+        assert!(keep_apart(&store, None, &planned(dir.path(), "\"c\"").plan).is_ok());
+        drop(ready);
+        assert!(keep_apart(&store, None, &other).is_ok(), "nobody drives it any more");
+    }
+
+    #[test]
+    fn who_only_looks_means_the_latest_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let first = exec_run::begin(store.clone(), planned(dir.path(), "\"a\"")).unwrap();
+        let second = exec_run::begin(store.clone(), planned(dir.path(), "\"b\"")).unwrap();
+        assert!(find(&store, None, Candidates::Latest).is_err(), "both are driven");
+        let newest = store.runs().unwrap().last().cloned().unwrap();
+        let (kept, other) = match first.run == newest {
+            true => (second, first),
+            false => (first, second),
+        };
+        drop(other);
+        let found = find(&store, None, Candidates::Latest);
+        assert_eq!(found.ok(), Some(kept.run.clone()), "the one that is driven");
+        drop(kept);
+        assert_eq!(find(&store, None, Candidates::Latest).ok(), Some(newest));
+        assert!(find(&store, None, Candidates::Only).is_err());
+    }
 }

@@ -91,6 +91,8 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitCode, CliError> {
         common::print(&text);
         return Ok(ExitCode::SUCCESS);
     }
+    let store = common::store(common)?;
+    common::keep_apart(&store, None, &planned.plan)?;
     let hosts = planned.plan.hosts.len();
     if !args.yes {
         let text = crate::report::plan_text(
@@ -102,7 +104,6 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitCode, CliError> {
         common::complain(&text);
     }
     confirm(args.yes, &format!("This changes {}.", count(hosts)), hosts)?;
-    let store = common::store(common)?;
     let ready = begin(store, planned)?;
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
@@ -175,6 +176,7 @@ pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> 
         return Err(CliError::refused(format!("run {} is finished", seen.run))
             .hint(format!("`fleetlift report {}` shows how it went", seen.run)));
     }
+    common::keep_apart(&store, Some(&seen.run), &seen.plan)?;
     say_what_changed(&seen.plan);
     let first = match seen.state.phase {
         // Its controller died before the first record: it begins now.
@@ -234,9 +236,10 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
         _ => "only hosts that were changed, by a playbook that has rollback steps",
     };
     let store = common::store(common)?;
-    let run = common::find(&store, args.run.as_deref(), Candidates::Any)?;
+    let run = common::find(&store, args.run.as_deref(), Candidates::Only)?;
     let journal = store.take_over(&run)?;
     let seen = common::read(&store, run)?;
+    common::keep_apart(&store, Some(&seen.run), &seen.plan)?;
     let chosen = chosen(&seen, args.hosts.as_deref())?;
     let (able, unable): (Vec<usize>, Vec<usize>) =
         chosen.into_iter().partition(|host| fits(&seen, *host));

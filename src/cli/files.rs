@@ -7,7 +7,7 @@ use super::{
     exec_run::{rollout_of, select},
 };
 use crate::{
-    base::{fault::Faults, text::one_line, value::Value},
+    base::{fault::Faults, name::GroupName, text::one_line, value::Value},
     inventory::{self, Host, Inventory},
     playbook,
 };
@@ -65,8 +65,14 @@ pub fn validate(_: &Common, args: &ValidateArgs) -> Result<ExitCode, CliError> {
     }
     match (inventory, faults.0.is_empty()) {
         (Ok(inventory), true) => {
-            let (hosts, groups) = (inventory.hosts.len(), inventory.groups.len());
-            common::complain(&format!("No faults: {hosts} hosts in {groups} groups.\n"));
+            let written = |name: &&GroupName| !matches!(name.as_str(), "all" | "ungrouped");
+            let groups = inventory.groups.keys().filter(written).count();
+            let hosts = inventory.hosts.len();
+            common::complain(&format!(
+                "No faults: {hosts} host{} in {groups} group{}.\n",
+                if hosts == 1 { "" } else { "s" },
+                if groups == 1 { "" } else { "s" },
+            ));
             Ok(ExitCode::SUCCESS)
         }
         (_, _) if args.json => Ok(ExitCode::from(super::error::USAGE)),
@@ -123,9 +129,8 @@ fn ansible_list(inventory: &Inventory, hosts: &[&Host]) -> serde_json::Value {
     }
     let mut list = serde_json::Map::new();
     list.insert("_meta".to_owned(), json!({ "hostvars": hostvars }));
-    let is_child = |name: &crate::base::name::GroupName| {
-        inventory.groups.values().any(|group| group.children.contains(name))
-    };
+    let is_child =
+        |name: &GroupName| inventory.groups.values().any(|group| group.children.contains(name));
     let mut top: Vec<&str> = Vec::new();
     for (name, group) in &inventory.groups {
         if matches!(name.as_str(), "all" | "ungrouped") {

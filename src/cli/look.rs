@@ -40,7 +40,7 @@ fn run_word(store: &Store, seen: &Seen) -> &'static str {
 
 pub fn status(common: &Common, args: &StatusArgs) -> Result<ExitCode, CliError> {
     let store = common::store(common)?;
-    let run = common::find(&store, args.run.as_deref(), Candidates::Any)?;
+    let run = common::find(&store, args.run.as_deref(), Candidates::Latest)?;
     let mut shown = None;
     loop {
         let seen = common::read(&store, run.clone())?;
@@ -118,7 +118,7 @@ pub fn runs(common: &Common, args: &RunsArgs) -> Result<ExitCode, CliError> {
 
 pub fn why(common: &Common, args: &WhyArgs) -> Result<ExitCode, CliError> {
     let store = common::store(common)?;
-    let run = common::find(&store, Some(&args.run), Candidates::Any)?;
+    let run = common::find(&store, Some(&args.run), Candidates::Latest)?;
     let seen = common::read(&store, run)?;
     let host = host_of(&seen, &args.host)?;
     let text = report::why(&seen.plan, &seen.records, &host);
@@ -136,7 +136,7 @@ fn host_of(seen: &Seen, name: &str) -> Result<HostName, CliError> {
 
 pub fn log(common: &Common, args: &LogArgs) -> Result<ExitCode, CliError> {
     let store = common::store(common)?;
-    let run = common::find(&store, Some(&args.run), Candidates::Any)?;
+    let run = common::find(&store, Some(&args.run), Candidates::Latest)?;
     let seen = common::read(&store, run.clone())?;
     let hosts = match &args.host {
         Some(name) => vec![host_of(&seen, name)?],
@@ -187,7 +187,9 @@ impl Printer {
     fn print(&mut self, chunk: &OutputChunk, heads: bool) {
         let part = match chunk.part {
             Part::Step => String::new(),
-            Part::Guard | Part::Verify | Part::Probe => format!(" ({})", chunk.part.as_str()),
+            Part::Guard | Part::Verify | Part::Probe | Part::Look => {
+                format!(" ({})", chunk.part.as_str())
+            }
         };
         let head = format!("{} {}.{}{part}", chunk.host, chunk.step, chunk.attempt);
         let stream = format!("{head} {}", chunk.stream);
@@ -204,7 +206,7 @@ impl Printer {
             return;
         }
         if self.last.as_ref() != Some(&head) {
-            if heads {
+            if heads || chunk.part != Part::Step {
                 common::complain(&format!("== {}\n", one_line(&head)));
             }
             self.last = Some(head);

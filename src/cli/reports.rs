@@ -13,7 +13,7 @@ use std::{fs, io::Write, path::Path, process::ExitCode};
 
 pub fn report(common: &Common, args: &ReportArgs) -> Result<ExitCode, CliError> {
     let store = common::store(common)?;
-    let run = common::find(&store, args.run.as_deref(), Candidates::Any)?;
+    let run = common::find(&store, args.run.as_deref(), Candidates::Latest)?;
     let seen = common::read(&store, run)?;
     let made = Report::build(&seen.plan, &seen.digest, &seen.run, &seen.records);
     let text = match args.format {
@@ -50,7 +50,7 @@ pub fn write_whole(file: &Path, text: &str) -> Result<(), CliError> {
 
 pub fn journal(common: &Common, args: &JournalArgs) -> Result<ExitCode, CliError> {
     let store = common::store(common)?;
-    let run = common::find(&store, args.run.as_deref(), Candidates::Any)?;
+    let run = common::find(&store, args.run.as_deref(), Candidates::Latest)?;
     let reader = store.read(&run)?;
     if args.verify {
         let (last, records) = reader.verify()?;

@@ -10,7 +10,7 @@ use crate::{
     host::{ConnectError, Exit, Script, Session, SessionError, Target, Transport, Whereabouts},
     journal::{Failure, Outcome, OutputWriter, Part, Skip},
     plan::{Plan, PlanStep, Rendered, Task, render},
-    playbook::{Action, OnLost},
+    playbook::{Action, OnLost, WaitFor},
     run::{Ending, Result as AttemptResult},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -169,6 +169,7 @@ impl Lane {
         }
         let outcome = match planned.id.phase {
             Phase::Precheck | Phase::Verify => Outcome::Unchanged,
+            _ if only_asks(&rendered.task) => Outcome::Unchanged,
             Phase::Backup | Phase::Migrate | Phase::Rollback | Phase::Commit => Outcome::Changed,
         };
         let stdout =
@@ -603,6 +604,23 @@ impl Work {
             }
         };
         Err(unverified(expect, reason))
+    }
+}
+
+/// Whether a step only looks, whatever its phase.
+fn only_asks(task: &Task) -> bool {
+    match task {
+        Task::Look { .. }
+        | Task::Act(Action::Compare { .. } | Action::Download { .. })
+        | Task::Act(Action::Wait(WaitFor::Port(_) | WaitFor::Path(_))) => true,
+        Task::Act(
+            Action::Run(_)
+            | Action::Upload { .. }
+            | Action::Template { .. }
+            | Action::Reboot(_)
+            | Action::Wait(WaitFor::Command(_))
+            | Action::Local(_),
+        ) => false,
     }
 }
 

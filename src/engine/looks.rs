@@ -38,7 +38,7 @@ impl Lane {
             dir,
             machine_id: None,
         };
-        match self.hand_over(order, &script, Part::Probe).await {
+        match self.hand_over(order, &script, Part::Look).await {
             Ok((Exit::Code(0), output)) => Ok(output.stdout()),
             Ok((exit, output)) => {
                 let reason = match output.evidence() {

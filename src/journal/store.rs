@@ -216,6 +216,8 @@ pub enum Part {
     Step,
     Verify,
     Probe,
+    /// A question of our own: which boot, which system.
+    Look,
 }
 
 impl Part {
@@ -225,6 +227,7 @@ impl Part {
             Self::Step => "step",
             Self::Verify => "verify",
             Self::Probe => "probe",
+            Self::Look => "look",
         }
     }
 
@@ -233,6 +236,7 @@ impl Part {
             "unless" => Self::Guard,
             "verify" => Self::Verify,
             "probe" => Self::Probe,
+            "look" => Self::Look,
             _ => Self::Step,
         }
     }

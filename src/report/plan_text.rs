@@ -28,6 +28,14 @@ pub fn plan_text(plan: &Plan, digest: &str, scripts: bool, colour: bool) -> Stri
     text
 }
 
+/// How a step reads for some of the hosts.
+struct Form<'p> {
+    does: String,
+    notes: String,
+    script: String,
+    hosts: Vec<&'p str>,
+}
+
 struct View<'p> {
     plan: &'p Plan,
     scripts: bool,
@@ -58,6 +66,7 @@ impl View<'_> {
         };
         let bad = match allowed {
             0 => "the first bad end pauses the run".to_owned(),
+            1 => format!("1 bad end is allowed{budget}"),
             n => format!("{n} bad ends are allowed{budget}"),
         };
         let fails = match plan.limits.on_failure {
@@ -66,7 +75,8 @@ impl View<'_> {
         };
         writeln!(
             out,
-            "{hosts} hosts, at most {} in flight; {bad}; a host that fails {fails}",
+            "{}, at most {} in flight; {bad}; a host that fails {fails}",
+            counted(hosts, "host"),
             plan.limits.parallel
         )
     }
@@ -88,10 +98,11 @@ impl View<'_> {
                 notes.push(format!("after {}", after.join(" and ")));
             }
             let line = format!(
-                "{:>3}  {:<14} {:>5} hosts  {:<28} {}",
+                "{:>3}  {:<14} {:>5} {:<5}  {:<28} {}",
                 number + 1,
                 wave.name,
                 wave.hosts.len(),
+                if wave.hosts.len() == 1 { "host" } else { "hosts" },
                 shorten(&fold_names(names), NAMES_MAX),
                 notes.join(", ")
             );
@@ -133,35 +144,61 @@ impl View<'_> {
         Ok(())
     }
 
-    /// One line for a step, with a line more for each way in which it differs between hosts.
+    /// One line for a step, with a line more for each way in which it reads differently for some hosts.
     fn step(&self, out: &mut String, index: usize) -> std::fmt::Result {
         let step = &self.plan.steps[index];
-        let mut forms: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
-        for host in &self.plan.hosts {
-            forms.entry(host.steps[index]).or_default().push(host.name.as_str());
-        }
+        let forms = self.forms(index);
         let alike = forms.len() == 1;
-        for (number, (form, hosts)) in forms.iter().enumerate() {
-            let rendered = &self.plan.rendered[*form as usize];
+        for (number, form) in forms.iter().enumerate() {
             let (phase, name) = match number {
                 0 => (step.id.phase.as_str(), step.id.step.as_str()),
                 _ => ("", ""),
             };
+            let hosts = form.hosts.iter().copied();
             let whom = match alike {
                 true => String::new(),
-                false => format!("[{}] ", shorten(&fold_names(hosts.iter().copied()), NAMES_MAX)),
+                false => format!("[{}] ", shorten(&fold_names(hosts), NAMES_MAX)),
             };
-            let line = format!("  {phase:<9} {name:<26} {whom}{}", command(rendered));
-            writeln!(out, "{} {}", one_line(line.trim_end()), self.dim(&notes(step, rendered)))?;
-            if self.scripts {
-                self.script(out, rendered)?;
-            }
+            let line = format!("  {phase:<9} {name:<26} {whom}{}", form.does);
+            let notes = match form.notes.is_empty() {
+                true => String::new(),
+                false => format!(" {}", self.dim(&form.notes)),
+            };
+            writeln!(out, "{}{notes}", one_line(line.trim_end()))?;
+            out.push_str(&form.script);
             if number == 3 && forms.len() > 5 {
                 writeln!(out, "  {:<9} {:<26} and {} more forms", "", "", forms.len() - 4)?;
                 break;
             }
         }
         Ok(())
+    }
+
+    /// The ways in which a step reads, in the order of their first hosts. Texts that differ only where nothing is shown of
+    /// them are one.
+    fn forms(&self, index: usize) -> Vec<Form<'_>> {
+        let step = &self.plan.steps[index];
+        let mut forms: Vec<Form<'_>> = Vec::new();
+        let mut by_text: BTreeMap<(String, String, String), usize> = BTreeMap::new();
+        let mut by_rendered: BTreeMap<u32, usize> = BTreeMap::new();
+        for host in &self.plan.hosts {
+            let at = *by_rendered.entry(host.steps[index]).or_insert_with(|| {
+                let rendered = &self.plan.rendered[host.steps[index] as usize];
+                let mut script = String::new();
+                if self.scripts {
+                    // Writing to a string does not fail.
+                    let _ = self.script(&mut script, rendered);
+                }
+                let text = (command(rendered), notes(step, rendered), script);
+                *by_text.entry(text).or_insert_with_key(|(does, notes, script)| {
+                    let (does, notes, script) = (does.clone(), notes.clone(), script.clone());
+                    forms.push(Form { does, notes, script, hosts: Vec::new() });
+                    forms.len() - 1
+                })
+            });
+            forms[at].hosts.push(host.name.as_str());
+        }
+        forms
     }
 
     fn script(&self, out: &mut String, rendered: &Rendered) -> std::fmt::Result {
@@ -202,6 +239,10 @@ impl View<'_> {
         }
         Ok(())
     }
+}
+
+fn counted(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 /// What a step does, in one line.
@@ -280,7 +321,10 @@ fn notes(step: &PlanStep, rendered: &Rendered) -> String {
         notes.push("conditional".to_owned());
     }
     if step.retries > 0 {
-        notes.push(format!("{} retries", step.retries));
+        notes.push(match step.retries {
+            1 => "1 retry".to_owned(),
+            n => format!("{n} retries"),
+        });
     }
     match notes.is_empty() {
         true => String::new(),

@@ -2,7 +2,12 @@
 
 use super::{build_groups::evidence, naming::step_name, words::Words};
 use crate::{
-    base::{facts::Facts, name::HostName, phase::Phase, text::one_line},
+    base::{
+        facts::Facts,
+        name::HostName,
+        phase::Phase,
+        text::{first_command, one_line},
+    },
     journal::{End, Event, Failure, Outcome, PauseReason, Record, Skip, StepId, Then, Verdict},
     plan::Plan,
     playbook::Severity,
@@ -184,11 +189,11 @@ impl Teller<'_> {
 
     fn skipped(&self, step: &StepId, reason: &Skip) -> String {
         let (key, detail) = match reason {
-            Skip::Guard { unless } => ("skip.guard", unless),
-            Skip::Condition { when } => ("skip.condition", when),
-            Skip::Proven { probe } => ("skip.proven", probe),
+            Skip::Guard { unless } => ("skip.guard", first_command(unless)),
+            Skip::Condition { when } => ("skip.condition", when.clone()),
+            Skip::Proven { probe } => ("skip.proven", first_command(probe)),
         };
-        let reason = format!("{} {}", self.words.get(key), one_line(detail));
+        let reason = format!("{} {}", self.words.get(key), one_line(&detail));
         self.say("why.skipped", &[("step", &step_name(self.plan, step)), ("reason", &reason)])
     }
 

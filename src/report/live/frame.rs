@@ -118,35 +118,29 @@ impl Frame<'_> {
         let done = words.number(self.done());
         let hosts = words.number(self.state.hosts.len());
         let so_far = self.state.started.map_or(0, |started| millis(started, self.now));
-        let mut parts = vec![
-            words.say("live.done", &[("done", &done), ("hosts", &hosts)]),
-            self.rate(track),
-            words.say("live.so_far", &[("length", &words.length(so_far))]),
-        ];
+        let mut parts = vec![words.say("live.done", &[("done", &done), ("hosts", &hosts)])];
+        parts.extend(self.rate(track));
         let pending = self.state.counts.get(State::Pending.word()).copied().unwrap_or(0);
         if pending > 0 || track.in_flight() > 0 {
-            let left = match track.remaining(pending, self.plan.limits.parallel) {
-                None => words.get("live.left_unknown").to_owned(),
-                Some((low, high)) => words.say(
-                    "live.left",
-                    &[("low", &words.length(low)), ("high", &words.length(high))],
-                ),
-            };
-            parts.insert(2, left);
+            // What nobody can know yet is left out.
+            parts.extend(track.remaining(pending, self.plan.limits.parallel).map(|(low, high)| {
+                let (low, high) = (words.length(low), words.length(high));
+                words.say("live.left", &[("low", &low), ("high", &high)])
+            }));
         }
+        parts.push(words.say("live.so_far", &[("length", &words.length(so_far))]));
         parts.join("  ")
     }
 
     /// Hosts a minute, or an hour where that is more telling.
-    fn rate(&self, track: &Track) -> String {
+    fn rate(&self, track: &Track) -> Option<String> {
         let words = self.words;
-        match track.per_minute(self.now) {
-            None => words.get("live.unknown").to_owned(),
-            Some(rate) if rate < 1.0 => {
-                words.say("live.an_hour", &[("rate", &format!("{:.1}", rate * 60.0))])
-            }
-            Some(rate) => words.say("live.a_minute", &[("rate", &format!("{rate:.1}"))]),
-        }
+        let rate = track.per_minute(self.now)?;
+        Some(if rate < 1.0 {
+            words.say("live.an_hour", &[("rate", &format!("{:.1}", rate * 60.0))])
+        } else {
+            words.say("live.a_minute", &[("rate", &format!("{rate:.1}"))])
+        })
     }
 
     fn counts(&self) -> String {
@@ -205,9 +199,11 @@ impl Frame<'_> {
             let mut text = words.say("live.dark", &[("length", &so_far), ("limit", &limit)]);
             if let Some((low, high)) = track.dark() {
                 let (low, high) = (words.length(low), words.length(high));
-                text.push_str(
-                    &self.paint.dim(&words.say("live.others", &[("low", &low), ("high", &high)])),
-                );
+                let others = match low == high {
+                    true => words.say("live.others_alike", &[("length", &low)]),
+                    false => words.say("live.others", &[("low", &low), ("high", &high)]),
+                };
+                text.push_str(&self.paint.dim(&others));
             }
             return text;
         }
