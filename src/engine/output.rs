@@ -141,6 +141,11 @@ impl Output {
 }
 
 impl OutputSink for Output {
+    /// What it takes goes to memory and to a channel without bounds.
+    fn may_block(&self) -> bool {
+        false
+    }
+
     fn take(&mut self, stream: Stream, bytes: &[u8]) {
         if self.redactor.is_empty() {
             return self.keep(stream, bytes);
