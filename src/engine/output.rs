@@ -149,6 +149,11 @@ impl Output {
 }
 
 impl OutputSink for Output {
+    /// What it takes goes to memory and to a channel without bounds.
+    fn may_block(&self) -> bool {
+        false
+    }
+
     fn take(&mut self, stream: Stream, bytes: &[u8]) {
         self.stream(stream).taken += bytes.len() as u64;
         if self.redactor.is_empty() {

@@ -36,6 +36,12 @@ pub enum Stream {
 /// Takes a script's output as it comes.
 pub trait OutputSink: Send {
     fn take(&mut self, stream: Stream, bytes: &[u8]);
+
+    /// Whether `take` may keep its caller waiting. Then others must be moved out of its way first, which costs two switches
+    /// of threads for each piece of output.
+    fn may_block(&self) -> bool {
+        true
+    }
 }
 
 /// A script for a host.

@@ -74,7 +74,8 @@ pub struct HostInfo {
 }
 
 /// What canned hosts say. The first that applies: `answer`, a script with the line `# fleetlift-facts`, `table`, and else
-/// `default_stdout` with exit code 0.
+/// `default_stdout` with exit code 0. Fleetlift's own launcher gets the answer in the frame that it sets around a script's
+/// output; others get it as it is.
 #[derive(Clone, Default)]
 pub struct CannedAnswers {
     /// Printed for a script that has the line `# fleetlift-facts`.

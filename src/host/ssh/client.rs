@@ -52,6 +52,14 @@ pub(super) fn last_words(heard: &SharedHeard) -> Option<String> {
     (!words.is_empty()).then(|| words.join("; "))
 }
 
+/// A key that is accepted, as far as reading tells.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Accepted {
+    Known,
+    /// The policy takes new keys; this one must be written down.
+    New,
+}
+
 /// Judges keys by files and policy.
 pub(super) struct HostKeys {
     pub(super) files: Arc<Files>,
@@ -79,7 +87,8 @@ impl HostKeys {
         Ok(types.into_iter().find(|types| !types.is_empty()).unwrap_or_default())
     }
 
-    fn check(&self, key: &PublicKey) -> Result<(), HostKeyError> {
+    /// Reads only, and where the files are as they were, only asks for their times: fit to be done beside other hosts.
+    fn check(&self, key: &PublicKey) -> Result<Accepted, HostKeyError> {
         let files = self.load()?;
         let judge = |name: &String| (name.clone(), known_hosts::judge(&files, name, key));
         let verdicts: Vec<(String, Verdict)> = self.names.iter().map(judge).collect();
@@ -88,7 +97,7 @@ impl HostKeys {
         let mut others = Vec::new();
         for (name, verdict) in revoked.into_iter().chain(&verdicts) {
             match verdict {
-                Verdict::Known => return Ok(()),
+                Verdict::Known => return Ok(Accepted::Known),
                 Verdict::Unknown { others: more } => others.extend(more.iter().cloned()),
                 Verdict::Changed { .. } | Verdict::Revoked { .. } => {
                     return Err(refusal(name, key, verdict));
@@ -97,19 +106,25 @@ impl HostKeys {
         }
         let name = self.names.first().map_or("", String::as_str);
         match (self.policy, self.paths.first()) {
-            (HostKeyPolicy::AcceptNew, Some(path)) if others.is_empty() => {
-                match known_hosts::append(path, name, key) {
-                    Ok(Verdict::Known) => Ok(()),
-                    Ok(verdict) => Err(refusal(name, key, &verdict)),
-                    Err(error) => Err(HostKeyError {
-                        reason: format!("cannot write {}: {error}", path.display()),
-                        hint: None,
-                    }),
-                }
-            }
+            (HostKeyPolicy::AcceptNew, Some(_)) if others.is_empty() => Ok(Accepted::New),
             (HostKeyPolicy::AcceptNew | HostKeyPolicy::Strict, _) => {
                 Err(refusal(name, key, &Verdict::Unknown { others }))
             }
+        }
+    }
+
+    /// Writes a new key down. It waits for other controllers that do the same.
+    fn write_down(&self, key: &PublicKey) -> Result<(), HostKeyError> {
+        let (Some(name), Some(path)) = (self.names.first(), self.paths.first()) else {
+            return Err(refusal("", key, &Verdict::Unknown { others: Vec::new() }));
+        };
+        match known_hosts::append(path, name, key) {
+            Ok(Verdict::Known) => Ok(()),
+            Ok(verdict) => Err(refusal(name, key, &verdict)),
+            Err(error) => Err(HostKeyError {
+                reason: format!("cannot write {}: {error}", path.display()),
+                hint: None,
+            }),
         }
     }
 }
@@ -186,9 +201,12 @@ impl Handler for Client {
             // Never asked for, so a server that shows one is broken.
             PublicKeyOrCertificate::Certificate(_) => return Ok(false),
         };
+        match self.host_keys.check(&key).map_err(ClientError::HostKey)? {
+            Accepted::Known => return Ok(true),
+            Accepted::New => {}
+        }
         let host_keys = Arc::clone(&self.host_keys);
-        // Files are read, and locked by other controllers.
-        match tokio::task::spawn_blocking(move || host_keys.check(&key)).await {
+        match tokio::task::spawn_blocking(move || host_keys.write_down(&key)).await {
             Ok(Ok(())) => Ok(true),
             Ok(Err(error)) => Err(ClientError::HostKey(error)),
             Err(error) => Err(ClientError::HostKey(HostKeyError {

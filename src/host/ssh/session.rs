@@ -193,8 +193,14 @@ async fn run_in_time(
     limit: Duration,
     output: &mut dyn OutputSink,
 ) -> Finish {
-    let mut sink =
-        |stream: Stream, bytes: &[u8]| exchange::patiently(|| output.take(stream, bytes));
+    let may_block = output.may_block();
+    let mut sink = |stream: Stream, bytes: &[u8]| {
+        if may_block {
+            exchange::patiently(|| output.take(stream, bytes));
+        } else {
+            output.take(stream, bytes);
+        }
+    };
     let mut running = pin!(link.exchange(launch, &mut sink));
     tokio::select! {
         biased;

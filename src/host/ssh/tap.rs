@@ -7,13 +7,17 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, BufReader, ReadBuf},
     net::TcpStream,
     sync::OwnedSemaphorePermit,
 };
 
 /// Enough for a banner and the lines before it.
 const FIRST_BYTES_MAX: usize = 1024;
+
+/// The SSH library asks for the length of each packet and then for the rest; small packets come together. What is larger
+/// than this goes past the buffer. Ten thousand open connections hold as many of them.
+const BUFFER_BYTES: usize = 8 * 1024;
 
 /// The first bytes that a server sent. The SSH library throws away what is no banner.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +31,7 @@ impl FirstBytes {
 
 /// The place among the open connections is given back when the socket is closed, whoever holds it by then.
 pub(super) struct Tap {
-    stream: TcpStream,
+    stream: BufReader<TcpStream>,
     first: Option<FirstBytes>,
     _place: OwnedSemaphorePermit,
 }
@@ -35,6 +39,7 @@ pub(super) struct Tap {
 impl Tap {
     pub(super) fn new(stream: TcpStream, place: OwnedSemaphorePermit) -> (Self, FirstBytes) {
         let first = FirstBytes::default();
+        let stream = BufReader::with_capacity(BUFFER_BYTES, stream);
         (Self { stream, first: Some(first.clone()), _place: place }, first)
     }
 }

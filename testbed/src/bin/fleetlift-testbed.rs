@@ -26,6 +26,8 @@ ends when its standard input is closed or on SIGTERM.
   --stage NAME       the system that they pretend to be (default plain)
   --role ROLE        what they are for (default web)
   --canned N         hosts that answer without processes: canned-1 to canned-N (default 0)
+  --facts FILE       what canned hosts print when they are asked for facts (default: nothing)
+  --says TEXT        what canned hosts print for every other script (default: nothing)
   --fault HOST=FAULT refuses, hangs, never-returns, returns-unchanged, changes-key, fills-disk, drops:TEXT, sudo:PASSWORD,
                      prints:BYTES, or a word of the stage's own; may be repeated
   --seed N           what keys and ids are drawn from (default 1)
@@ -39,6 +41,7 @@ struct Options {
     stage: String,
     role: String,
     canned: usize,
+    answers: CannedAnswers,
     faults: Vec<(String, Fault)>,
     seed: u64,
     dir: Option<PathBuf>,
@@ -82,6 +85,7 @@ impl Options {
             stage: "plain".into(),
             role: "web".into(),
             canned: 0,
+            answers: CannedAnswers::default(),
             faults: Vec::new(),
             seed: 1,
             dir: None,
@@ -93,6 +97,8 @@ impl Options {
                 "--stage" => options.stage = value,
                 "--role" => options.role = value,
                 "--canned" => options.canned = value.parse()?,
+                "--facts" => options.answers.facts = fs::read_to_string(value)?,
+                "--says" => options.answers.default_stdout = value,
                 "--seed" => options.seed = value.parse()?,
                 "--dir" => options.dir = Some(value.into()),
                 "--fault" => {
@@ -151,7 +157,7 @@ async fn run(options: Options) -> Result<()> {
         authorized_key: key.public_key().to_openssh()?,
         dir: dir.join("roots"),
         seed: options.seed,
-        canned: CannedAnswers::default(),
+        canned: options.answers.clone(),
     };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -2,7 +2,7 @@
 //!
 //! Nothing here spawns a task for a channel, so that in a fleet of ten thousand the controller's own cost shows.
 
-use super::judge;
+use super::{framed, judge};
 use crate::spec::{CannedAnswers, CannedReply, CannedRequest};
 use russh::{
     Channel, ChannelId,
@@ -97,7 +97,7 @@ impl Connection {
     fn answer(&mut self, id: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
         let Some(Asked { command, stdin }) = self.asked.remove(&id) else { return Ok(()) };
         let request = CannedRequest { user: &self.user, command: &command, stdin: &stdin };
-        let reply = self.answers.reply(request);
+        let reply = framed::frame(&command, self.answers.reply(request));
         if !reply.stdout.is_empty() {
             session.data(id, reply.stdout)?;
         }

@@ -1,11 +1,13 @@
 //! The SSH server: one key may log in, commands may be run, and nothing else.
 //!
-//! [`staged`] runs commands in a host's root by [`exec`], [`canned`] answers them from a table. Every connection is a
+//! [`staged`] runs commands in a host's root by [`exec`], [`canned`] answers them from a table ([`framed`] for
+//! fleetlift's own launcher). Every connection is a
 //! [`cut::Cuttable`], so that a host can lose all of its connections at once.
 
 mod canned;
 mod cut;
 mod exec;
+mod framed;
 mod staged;
 
 pub(crate) use canned::serve_canned;
