@@ -25,7 +25,7 @@ use std::{
 
 const PLAYBOOK: &str = "centos7-to-rocky9";
 const STAGE: &str = "centos7";
-const ROLLOUT: &str = include_str!("example/demo-rollout.toml");
+const ROLLOUT: &str = include_str!("../../inventories/demo/rollout.toml");
 /// What the stage's pretended hypervisor offers in place of a real one.
 const SNAPSHOTS: &str = include_str!("../../testbed/stage/vars.toml");
 

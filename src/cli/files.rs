@@ -15,8 +15,8 @@ use serde_json::json;
 use std::{fmt::Write as _, fs, process::ExitCode};
 
 const EXAMPLE: [(&str, &str); 2] = [
-    ("hosts.toml", include_str!("example/hosts.toml")),
-    ("rollout.toml", include_str!("example/rollout.toml")),
+    ("hosts.toml", include_str!("../../inventories/example/hosts.toml")),
+    ("rollout.toml", include_str!("../../inventories/example/rollout.toml")),
 ];
 
 /// `init`: lays an example. What is there already is never written over.

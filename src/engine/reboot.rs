@@ -56,27 +56,7 @@ impl Lane {
             return Err(Ending::Failed(Failure::Refused { reason: reason.to_owned() }));
         }
         let went_dark = self.shared.clock.now();
-        match &order.left_boot {
-            None => {
-                let (recorded, on_disk) = oneshot::channel();
-                let boot_id = before.clone();
-                // Whoever no longer listens has cancelled this lane. The command follows when its intent is on disk.
-                let _ =
-                    self.messages.send(Message::Dark { host: self.host, boot_id, recorded }).await;
-                if on_disk.await.is_err() {
-                    let reason = "the run was left before the reboot was written down".to_owned();
-                    return Err(Ending::Failed(Failure::Refused { reason }));
-                }
-                let dir = self.dir(order);
-                self.command(order, rendered, reboot, dir, work).await?;
-            }
-            Some(left) => {
-                if self.was_never_told(order, left).await {
-                    let dir = self.next_dir(order, "reboot");
-                    self.command(order, rendered, reboot, dir, work).await?;
-                }
-            }
-        }
+        self.tell_to_reboot(order, rendered, reboot, &before, work).await?;
         self.session = None;
         let started = Instant::now();
         let deadline = started + reboot.timeout;
@@ -112,6 +92,39 @@ impl Lane {
             work.warnings.push(format!("{booted} boots seen, {} expected", reboot.boots));
         }
         Ok(())
+    }
+
+    /// Gives the command once: after its intent is on disk, and by an earlier controller or by this one, not by both.
+    async fn tell_to_reboot(
+        &mut self,
+        order: &Order,
+        rendered: &Rendered,
+        reboot: &Reboot,
+        before: &str,
+        work: &mut Work,
+    ) -> Result<(), Stop> {
+        match &order.left_boot {
+            None => {
+                let (recorded, on_disk) = oneshot::channel();
+                let boot_id = before.to_owned();
+                // Whoever no longer listens has cancelled this lane. The command follows when its intent is on disk.
+                let _ =
+                    self.messages.send(Message::Dark { host: self.host, boot_id, recorded }).await;
+                if on_disk.await.is_err() {
+                    let reason = "the run was left before the reboot was written down".to_owned();
+                    return Err(Ending::Failed(Failure::Refused { reason }));
+                }
+                let dir = self.dir(order);
+                self.command(order, rendered, reboot, dir, work).await
+            }
+            Some(left) => {
+                if !self.was_never_told(order, left).await {
+                    return Ok(());
+                }
+                let dir = self.next_dir(order, "reboot");
+                self.command(order, rendered, reboot, dir, work).await
+            }
+        }
     }
 
     /// Whether the controller before us died between its intent to reboot the host and the command. Only the old boot itself

@@ -129,7 +129,7 @@ fn a_file_named_hosts_stands_for_its_folder() {
 fn a_rollout_of_a_folder_without_one_is_the_default() {
     let rollout = rollout::of_fleet(Path::new("tests/cases/inventory/fleet")).unwrap();
     assert_eq!(show_rollout(&rollout), show_rollout(&Rollout::default()));
-    let rollout = rollout::of_fleet(Path::new("src/cli/example")).unwrap();
+    let rollout = rollout::of_fleet(Path::new("inventories/example")).unwrap();
     assert_eq!(rollout.waves.len(), 4);
 }
 
@@ -158,9 +158,9 @@ fn the_words_for_states_are_those_of_the_program() {
 
 #[test]
 fn examples_can_be_read_and_select_every_host() {
-    let inventory = inventory::read(Path::new("src/cli/example"))
+    let inventory = inventory::read(Path::new("inventories/example"))
         .unwrap_or_else(|f| panic!("{}", f.render(false)));
-    let rollout = rollout::read(Path::new("src/cli/example/rollout.toml"))
+    let rollout = rollout::read(Path::new("inventories/example/rollout.toml"))
         .unwrap_or_else(|f| panic!("{}", f.render(false)));
     let mut hosts: Vec<HostName> = rollout
         .waves

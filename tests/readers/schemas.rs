@@ -65,10 +65,10 @@ fn schemas_know_what_readers_know() {
     let folder = Path::new("tests/cases");
     let none: Vec<String> = Vec::new();
     let mut good: Vec<(PathBuf, serde_json::Value)> = vec![
-        ("src/cli/example/hosts.toml".into(), inventory::schema()),
+        ("inventories/example/hosts.toml".into(), inventory::schema()),
         (folder.join("inventory/good.toml"), inventory::schema()),
         (folder.join("inventory/strange-values.toml"), inventory::schema()),
-        ("src/cli/example/rollout.toml".into(), rollout::schema()),
+        ("inventories/example/rollout.toml".into(), rollout::schema()),
         (folder.join("rollout/good.toml"), rollout::schema()),
         (folder.join("playbook/good.toml"), playbook::schema()),
         (folder.join("playbook/files/playbook.toml"), playbook::schema()),
