@@ -16,7 +16,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 /// How each of the fifteen ends: its state, whether it was touched.
 fn wanted() -> BTreeMap<String, (&'static str, bool)> {
     let roles = [("mon", 1), ("cache", 2), ("web", 8), ("db", 4)];
-    let names = roles.iter().flat_map(|(short, n)| (1..=*n).map(move |i| format!("{short}-{i:02}")));
+    let names =
+        roles.iter().flat_map(|(short, n)| (1..=*n).map(move |i| format!("{short}-{i:02}")));
     let mut hosts: BTreeMap<String, (&str, bool)> =
         names.map(|name| (name, ("migrated", true))).collect();
     hosts.insert("web-05".to_owned(), ("rolled_back", true));
@@ -36,7 +37,7 @@ fn the_demo_keeps_every_promise_of_one_run() {
     assert!(said.err.contains("out/report.html"), "{}", said.err);
 
     let status = desk.status();
-    ends(&status);
+    ends(&desk, &status);
     reports(&desk, &said.err);
     explanations(&desk);
     replay(&desk, &status);
@@ -47,11 +48,12 @@ fn the_demo_keeps_every_promise_of_one_run() {
     one_byte(&desk);
 }
 
-fn ends(status: &Value) {
+fn ends(desk: &Desk, status: &Value) {
     assert_eq!(status["state"], "finished");
     for (host, (state, touched)) in wanted() {
         let (found, was_touched, _) = end_of(status, &host);
-        assert_eq!((found, was_touched), (state, touched), "{host}");
+        let why = || desk.say(&["why", "last", &host]).out;
+        assert_eq!((found, was_touched), (state, touched), "{}", why());
     }
     assert_eq!(status["hosts"].as_object().unwrap().len(), 15);
     let counts = BTreeMap::from([("migrated", 13), ("rolled_back", 1), ("blocked", 1)]);
@@ -59,7 +61,8 @@ fn ends(status: &Value) {
 }
 
 fn reports(desk: &Desk, err: &str) {
-    let read = |ending: &str| fs::read_to_string(desk.path(&format!("out/report.{ending}"))).unwrap();
+    let read =
+        |ending: &str| fs::read_to_string(desk.path(&format!("out/report.{ending}"))).unwrap();
     let (html, md, json) = (read("html"), read("md"), read("json"));
     let json: Value = serde_json::from_str(&json).unwrap();
     let counts = json["summary"]["counts"].as_object().unwrap();

@@ -2,17 +2,17 @@
 
 use crate::desk::Desk;
 use serde_json::Value;
-use std::{
-    collections::BTreeSet,
-    process::Stdio,
-};
+use std::{collections::BTreeSet, process::Stdio};
 
 #[test]
 fn every_schema_is_json_and_says_what_it_is_of() {
     let desk = Desk::new();
     for of in ["inventory", "playbook", "rollout", "events", "report"] {
         let schema = desk.say(&["schema", of]).exits(0).json();
-        assert!(schema["$schema"].as_str().is_some_and(|s| s.starts_with("https://json-schema.org/")), "{of}");
+        assert!(
+            schema["$schema"].as_str().is_some_and(|s| s.starts_with("https://json-schema.org/")),
+            "{of}"
+        );
         assert!(schema["title"].is_string(), "{of}");
     }
     // An example from the other direction: what is wrong is not accepted.
@@ -57,7 +57,9 @@ fn completions_and_the_manual_name_every_verb() {
 #[test]
 fn bad_usage_is_two_and_asked_for_help_is_not() {
     let desk = Desk::new();
-    for args in [&["plan"][..], &["nonsense"], &["runs", "--nonsense"], &[], &["demo", "--hosts", "3"]] {
+    for args in
+        [&["plan"][..], &["nonsense"], &["runs", "--nonsense"], &[], &["demo", "--hosts", "3"]]
+    {
         let said = desk.say(args).exits(2);
         assert!(said.out.is_empty() && !said.err.is_empty(), "{args:?}");
     }
@@ -66,7 +68,9 @@ fn bad_usage_is_two_and_asked_for_help_is_not() {
         assert!(said.err.is_empty() && !said.out.is_empty(), "{args:?}");
     }
     // Without any run, verbs about runs say how one begins.
-    for args in [&["status"][..], &["why", "last", "web-01"], &["report"], &["resume"], &["log", "last"]] {
+    for args in
+        [&["status"][..], &["why", "last", "web-01"], &["report"], &["resume"], &["log", "last"]]
+    {
         let said = desk.say(args).exits(2);
         assert!(said.err.contains("hint: `fleetlift run"), "{args:?}: {}", said.err);
     }
@@ -81,12 +85,8 @@ fn a_reader_that_goes_away_is_no_panic() {
     desk.say(&["init", "fleet2"]).exits(0);
     let plan = ["plan", "-i", "fleet2", "-p", "debian12-to-debian13", "--json"];
     for args in [&["schema", "report"][..], &["--help"], &["completions", "zsh"], &["man"], &plan] {
-        let mut child = desk
-            .command(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            desk.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         let err = String::from_utf8_lossy(&output.stderr);
@@ -121,6 +121,14 @@ pub fn accepts(root: &Value, schema: &Value, value: &Value) -> Result<(), String
             "const" if said != value => return Err(format!("{value} is not {said}")),
             "enum" if !said.as_array().unwrap().contains(value) => {
                 return Err(format!("{value} is none of {said}"));
+            }
+            "minLength" => {
+                if value
+                    .as_str()
+                    .is_some_and(|s| (s.chars().count() as u64) < said.as_u64().unwrap())
+                {
+                    return Err(format!("{value} is shorter than {said}"));
+                }
             }
             "minimum" if value.as_f64() < said.as_f64() => return Err(format!("{value} < {said}")),
             "maximum" if value.as_f64() > said.as_f64() => return Err(format!("{value} > {said}")),
@@ -169,9 +177,21 @@ pub fn accepts(root: &Value, schema: &Value, value: &Value) -> Result<(), String
                     accepts(root, said, value)?;
                 }
             }
-            "uniqueItems" | "const" | "enum" | "minimum" | "maximum" | "items"
-            | "additionalProperties" | "$schema" | "$id" | "$defs" | "title" | "description"
-            | "format" | "default" | "examples" => {}
+            "uniqueItems"
+            | "const"
+            | "enum"
+            | "minimum"
+            | "maximum"
+            | "items"
+            | "additionalProperties"
+            | "$schema"
+            | "$id"
+            | "$defs"
+            | "title"
+            | "description"
+            | "format"
+            | "default"
+            | "examples" => {}
             other => panic!("the schema uses {other}, which this check does not know"),
         }
     }
