@@ -148,8 +148,7 @@ pub fn log(common: &Common, args: &LogArgs) -> Result<ExitCode, CliError> {
         return Err(CliError::usage(format!("the plan has no step {}", one_line(step)))
             .hint("steps are named as `why` names them: `upgrade`, or `migrate.upgrade`"));
     }
-    let mut printer =
-        Printer { last: None, ends: BTreeMap::new(), terminal: io::stdout().is_terminal() };
+    let mut printer = Printer::new();
     let mut after = vec![0; hosts.len()];
     loop {
         // Asked before reading, so that what comes in between is read in the next round.
@@ -162,6 +161,7 @@ pub fn log(common: &Common, args: &LogArgs) -> Result<ExitCode, CliError> {
                 }
             }
         }
+        printer.flush();
         if !args.follow || !driven {
             return Ok(ExitCode::SUCCESS);
         }
@@ -177,13 +177,23 @@ fn is_step(id: &crate::journal::StepId, text: &str) -> bool {
 
 /// Prints outputs: as they were to a file or a pipe, made safe on a terminal.
 struct Printer {
-    last: Option<String>,
-    /// Where the last chunk of each stream of a step ended.
+    /// The stream that was printed last, and the one whose heading stands above it.
+    last: String,
+    head: String,
+    /// Where the last chunk of each stream ended.
     ends: BTreeMap<String, u64>,
+    /// On a terminal: the beginning of a line whose end has not come yet.
+    open: Vec<u8>,
     terminal: bool,
 }
 
 impl Printer {
+    fn new() -> Self {
+        let terminal = io::stdout().is_terminal();
+        let (last, head) = (String::new(), String::new());
+        Self { last, head, ends: BTreeMap::new(), open: Vec::new(), terminal }
+    }
+
     fn print(&mut self, chunk: &OutputChunk, heads: bool) {
         let part = match chunk.part {
             Part::Step => String::new(),
@@ -193,6 +203,10 @@ impl Printer {
         };
         let head = format!("{} {}.{}{part}", chunk.host, chunk.step, chunk.attempt);
         let stream = format!("{head} {}", chunk.stream);
+        if self.last != stream {
+            self.flush();
+            self.last.clone_from(&stream);
+        }
         let ends = self.ends.entry(stream).or_default();
         // Questions beside a step are asked again and again; a step's own output is one, however often it was fetched.
         if chunk.part != Part::Step {
@@ -205,18 +219,19 @@ impl Printer {
         if bytes.is_empty() {
             return;
         }
-        if self.last.as_ref() != Some(&head) {
-            if heads || chunk.part != Part::Step {
-                common::complain(&format!("== {}\n", one_line(&head)));
-            }
-            self.last = Some(head);
+        if self.head != head && (heads || chunk.part != Part::Step) {
+            common::complain(&format!("== {}\n", one_line(&head)));
+            self.head = head;
         }
         if left_out > 0 {
             common::complain(&format!("== {left_out} bytes were left out here\n"));
         }
         if self.terminal {
-            let lines = safe_lines(bytes);
-            common::print(&format!("{}\n", lines.join("\n")));
+            self.open.extend_from_slice(bytes);
+            let whole =
+                self.open.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
+            let lines: Vec<u8> = self.open.drain(..whole).collect();
+            print_safe(&lines);
             return;
         }
         let written = match chunk.stream {
@@ -226,5 +241,17 @@ impl Printer {
         if written.is_err() {
             std::process::exit(0);
         }
+    }
+
+    /// Shows a line that may never end.
+    fn flush(&mut self) {
+        print_safe(&std::mem::take(&mut self.open));
+    }
+}
+
+/// Lines for a terminal.
+fn print_safe(bytes: &[u8]) {
+    if !bytes.is_empty() {
+        common::print(&format!("{}\n", safe_lines(bytes).join("\n")));
     }
 }

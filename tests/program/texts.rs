@@ -122,6 +122,14 @@ pub fn accepts(root: &Value, schema: &Value, value: &Value) -> Result<(), String
             "enum" if !said.as_array().unwrap().contains(value) => {
                 return Err(format!("{value} is none of {said}"));
             }
+            "minLength" => {
+                if value
+                    .as_str()
+                    .is_some_and(|s| (s.chars().count() as u64) < said.as_u64().unwrap())
+                {
+                    return Err(format!("{value} is shorter than {said}"));
+                }
+            }
             "minimum" if value.as_f64() < said.as_f64() => return Err(format!("{value} < {said}")),
             "maximum" if value.as_f64() > said.as_f64() => return Err(format!("{value} > {said}")),
             "oneOf" | "anyOf" => {
@@ -162,6 +170,11 @@ pub fn accepts(root: &Value, schema: &Value, value: &Value) -> Result<(), String
                     if !known.contains(name) {
                         accepts(root, said, value).map_err(|e| format!("{name}: {e}"))?;
                     }
+                }
+            }
+            "propertyNames" if value.is_object() => {
+                for name in value.as_object().unwrap().keys() {
+                    accepts(root, said, &Value::from(name.as_str()))?;
                 }
             }
             "items" if value.is_array() => {
