@@ -183,3 +183,64 @@ fn files_and_functions_fit() {
         }
     }
 }
+
+/// Every key that a file may have, with what its form says of it: `(key, description)`.
+fn keys_of(schema: &serde_json::Value, found: &mut Vec<(String, String)>) {
+    for (word, inner) in schema.as_object().into_iter().flatten() {
+        if word == "properties" {
+            for (key, value) in inner.as_object().into_iter().flatten() {
+                if let Some(text) = value["description"].as_str() {
+                    found.push((key.clone(), text.to_owned()));
+                }
+            }
+        }
+        keys_of(inner, found);
+    }
+}
+
+#[test]
+fn the_documents_name_every_key_as_its_form_does() {
+    for (file, schema) in [
+        ("docs/playbooks.md", fleetlift::playbook::schema()),
+        ("docs/rollouts.md", fleetlift::rollout::schema()),
+    ] {
+        let text = fs::read_to_string(file).unwrap();
+        let rows: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
+        let mut keys = Vec::new();
+        keys_of(&schema, &mut keys);
+        assert!(keys.len() > 8, "{file}: the test sees the keys");
+        // These are told in the text: a step has a name, a system an id and a version.
+        for (key, said) in
+            keys.iter().filter(|(key, _)| !["name", "id", "version"].contains(&key.as_str()))
+        {
+            let told = |row: &&str| row.contains(&format!("{key}` | {said}"));
+            // A row for each of the keys of a wave, a rollout, a step; tables with tables inside have rows of their own.
+            let inside = ["defaults", "wave"].contains(&key.as_str());
+            assert!(inside || rows.iter().any(told), "{file} has no row | `{key}` | {said} |");
+        }
+    }
+}
+
+#[test]
+fn documents_link_to_what_is_there() {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for dir in [".", "docs", "docs/decisions", "playbooks", "testbed"] {
+        let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        files.extend(entries.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    }
+    let mut seen = 0;
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        for (at, _) in text.match_indices("](") {
+            let link = text[at + 2..].split(')').next().unwrap_or_default();
+            let path = link.split('#').next().unwrap_or_default();
+            if path.is_empty() || path.contains("://") {
+                continue;
+            }
+            seen += 1;
+            let there = file.parent().unwrap_or(Path::new(".")).join(path);
+            assert!(there.exists(), "{}: {link} is not there", file.display());
+        }
+    }
+    assert!(seen > 5, "the test sees links: {seen}");
+}
