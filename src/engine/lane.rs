@@ -1,36 +1,24 @@
 //! A lane: the task that does what is ordered for one host, over one connection that it opens and keeps.
 
 use super::{
-    late::{self, Known},
-    output::{Origin, Output},
+    hand_over::{Handed, PATIENCE},
+    late::Known,
     secrets::Secrets,
+    work::Work,
 };
 use crate::{
     base::{name::RunId, phase::Phase, template::Templates, time::Clock},
-    host::{ConnectError, Exit, Script, Session, SessionError, Target, Transport, Whereabouts},
+    host::{Exit, Session, SessionError, Target, Transport},
     journal::{Failure, Outcome, OutputWriter, Part, Skip},
-    plan::{Plan, PlanStep, Rendered, Task, render},
+    plan::{Plan, PlanStep, Rendered, Task},
     playbook::{Action, OnLost, WaitFor},
     run::{Ending, Result as AttemptResult},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep},
+    time::Instant,
 };
-
-/// How long a host that was never reached is tried for: a full queue of logins clears in seconds.
-const FIRST_CONTACT: Duration = Duration::from_secs(6);
-/// How long a host that we have changed is tried for before a step counts as not started.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a host that does not answer any more is asked for what became of a step, at most.
-const GONE: Duration = Duration::from_secs(15 * 60);
-/// A step whose time is over is still given a moment to say that it had ended.
-const LEAST: Duration = Duration::from_secs(5);
-/// Between two tries to connect: grows from the one to the other.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
-/// Guards, checks and probes only ask: they have a limit of their own.
-const ASK_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What every lane of a run shares.
 pub struct Shared {
@@ -91,7 +79,7 @@ pub struct Lane {
     pub(super) session: Option<Box<dyn Session>>,
     pub(super) messages: mpsc::Sender<Message>,
     /// Questions asked so far.
-    asked: u32,
+    pub(super) asked: u32,
 }
 
 /// How an attempt ends before its end.
@@ -267,182 +255,6 @@ impl Lane {
         }
     }
 
-    /// Runs a guard, a check or a probe.
-    pub(super) async fn ask(
-        &mut self,
-        order: &Order,
-        rendered: &Rendered,
-        text: &Arc<str>,
-        part: Part,
-        work: &mut Work,
-    ) -> Result<(Exit, Output), Stop> {
-        let limit = ASK_TIMEOUT;
-        let dir = self.next_dir(order, part.as_str());
-        let script = Script { dir, ..self.script(order, rendered, text, limit) };
-        match self.hand_over(order, &script, part).await {
-            Ok((Exit::TimedOut { stopped }, output)) => {
-                work.tail = output.evidence();
-                Err(timed_out(limit, stopped))
-            }
-            Ok(done) => Ok(done),
-            Err(Handed::Ended(stop)) => Err(stop),
-            Err(Handed::Lost { reason }) => Err(Ending::Failed(Failure::Lost { reason })),
-            Err(Handed::Never) => {
-                let reason = "the question never reached the host".to_owned();
-                Err(Ending::Failed(Failure::Unreachable { reason }))
-            }
-        }
-    }
-
-    /// Gives a script to the host and follows it to its end.
-    pub(super) async fn hand_over(
-        &mut self,
-        order: &Order,
-        script: &Script,
-        part: Part,
-    ) -> Result<(Exit, Output), Handed> {
-        let began = Instant::now();
-        let mut output = self.output(order, part);
-        let patience = if order.touched { PATIENCE } else { FIRST_CONTACT };
-        let deadline = Instant::now() + patience;
-        loop {
-            let session = self.connected(deadline).await.map_err(Handed::Ended)?;
-            let run = session.run(script, &mut output).await;
-            match run {
-                Ok(exit) => {
-                    output.finish();
-                    return Ok((exit, output));
-                }
-                Err(SessionError::Refused { reason }) => {
-                    return Err(Handed::Ended(Ending::Failed(Failure::Refused { reason })));
-                }
-                Err(SessionError::NotStarted { reason }) => {
-                    // The connection was dead already: nothing has run, so another one may try.
-                    self.session = None;
-                    if Instant::now() >= deadline {
-                        let failure = Failure::Unreachable { reason };
-                        return Err(Handed::Ended(Ending::Failed(failure)));
-                    }
-                    sleep(PAUSE.0).await;
-                }
-                Err(SessionError::Lost { reason }) => {
-                    self.session = None;
-                    let left = script.timeout.saturating_sub(began.elapsed());
-                    return self.follow(script, left, reason, output).await;
-                }
-            }
-        }
-    }
-
-    /// Asks what became of a script that an earlier controller handed over, and follows it from its first byte.
-    async fn take_up(&mut self, order: &Order, script: &Script) -> Result<(Exit, Output), Handed> {
-        let output = self.output(order, Part::Step);
-        let reason = "the controller went away while it ran".to_owned();
-        self.follow(script, script.timeout, reason, output).await
-    }
-
-    /// Goes after a script whose connection broke: opens others until the host says what became of it.
-    async fn follow(
-        &mut self,
-        script: &Script,
-        left: Duration,
-        broke: String,
-        mut output: Output,
-    ) -> Result<(Exit, Output), Handed> {
-        let limit = Instant::now() + left;
-        let given_up = Instant::now() + left.clamp(PATIENCE, GONE);
-        loop {
-            let session = match self.connected(given_up).await {
-                Ok(session) => session,
-                Err(Ending::Failed(Failure::Unreachable { reason })) => {
-                    output.finish();
-                    let reason = format!("{broke}; then the host could not be asked: {reason}");
-                    return Err(Handed::Lost { reason });
-                }
-                Err(stop) => return Err(Handed::Ended(after_the_fact(stop))),
-            };
-            let left = limit.saturating_duration_since(Instant::now()).max(LEAST);
-            let seen = output.taken();
-            let asked = session.follow(&script.dir, script.sudo, seen, left, &mut output).await;
-            match asked {
-                Ok(Whereabouts::Finished(exit)) => {
-                    output.finish();
-                    return Ok((exit, output));
-                }
-                Ok(Whereabouts::Never) => return Err(Handed::Never),
-                Ok(Whereabouts::Lost { reason }) => {
-                    output.finish();
-                    return Err(Handed::Lost { reason: format!("{broke}; {reason}") });
-                }
-                Err(SessionError::Refused { reason }) => {
-                    output.finish();
-                    return Err(Handed::Lost { reason: format!("{broke}; {reason}") });
-                }
-                Ok(Whereabouts::Running)
-                | Err(SessionError::NotStarted { .. } | SessionError::Lost { .. }) => {
-                    self.session = None;
-                    sleep(PAUSE.0).await;
-                }
-            }
-        }
-    }
-
-    /// What takes a script's output.
-    fn output(&self, order: &Order, part: Part) -> Output {
-        let step = self.shared.plan.steps[order.step].id.clone();
-        let host = self.target.host.clone();
-        let origin = Origin { host, step, attempt: order.attempt, part };
-        Output::new(origin, self.shared.outputs.clone(), self.shared.secrets.redactor())
-    }
-
-    /// The connection, opened where there is none. Tries until the deadline, and at least twice.
-    pub(super) async fn connected(
-        &mut self,
-        deadline: Instant,
-    ) -> Result<&mut Box<dyn Session>, Stop> {
-        if self.session.is_none() {
-            self.session = Some(connect(&*self.shared.transport, &self.target, deadline).await?);
-        }
-        // The line above has just put it there; the error names the bug if it has not.
-        let missing = || Failure::Unreachable { reason: "no session after connecting".to_owned() };
-        self.session.as_mut().ok_or_else(|| Ending::Failed(missing()))
-    }
-
-    /// The attempt's own directory on the host: only the step itself runs there.
-    pub(super) fn dir(&self, order: &Order) -> String {
-        let id = &self.shared.plan.steps[order.step].id;
-        format!("{}/{id}.{}", self.shared.run, order.attempt)
-    }
-
-    /// A directory for one of the questions beside a step: each has its own, since none runs twice.
-    pub(super) fn next_dir(&mut self, order: &Order, what: &str) -> String {
-        self.asked += 1;
-        format!("{}.{what}.{}.{}", self.dir(order), order.epoch, self.asked)
-    }
-
-    pub(super) fn script(
-        &self,
-        order: &Order,
-        rendered: &Rendered,
-        text: &Arc<str>,
-        timeout: Duration,
-    ) -> Script {
-        let planned = &self.shared.plan.steps[order.step];
-        Script {
-            text: Arc::clone(text),
-            env: rendered.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
-            sudo: planned.sudo.unwrap_or(self.target.connection.sudo),
-            timeout,
-            dir: self.dir(order),
-            machine_id: order
-                .known
-                .before
-                .as_ref()
-                .map(|f| f.machine_id.clone())
-                .filter(|id| !id.is_empty()),
-        }
-    }
-
     async fn put(
         &mut self,
         planned: &PlanStep,
@@ -493,120 +305,6 @@ impl Lane {
     }
 }
 
-/// Opens a connection. Tries until the deadline, and at least twice.
-async fn connect(
-    transport: &dyn Transport,
-    target: &Target,
-    deadline: Instant,
-) -> Result<Box<dyn Session>, Stop> {
-    let mut pause = PAUSE.0;
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match transport.connect(target).await {
-            Ok(session) => return Ok(session),
-            Err(ConnectError::Refused { reason, hint }) => {
-                let reason = match hint {
-                    Some(hint) => format!("{reason} ({hint})"),
-                    None => reason,
-                };
-                return Err(Ending::Failed(Failure::Refused { reason }));
-            }
-            Err(ConnectError::Unreachable { reason }) => {
-                if tries >= 2 && Instant::now() + pause >= deadline {
-                    return Err(Ending::Failed(Failure::Unreachable { reason }));
-                }
-            }
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(PAUSE.1);
-    }
-}
-
-/// How a script ended that has no exit.
-pub(super) enum Handed {
-    Lost {
-        reason: String,
-    },
-    /// The host has proven that it never began.
-    Never,
-    Ended(Stop),
-}
-
-/// What an attempt gathers beside its ending.
-pub(super) struct Work {
-    pub tail: String,
-    pub facts: Option<Box<crate::base::facts::Facts>>,
-    pub warnings: Vec<String>,
-    pub never: bool,
-    context: Option<minijinja::Value>,
-    host: usize,
-}
-
-impl Work {
-    fn new(host: usize) -> Self {
-        Self {
-            tail: String::new(),
-            facts: None,
-            warnings: Vec::new(),
-            never: false,
-            context: None,
-            host,
-        }
-    }
-
-    /// The step as it runs: as planned, or rendered now that more is known.
-    fn render(&mut self, shared: &Shared, order: &Order) -> Result<Rendered, Stop> {
-        let rendered = shared.plan.rendered(self.host, order.step);
-        if !rendered.late {
-            return Ok(rendered.clone());
-        }
-        let refused = |reason: String| Ending::Failed(Failure::Refused { reason });
-        let host = &shared.plan.hosts[self.host];
-        let hop = &shared.plan.hops[usize::from(shared.plan.steps[order.step].id.hop)];
-        let context = late::context(host, hop, &order.known, &shared.secrets).map_err(refused)?;
-        if let Some(when) = &rendered.when {
-            let holds = shared.templates.holds(when, &context);
-            if !holds.map_err(|e| refused(format!("`when` cannot be evaluated: {e}")))? {
-                return Err(Ending::Skipped(Skip::Condition { when: when.to_string() }));
-            }
-        }
-        let whole = render(&shared.templates, rendered, &context)
-            .map_err(|e| refused(format!("a template cannot be rendered: {e}")))?;
-        self.context = Some(context);
-        Ok(whole)
-    }
-
-    /// Whether the output is what the step expects.
-    fn expect(
-        &self,
-        shared: &Shared,
-        expect: &str,
-        exit: Option<i32>,
-        stdout: &str,
-        stderr: &str,
-    ) -> Result<(), Stop> {
-        let result = minijinja::context! { stdout, stderr, exit };
-        let context = match &self.context {
-            Some(known) => minijinja::context! { ..result, ..known.clone() },
-            None => result,
-        };
-        let shown =
-            || crate::base::text::shorten(stdout.lines().next().unwrap_or(""), 120).into_owned();
-        let reason = match shared.templates.holds(expect, &context) {
-            Ok(true) => return Ok(()),
-            Ok(false) => match exit {
-                None | Some(0) => format!("the host said `{}`", shown()),
-                Some(code) => format!("the host said `{}`, exit code {code}", shown()),
-            },
-            Err(error) => {
-                format!("the host said `{}`, which cannot be evaluated: {error}", shown())
-            }
-        };
-        Err(unverified(expect, reason))
-    }
-}
-
 /// Whether a step only looks, whatever its phase.
 fn only_asks(task: &Task) -> bool {
     match task {
@@ -625,7 +323,7 @@ fn only_asks(task: &Task) -> bool {
 }
 
 /// The step has run: whatever keeps its check from being asked, the host was touched.
-fn after_the_fact(stop: Stop) -> Stop {
+pub(super) fn after_the_fact(stop: Stop) -> Stop {
     match stop {
         Ending::Failed(Failure::Unreachable { reason } | Failure::Refused { reason }) => {
             let reason = format!("it ran, but its check could not be asked: {reason}");

@@ -1,8 +1,9 @@
 //! Steps that run on the controller: a hypervisor's snapshot, a load balancer's drain.
 
 use super::{
-    lane::{Order, Shared, Stop, Work, timed_out},
+    lane::{Order, Shared, Stop, timed_out},
     output::{Origin, Output},
+    work::Work,
 };
 use crate::{
     host::{OutputSink, Stream},

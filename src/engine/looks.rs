@@ -1,6 +1,10 @@
 //! Looking at a host, and waiting for something on it.
 
-use super::lane::{Handed, Lane, Order, Stop, Work, unverified};
+use super::{
+    hand_over::Handed,
+    lane::{Lane, Order, Stop, unverified},
+    work::Work,
+};
 use crate::{
     base::facts::Facts,
     host::{Exit, Script, facts},

@@ -2,6 +2,7 @@
 
 mod compare;
 mod drive;
+mod hand_over;
 mod lane;
 mod late;
 mod local;
@@ -9,6 +10,7 @@ mod looks;
 mod output;
 mod reboot;
 mod secrets;
+mod work;
 
 pub use drive::{Control, Engine, EngineError, Observer, Outcome};
 pub use lane::Shared;

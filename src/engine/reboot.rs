@@ -1,6 +1,10 @@
 //! A reboot, proven by the boot id: never by "it answered again".
 
-use super::lane::{Handed, Lane, Message, Order, Stop, Work, unverified};
+use super::{
+    hand_over::Handed,
+    lane::{Lane, Message, Order, Stop, unverified},
+    work::Work,
+};
 use crate::{
     host::{ConnectError, Exit, Script, Whereabouts, facts},
     journal::{Failure, Part},
