@@ -37,7 +37,7 @@ fn the_demo_keeps_every_promise_of_one_run() {
     assert!(said.err.contains("out/report.html"), "{}", said.err);
 
     let status = desk.status();
-    ends(&status);
+    ends(&desk, &status);
     reports(&desk, &said.err);
     explanations(&desk);
     replay(&desk, &status);
@@ -48,11 +48,12 @@ fn the_demo_keeps_every_promise_of_one_run() {
     one_byte(&desk);
 }
 
-fn ends(status: &Value) {
+fn ends(desk: &Desk, status: &Value) {
     assert_eq!(status["state"], "finished");
     for (host, (state, touched)) in wanted() {
         let (found, was_touched, _) = end_of(status, &host);
-        assert_eq!((found, was_touched), (state, touched), "{host}");
+        let why = || desk.say(&["why", "last", &host]).out;
+        assert_eq!((found, was_touched), (state, touched), "{}", why());
     }
     assert_eq!(status["hosts"].as_object().unwrap().len(), 15);
     let counts = BTreeMap::from([("migrated", 13), ("rolled_back", 1), ("blocked", 1)]);

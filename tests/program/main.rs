@@ -6,6 +6,7 @@ mod support;
 
 mod bed;
 mod desk;
+mod pty;
 
 mod demo;
 mod files;

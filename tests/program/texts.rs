@@ -122,6 +122,14 @@ pub fn accepts(root: &Value, schema: &Value, value: &Value) -> Result<(), String
             "enum" if !said.as_array().unwrap().contains(value) => {
                 return Err(format!("{value} is none of {said}"));
             }
+            "minLength" => {
+                if value
+                    .as_str()
+                    .is_some_and(|s| (s.chars().count() as u64) < said.as_u64().unwrap())
+                {
+                    return Err(format!("{value} is shorter than {said}"));
+                }
+            }
             "minimum" if value.as_f64() < said.as_f64() => return Err(format!("{value} < {said}")),
             "maximum" if value.as_f64() > said.as_f64() => return Err(format!("{value} > {said}")),
             "oneOf" | "anyOf" => {
