@@ -21,6 +21,8 @@ pub fn is_secret_name(name: &str) -> bool {
 #[derive(Clone, Debug, Default)]
 pub struct Redactor {
     secrets: Option<AhoCorasick>,
+    /// The longest secret, in bytes.
+    longest: usize,
 }
 
 impl Redactor {
@@ -30,13 +32,23 @@ impl Redactor {
         if wanted.is_empty() {
             return Self::default();
         }
+        let longest = wanted.iter().map(|secret| secret.len()).max().unwrap_or(0);
         // Building fails only beyond 2^31 bytes of patterns.
         let secrets = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(wanted);
-        Self { secrets: secrets.ok() }
+        Self { secrets: secrets.ok(), longest }
     }
 
     pub fn is_empty(&self) -> bool {
         self.secrets.is_none()
+    }
+
+    /// How many of these bytes can be redacted now, when more may follow: what is left over may be the beginning of a
+    /// secret, and no secret is cut in two.
+    pub fn settled(&self, bytes: &[u8]) -> usize {
+        let Some(secrets) = &self.secrets else { return bytes.len() };
+        let end = bytes.len().saturating_sub(self.longest.saturating_sub(1));
+        let across = secrets.find_iter(bytes).find(|found| found.end() > end);
+        across.filter(|found| found.start() < end).map_or(end, |found| found.end())
     }
 
     /// The text without its secrets.
@@ -72,6 +84,16 @@ mod tests {
             assert!(is_secret_name(name), "{name}");
         }
         assert!(!is_secret_name("path"));
+    }
+
+    #[test]
+    fn what_may_become_a_secret_is_not_settled() {
+        let redactor = Redactor::new(["hunter22", "pass"]);
+        assert_eq!(redactor.settled(b"......hunter2"), 6);
+        assert_eq!(redactor.settled(b"......hunter22"), 7 + 7);
+        assert_eq!(redactor.settled(b"......hunter22.........."), 17);
+        assert_eq!(redactor.settled(b"hunt"), 0);
+        assert_eq!(Redactor::default().settled(b"hunt"), 4);
     }
 
     #[test]

@@ -159,12 +159,13 @@ impl OutputSink for Output {
         if self.redactor.is_empty() {
             return self.keep(stream, bytes);
         }
+        let redactor = self.redactor.clone();
         let open = &mut self.stream(stream).open;
         open.extend_from_slice(bytes);
         // A line longer than this is not waited for: memory has its limit too.
         let whole = match open.iter().rposition(|b| *b == b'\n') {
             Some(newline) => newline + 1,
-            None if open.len() > CAPTURE_BYTES => open.len(),
+            None if open.len() > CAPTURE_BYTES => redactor.settled(open),
             None => return,
         };
         let lines: Vec<u8> = open.drain(..whole).collect();
@@ -191,6 +192,16 @@ mod tests {
         output.take(Stream::Out, b"2");
         output.finish();
         assert_eq!(output.stdout(), "pw [redacted] ok\nnext [redacted]");
+    }
+
+    #[test]
+    fn a_secret_across_the_limit_of_a_line_is_redacted() {
+        let mut output = output(Redactor::new(["hunter22"]));
+        output.take(Stream::Out, &vec![b'x'; CAPTURE_BYTES - 3]);
+        output.take(Stream::Out, b"hunt");
+        output.take(Stream::Out, b"er22");
+        output.finish();
+        assert!(output.evidence().ends_with("x[redacted]"), "{}", output.evidence());
     }
 
     #[test]
