@@ -31,6 +31,22 @@ pub struct Ready {
     pub state: RunState,
     /// What the run begins or goes on with.
     pub first: Vec<Event>,
+    pub secrets: Arc<Secrets>,
+}
+
+/// Reads what the plan keeps secret, before the run is made or taken up again.
+pub fn secrets(plan: &Plan) -> Result<Arc<Secrets>, CliError> {
+    let secrets = Arc::new(Secrets::default());
+    match secrets.read_all(plan) {
+        Ok(()) => Ok(secrets),
+        Err(errors) => {
+            let said = CliError::usage(
+                "not every secret of the plan can be read; no host was contacted",
+            )
+            .hint("set what is named above, for this command and for a later `fleetlift resume`");
+            Err(errors.iter().fold(said, |said, error| said.cause(error)))
+        }
+    }
 }
 
 /// Several orders of an operator can wait; more than these are the same order again.
@@ -38,8 +54,7 @@ const CONTROLS_MAX: usize = 4;
 
 /// Drives the run to its end, its pause, or until the operator leaves, and says what came of it.
 pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> {
-    let Ready { store, run, plan, digest, journal, state, first } = ready;
-    let secrets = Arc::new(Secrets::default());
+    let Ready { store, run, plan, digest, journal, state, first, secrets } = ready;
     let transport = transport(&secrets)?;
     let (control, orders) = mpsc::channel(CONTROLS_MAX);
     let listener = tokio::spawn(listen(control));

@@ -110,6 +110,7 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitCode, CliError> {
 
 /// Makes the run in the store.
 pub fn begin(store: Store, planned: Planned) -> Result<Ready, CliError> {
+    let secrets = driving::secrets(&planned.plan)?;
     let run = new_run_id()?;
     let journal = store.create(&run, &planned.text, &planned.digest)?;
     let first = Event::RunStarted {
@@ -122,7 +123,7 @@ pub fn begin(store: Store, planned: Planned) -> Result<Ready, CliError> {
     };
     let state = RunState::new(&planned.plan);
     let (plan, digest) = (Arc::new(planned.plan), planned.digest);
-    Ok(Ready { store, run, plan, digest, journal, state, first: vec![first] })
+    Ok(Ready { store, run, plan, digest, journal, state, first: vec![first], secrets })
 }
 
 fn new_run_id() -> Result<RunId, CliError> {
@@ -178,6 +179,7 @@ pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> 
     }
     common::keep_apart(&store, Some(&seen.run), &seen.plan)?;
     say_what_changed(&seen.plan);
+    let secrets = driving::secrets(&seen.plan)?;
     let first = match seen.state.phase {
         // Its controller died before the first record: it begins now.
         RunPhase::New => Event::RunStarted {
@@ -191,8 +193,8 @@ pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> 
         RunPhase::Running | RunPhase::Paused(_) | RunPhase::Finished(_) => resumed(false),
     };
     let Seen { run, plan, digest, state, .. } = seen;
-    let ready =
-        Ready { store, run, plan: Arc::new(plan), digest, journal, state, first: vec![first] };
+    let (plan, first) = (Arc::new(plan), vec![first]);
+    let ready = Ready { store, run, plan, digest, journal, state, first, secrets };
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
 
@@ -254,6 +256,7 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
     }
     let what = format!("This {does} {}: {}.", count(able.len()), names(&able));
     confirm(args.yes, &what, able.len())?;
+    let secrets = driving::secrets(&seen.plan)?;
     let mut first = vec![resumed(true)];
     first.extend(able.iter().map(|host| Event::HostReopened {
         host: seen.plan.hosts[*host].name.clone(),
@@ -261,7 +264,8 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
         operator: common::operator(),
     }));
     let Seen { run, plan, digest, state, .. } = seen;
-    let ready = Ready { store, run, plan: Arc::new(plan), digest, journal, state, first };
+    let plan = Arc::new(plan);
+    let ready = Ready { store, run, plan, digest, journal, state, first, secrets };
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
 

@@ -1,8 +1,18 @@
 //! Secrets: read where and when they are needed, remembered for the run, and taken out of everything that is shown.
 
-use crate::base::{redact::Redactor, value::SecretSource};
+use crate::{
+    base::{
+        redact::Redactor,
+        value::{SecretSource, Value},
+    },
+    plan::Plan,
+};
 use secrecy::{ExposeSecret, SecretString};
-use std::{collections::BTreeMap, process::Command, sync::Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+    sync::Mutex,
+};
 
 #[derive(Debug, thiserror::Error)]
 #[error("the secret {source_name} cannot be read: {reason}")]
@@ -27,6 +37,23 @@ impl Secrets {
             .map_err(|reason| SecretError { source_name: source.to_string(), reason })?;
         self.lock().insert(source.clone(), read.clone());
         Ok(read)
+    }
+
+    /// Reads every secret that the steps of a plan may need, so that one that cannot be read is known before anything is
+    /// touched, and every one is known to the redactor from the first byte on, also where an earlier controller used it.
+    /// Passphrases and passwords for logging in are left until a key or a host asks for them.
+    pub fn read_all(&self, plan: &Plan) -> Result<(), Vec<SecretError>> {
+        let vars = plan.hops.iter().map(|hop| &hop.vars).chain(plan.hosts.iter().map(|h| &h.vars));
+        let of_vars = vars.flat_map(BTreeMap::values).filter_map(|value| match value {
+            Value::Secret(source) => Some(source),
+            Value::Plain(_) => None,
+        });
+        let of_sudo =
+            plan.connections.iter().filter(|c| c.sudo).filter_map(|c| c.sudo_password.as_ref());
+        let wanted: BTreeSet<&SecretSource> = of_vars.chain(of_sudo).collect();
+        let errors: Vec<SecretError> =
+            wanted.into_iter().filter_map(|source| self.get(source).err()).collect();
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
     /// What takes every secret that was read so far out of a text.
