@@ -108,7 +108,7 @@ impl Desk {
 
     /// What the step printed, byte for byte.
     pub fn log(&self, host: &str, step: &str) -> Vec<u8> {
-        let output = self.bytes(&["log", "last", host, step]);
+        let output = self.bytes(&["log", "last", "--", host, step]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     }

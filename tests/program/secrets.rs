@@ -41,7 +41,7 @@ run = "touch /waits; while ! test -e /go; do sleep 0.05; done; : {{ token | quot
 
 [[verify]]
 name = "fails"
-run = "echo {{ token | quote }} {{ steps.print.stdout | quote }} >&2; exit 7"
+run = "printf '%s\\n' {{ token | quote }} {{ steps.print.stdout | quote }} >&2; exit 7"
 "#;
 
 fn contains(bytes: &[u8], what: &str) -> bool {
@@ -103,6 +103,8 @@ fn a_secret_reaches_the_host_and_nothing_else() {
     // And is nowhere else: on paper, on screens, in files.
     let log = desk.bytes(&["log", "last", "web-01"]);
     assert!(contains(&log.stdout, "out [redacted]"), "{}", String::from_utf8_lossy(&log.stdout));
+    let notes = String::from_utf8_lossy(&log.stderr);
+    assert!(!notes.contains("left out"), "two streams side by side are no gap: {notes:.400}");
     let mut shown = vec![plan.out, shown.out, hosts.out, records, said.out, said.err];
     for args in [
         &["why", "last", "web-01"][..],

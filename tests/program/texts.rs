@@ -172,6 +172,11 @@ pub fn accepts(root: &Value, schema: &Value, value: &Value) -> Result<(), String
                     }
                 }
             }
+            "propertyNames" if value.is_object() => {
+                for name in value.as_object().unwrap().keys() {
+                    accepts(root, said, &Value::from(name.as_str()))?;
+                }
+            }
             "items" if value.is_array() => {
                 for value in value.as_array().unwrap() {
                     accepts(root, said, value)?;
