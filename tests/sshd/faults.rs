@@ -497,3 +497,65 @@ async fn the_host_tells_what_became_of_a_step() {
     let anew = session.look(&step.dir, false).await.unwrap();
     assert!(matches!(&anew, Whereabouts::Lost { reason } if reason.contains("anew")), "{anew:?}");
 }
+
+/// Ends every connection as soon as a key is offered, without a word, as a host does that goes down.
+struct GoesDown;
+
+impl russh::server::Handler for GoesDown {
+    type Error = russh::Error;
+
+    async fn auth_publickey_offered(
+        &mut self,
+        _: &str,
+        _: russh::server::PublicKeyOffer<'_>,
+    ) -> Result<russh::server::Auth, russh::Error> {
+        Err(russh::Error::Disconnect)
+    }
+
+    async fn auth_publickey(
+        &mut self,
+        _: &str,
+        _: russh::server::VerifiedPublicKey<'_>,
+    ) -> Result<russh::server::Auth, russh::Error> {
+        Err(russh::Error::Disconnect)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_breaks_off_is_no_verdict_on_the_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("key");
+    fleetlift::host::ssh::make_key(&key).unwrap();
+    let host_key = russh::keys::load_secret_key(&key, None).unwrap();
+    let config = Arc::new(russh::server::Config { keys: vec![host_key], ..Default::default() });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let config = Arc::clone(&config);
+            tokio::spawn(async move {
+                if let Ok(session) = russh::server::run_stream(config, stream, GoesDown).await {
+                    let _ = session.await;
+                }
+            });
+        }
+    });
+    let public = fs::read_to_string(key.with_extension("pub")).unwrap_or_else(|_| {
+        let key = russh::keys::load_secret_key(&key, None).unwrap();
+        key.public_key().to_openssh().unwrap()
+    });
+    let known_hosts = dir.path().join("known_hosts");
+    fs::write(&known_hosts, format!("[127.0.0.1]:{port} {public}\n")).unwrap();
+    let connection = Connection {
+        port,
+        user: Some("admin".into()),
+        identities: vec![key],
+        agent: false,
+        known_hosts: vec![known_hosts],
+        ..Connection::default()
+    };
+    let target = support::target("host", "127.0.0.1", connection);
+    let reason = unreachable(transport().connect(&target).await);
+    assert!(reason.contains("before it judged"), "{reason}");
+    server.abort();
+}

@@ -107,10 +107,14 @@ fn refused(
     if let Ended::ByServer(words) = ended {
         too_many = words.contains("Too many authentication failures");
         let words = if words.is_empty() { "no reason given".to_owned() } else { words };
-        reason.push_str(&format!("; it closed the connection: {words}"));
-        if offered.is_empty() {
+        // A host that goes down cuts logins off in their middle: without an answer to anything that was offered, nothing
+        // is known of the key, and another try may tell.
+        if accepts.is_none() && !too_many {
+            let reason =
+                format!("{at}: it closed the connection before it judged the login: {words}");
             return ConnectError::Unreachable { reason };
         }
+        reason.push_str(&format!("; it closed the connection: {words}"));
     }
     let hint = if too_many {
         "name the right key with `identity`, so that fewer keys are offered".to_owned()
