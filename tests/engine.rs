@@ -338,6 +338,18 @@ fn over_budget_no_host_starts_and_the_run_says_why() {
     assert_eq!(ran.state.counts.get("pending"), Some(&2));
 }
 
+/// Two names may lead to one machine: the second must not find the folders of the first, and be refused for that.
+#[test]
+fn every_host_has_folders_of_its_own() {
+    let fleet = FakeFleet::with([("a", good()), ("b", good())]);
+    run(&fleet, &playbook(), &lenient());
+    let hosts = fleet.0.lock().unwrap();
+    let dirs: Vec<&String> =
+        hosts.values().flat_map(|host| &host.ran).map(|(dir, _)| dir).collect();
+    let distinct: std::collections::BTreeSet<_> = dirs.iter().collect();
+    assert_eq!(dirs.len(), distinct.len(), "{dirs:#?}");
+}
+
 #[test]
 fn a_step_that_only_looks_does_not_touch_the_host() {
     let mut playbook = playbook();

@@ -319,10 +319,13 @@ impl Lane {
         self.session.as_mut().ok_or_else(|| Ending::Failed(missing()))
     }
 
-    /// The attempt's own directory on the host: only the step itself runs there.
+    /// The attempt's own directory on the host: only the step itself runs there. It has the host's name in it, since two
+    /// names may lead to one machine, by mistake or on purpose.
     pub(super) fn dir(&self, order: &Order) -> String {
         let id = &self.shared.plan.steps[order.step].id;
-        format!("{}/{id}.{}", self.shared.run, order.attempt)
+        let name = crate::base::text::file_name(self.target.host.as_str());
+        let name = name.replace(|c: char| !c.is_ascii(), "_");
+        format!("{}/{name}/{id}.{}", self.shared.run, order.attempt)
     }
 
     /// A directory for one of the questions beside a step: each has its own, since none runs twice.
