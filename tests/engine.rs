@@ -338,6 +338,17 @@ fn over_budget_no_host_starts_and_the_run_says_why() {
     assert_eq!(ran.state.counts.get("pending"), Some(&2));
 }
 
+#[test]
+fn two_names_for_one_machine_are_found_also_when_both_answer_at_once() {
+    let twin = || FakeHost { machine: Some("the-one"), ..good() };
+    let fleet = FakeFleet::with([("a", twin()), ("b", twin()), ("c", twin())]);
+    let ran = run(&fleet, &playbook(), &lenient());
+    let ends: Vec<End> = ["a", "b", "c"].iter().map(|host| ran.end(host)).collect();
+    assert_eq!(ends.iter().filter(|end| **end == End::Migrated).count(), 1, "{ends:?}");
+    assert_eq!(ends.iter().filter(|end| **end == End::Blocked).count(), 2, "{ends:?}");
+    assert_eq!(["a", "b", "c"].iter().filter(|host| ran.touched(host)).count(), 1);
+}
+
 /// Two names may lead to one machine: the second must not find the folders of the first, and be refused for that.
 #[test]
 fn every_host_has_folders_of_its_own() {
