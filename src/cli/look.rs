@@ -192,7 +192,10 @@ impl Printer {
         let head = format!("{} {}.{}{part}", chunk.host, chunk.step, chunk.attempt);
         let stream = format!("{head} {}", chunk.stream);
         if self.last.as_ref() != Some(&stream) {
-            if heads || chunk.part != Part::Step {
+            // One step was asked for: only what is not its own needs a name, and what follows that.
+            let own = [format!("{head} 1"), format!("{head} 2")];
+            let switched = self.last.as_ref().is_some_and(|last| !own.contains(last));
+            if heads || switched || chunk.part != Part::Step {
                 common::complain(&format!("== {}\n", one_line(&head)));
             }
             self.last = Some(stream);
