@@ -339,6 +339,29 @@ fn over_budget_no_host_starts_and_the_run_says_why() {
 }
 
 #[test]
+fn two_names_for_one_machine_are_found_also_when_both_answer_at_once() {
+    let twin = || FakeHost { machine: Some("the-one"), ..good() };
+    let fleet = FakeFleet::with([("a", twin()), ("b", twin()), ("c", twin())]);
+    let ran = run(&fleet, &playbook(), &lenient());
+    let ends: Vec<End> = ["a", "b", "c"].iter().map(|host| ran.end(host)).collect();
+    assert_eq!(ends.iter().filter(|end| **end == End::Migrated).count(), 1, "{ends:?}");
+    assert_eq!(ends.iter().filter(|end| **end == End::Blocked).count(), 2, "{ends:?}");
+    assert_eq!(["a", "b", "c"].iter().filter(|host| ran.touched(host)).count(), 1);
+}
+
+/// Two names may lead to one machine: the second must not find the folders of the first, and be refused for that.
+#[test]
+fn every_host_has_folders_of_its_own() {
+    let fleet = FakeFleet::with([("a", good()), ("b", good())]);
+    run(&fleet, &playbook(), &lenient());
+    let hosts = fleet.0.lock().unwrap();
+    let dirs: Vec<&String> =
+        hosts.values().flat_map(|host| &host.ran).map(|(dir, _)| dir).collect();
+    let distinct: std::collections::BTreeSet<_> = dirs.iter().collect();
+    assert_eq!(dirs.len(), distinct.len(), "{dirs:#?}");
+}
+
+#[test]
 fn a_step_that_only_looks_does_not_touch_the_host() {
     let mut playbook = playbook();
     let look = Action::Compare { what: Compare::Services, ignore: Vec::new() };

@@ -89,7 +89,8 @@ pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> 
         ));
         if outcome == Outcome::Left {
             common::complain(&format!(
-                "Left. What runs on hosts goes on; `fleetlift resume {}` asks how it ended.\n",
+                "Left: nothing more is started. What runs on hosts goes on there; `{} resume {}` takes over.\n",
+                common::program(&store),
                 seen.run
             ));
         }

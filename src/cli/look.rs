@@ -219,7 +219,9 @@ impl Printer {
         if bytes.is_empty() {
             return;
         }
-        if self.head != head && (heads || chunk.part != Part::Step) {
+        // Where one step was asked for, only what is not its own needs a name, and what follows that.
+        let named = heads || chunk.part != Part::Step || !self.head.is_empty();
+        if self.head != head && named {
             common::complain(&format!("== {}\n", one_line(&head)));
             self.head = head;
         }

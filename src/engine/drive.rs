@@ -207,24 +207,24 @@ impl Engine {
     async fn take_in(&mut self, messages: Vec<Message>) -> Result<(), EngineError> {
         let now = self.shared.clock.now();
         let plan = Arc::clone(&self.shared.plan);
-        let (mut events, mut waiting) = (Vec::new(), Vec::new());
+        let (mut records, mut waiting) = (Vec::new(), Vec::new());
         for message in messages {
-            match message {
-                Message::Done { host, result } => {
-                    events.extend(judge(&plan, &self.state, host, &result, now));
-                }
+            let events = match message {
+                Message::Done { host, result } => judge(&plan, &self.state, host, &result, now),
                 Message::Dark { host, boot_id, recorded } => {
-                    events.push(Event::HostDark { host: plan.hosts[host].name.clone(), boot_id });
                     waiting.push(recorded);
+                    vec![Event::HostDark { host: plan.hosts[host].name.clone(), boot_id }]
                 }
                 Message::Returned { host, boot_id, dark, system } => {
                     let dark_ms = u64::try_from(dark.as_millis()).unwrap_or(u64::MAX);
                     let host = plan.hosts[host].name.clone();
-                    events.push(Event::HostReturned { host, boot_id, dark_ms, system });
+                    vec![Event::HostReturned { host, boot_id, dark_ms, system }]
                 }
-            }
+            };
+            // Before the next is judged: two names for one machine may come in together.
+            self.apply(events, &mut records)?;
         }
-        self.record(events).await?;
+        self.append(records).await?;
         for recorded in waiting {
             // A lane that has gone away does not reboot its host.
             let _ = recorded.send(());
@@ -234,15 +234,26 @@ impl Engine {
 
     /// Checks events against the state, makes them durable, and shows them.
     async fn record(&mut self, events: Vec<Event>) -> Result<(), EngineError> {
-        if events.is_empty() {
-            return Ok(());
-        }
-        let at = self.shared.clock.now();
         let mut records = Vec::with_capacity(events.len());
+        self.apply(events, &mut records)?;
+        self.append(records).await
+    }
+
+    /// Checks events against the state, and takes them in.
+    fn apply(&mut self, events: Vec<Event>, records: &mut Vec<Record>) -> Result<(), EngineError> {
+        let at = self.shared.clock.now();
         for event in events {
             let record = Record { seq: self.state.next_seq, at, event };
             self.state.apply(&self.shared.plan, &record)?;
             records.push(record);
+        }
+        Ok(())
+    }
+
+    /// Makes records durable, and shows them.
+    async fn append(&mut self, records: Vec<Record>) -> Result<(), EngineError> {
+        if records.is_empty() {
+            return Ok(());
         }
         self.journal.append(records.clone()).await?;
         for record in &records {

@@ -172,10 +172,21 @@ impl Lane {
         self.session.as_mut().ok_or_else(|| Ending::Failed(missing()))
     }
 
-    /// The attempt's own directory on the host: only the step itself runs there.
+    /// The attempt's own directory on the host: only the step itself runs there. It has the host's name in it, since two
+    /// names may lead to one machine, by mistake or on purpose.
     pub(super) fn dir(&self, order: &Order) -> String {
         let id = &self.shared.plan.steps[order.step].id;
-        format!("{}/{id}.{}", self.shared.run, order.attempt)
+        let name = self.target.host.as_str();
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        // A name that cannot be a folder's is told apart from its like by its place in the plan.
+        let folder = match name.chars().all(plain) && !name.starts_with('.') {
+            true => name.to_owned(),
+            false => {
+                let safe: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();
+                format!("_{}.{safe}", self.host)
+            }
+        };
+        format!("{}/{folder}/{id}.{}", self.shared.run, order.attempt)
     }
 
     /// A directory for one of the questions beside a step: each has its own, since none runs twice.

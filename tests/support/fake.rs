@@ -35,6 +35,8 @@ pub struct FakeHost {
     pub boot: u32,
     pub reachable: bool,
     pub rules: Vec<Rule>,
+    /// Its machine id, where it is not made of its name.
+    pub machine: Option<&'static str>,
     /// Every script that ran, by its directory.
     pub ran: Vec<(String, String)>,
 }
@@ -46,6 +48,7 @@ impl FakeHost {
             boot: 1,
             reachable: true,
             rules: Vec::new(),
+            machine: None,
             ran: Vec::new(),
         }
     }
@@ -56,8 +59,9 @@ impl FakeHost {
     }
 
     fn facts(&self, name: &HostName) -> String {
+        let machine = self.machine.map_or_else(|| format!("id-of-{name}"), str::to_owned);
         format!(
-            "machine_id=id-of-{name}\nboot_id=00000000-0000-4000-8000-{:012}\nuid=0\n[os-release\nID={}\nVERSION_ID={}\n]\n",
+            "machine_id={machine}\nboot_id=00000000-0000-4000-8000-{:012}\nuid=0\n[os-release\nID={}\nVERSION_ID={}\n]\n",
             self.boot, self.system.0, self.system.1
         )
     }
