@@ -32,6 +32,8 @@ pub struct Ready {
     /// What the run begins or goes on with.
     pub first: Vec<Event>,
     pub secrets: Arc<Secrets>,
+    /// Absent for a whole migration.
+    pub aim: Option<Aim>,
 }
 
 /// Reads what the plan keeps secret, before the run is made or taken up again.
@@ -54,7 +56,7 @@ const CONTROLS_MAX: usize = 4;
 
 /// Drives the run to its end, its pause, or until the operator leaves, and says what came of it.
 pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> {
-    let Ready { store, run, plan, digest, journal, state, first, secrets } = ready;
+    let Ready { store, run, plan, digest, journal, state, first, secrets, aim } = ready;
     let transport = transport(&secrets)?;
     let (control, orders) = mpsc::channel(CONTROLS_MAX);
     let listener = tokio::spawn(listen(control));
@@ -79,28 +81,33 @@ pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> 
     let driven = engine.drive(first).await;
     listener.abort();
     let (outcome, state) = driven?;
-    if mode != live::Mode::Json {
+    let program = common::program(&store);
+    if outcome == Outcome::Left {
+        common::complain(&format!(
+            "Left: nothing more is started. What runs on hosts goes on there; `{program} resume {run}` takes over.\n"
+        ));
+    } else if mode != live::Mode::Json {
         let seen = common::read(&store, run)?;
         let made = crate::report::Report::build(&seen.plan, &seen.digest, &seen.run, &seen.records);
-        common::complain(&crate::report::summary(
-            &made,
-            &common::program(&store),
-            common.colours_errors(),
-        ));
-        if outcome == Outcome::Left {
-            common::complain(&format!(
-                "Left: nothing more is started. What runs on hosts goes on there; `{} resume {}` takes over.\n",
-                common::program(&store),
-                seen.run
-            ));
-        }
+        common::complain(&crate::report::summary(&made, &program, common.colours_errors()));
     }
     tracing::info!(digest, "the run was left");
-    Ok(exit_code(&outcome, &state))
+    Ok(exit_code(&outcome, &state, aim.as_ref()))
+}
+
+/// What a verb wants of some hosts, where that is not the whole fleet's migration.
+pub struct Aim {
+    pub hosts: Vec<usize>,
+    pub end: End,
 }
 
 /// The exit code of the contract.
-fn exit_code(outcome: &Outcome, state: &RunState) -> ExitCode {
+fn exit_code(outcome: &Outcome, state: &RunState, aim: Option<&Aim>) -> ExitCode {
+    if let (Some(aim), Outcome::Finished(_) | Outcome::Paused(_)) = (aim, outcome) {
+        let wanted = HostPhase::Ended(aim.end);
+        let done = aim.hosts.iter().all(|host| state.hosts[*host].phase == wanted);
+        return ExitCode::from(u8::from(!done));
+    }
     ExitCode::from(match outcome {
         Outcome::Finished(Verdict::Completed) => 0,
         Outcome::Finished(Verdict::Incomplete) if none_matches(state) => error::REFUSED,

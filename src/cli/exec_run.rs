@@ -3,7 +3,7 @@
 use super::{
     args::{Common, ResumeArgs, RollbackArgs, RunArgs, What},
     common::{self, Candidates, Seen},
-    driving::{self, Ready},
+    driving::{self, Aim, Ready},
     error::CliError,
 };
 use crate::{
@@ -123,7 +123,7 @@ pub fn begin(store: Store, planned: Planned) -> Result<Ready, CliError> {
     };
     let state = RunState::new(&planned.plan);
     let (plan, digest) = (Arc::new(planned.plan), planned.digest);
-    Ok(Ready { store, run, plan, digest, journal, state, first: vec![first], secrets })
+    Ok(Ready { store, run, plan, digest, journal, state, first: vec![first], secrets, aim: None })
 }
 
 fn new_run_id() -> Result<RunId, CliError> {
@@ -194,7 +194,7 @@ pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> 
     };
     let Seen { run, plan, digest, state, .. } = seen;
     let (plan, first) = (Arc::new(plan), vec![first]);
-    let ready = Ready { store, run, plan, digest, journal, state, first, secrets };
+    let ready = Ready { store, run, plan, digest, journal, state, first, secrets, aim: None };
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
 
@@ -265,7 +265,9 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
     }));
     let Seen { run, plan, digest, state, .. } = seen;
     let plan = Arc::new(plan);
-    let ready = Ready { store, run, plan, digest, journal, state, first, secrets };
+    let end = if phase == Phase::Commit { End::Committed } else { End::RolledBack };
+    let aim = Some(Aim { hosts: able, end });
+    let ready = Ready { store, run, plan, digest, journal, state, first, secrets, aim };
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
 

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -98,7 +99,8 @@ impl Store {
     pub fn create(&self, run: &RunId, plan: &str, digest: &str) -> Result<Writer, StoreError> {
         let dir = self.run_dir(run);
         let failed = |source| StoreError::File { doing: "make", path: dir.clone(), source };
-        fs::create_dir_all(&dir).map_err(failed)?;
+        // What hosts print is for the operator's eyes.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
         let path = dir.join(DATABASE);
         let lock = lock(run, &dir)?;
         let database = open(&path, OpenFlags::default())?;
