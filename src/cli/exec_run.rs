@@ -40,8 +40,8 @@ pub fn make_plan(what: &What) -> Result<Planned, CliError> {
         (inventory, playbook, rollout) => {
             let mut faults = Vec::new();
             faults.extend(inventory.err().into_iter().flat_map(|f| f.0));
-            faults.extend(playbook.err().into_iter().flat_map(|f| f.0));
             faults.extend(rollout.err().into_iter().flat_map(|f| f.0));
+            faults.extend(playbook.err().into_iter().flat_map(|f| f.0));
             return Err(Faults(faults).into());
         }
     };

@@ -7,12 +7,17 @@ use super::{
     exec_run::{rollout_of, select},
 };
 use crate::{
-    base::{fault::Faults, name::GroupName, text::one_line, value::Value},
+    base::{
+        fault::Faults,
+        name::{GroupName, HostName},
+        text::one_line,
+        value::Value,
+    },
     inventory::{self, Host, Inventory},
     playbook,
 };
 use serde_json::json;
-use std::{fmt::Write as _, fs, process::ExitCode};
+use std::{collections::BTreeSet, fmt::Write as _, fs, process::ExitCode};
 
 const EXAMPLE: [(&str, &str); 2] = [
     ("hosts.toml", include_str!("../../inventories/example/hosts.toml")),
@@ -129,8 +134,12 @@ fn ansible_list(inventory: &Inventory, hosts: &[&Host]) -> serde_json::Value {
     }
     let mut list = serde_json::Map::new();
     list.insert("_meta".to_owned(), json!({ "hostvars": hostvars }));
-    let is_child =
-        |name: &GroupName| inventory.groups.values().any(|group| group.children.contains(name));
+    let is_child = |name: &GroupName| {
+        // `all` is above every group; what it names is still at the top.
+        let mut others = inventory.groups.iter().filter(|(parent, _)| parent.as_str() != "all");
+        others.any(|(_, group)| group.children.contains(name))
+    };
+    let chosen: BTreeSet<&HostName> = hosts.iter().map(|host| &host.name).collect();
     let mut top: Vec<&str> = Vec::new();
     for (name, group) in &inventory.groups {
         if matches!(name.as_str(), "all" | "ungrouped") {
@@ -140,12 +149,8 @@ fn ansible_list(inventory: &Inventory, hosts: &[&Host]) -> serde_json::Value {
             top.push(name.as_str());
         }
         let mut entry = serde_json::Map::new();
-        let own: Vec<&str> = group
-            .hosts
-            .iter()
-            .filter(|own| hosts.iter().any(|host| host.name == **own))
-            .map(|own| own.as_str())
-            .collect();
+        let own: Vec<&str> =
+            group.hosts.iter().filter(|own| chosen.contains(own)).map(|own| own.as_str()).collect();
         if !own.is_empty() {
             entry.insert("hosts".to_owned(), json!(own));
         }

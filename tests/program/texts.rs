@@ -130,8 +130,12 @@ pub fn accepts(root: &Value, schema: &Value, value: &Value) -> Result<(), String
                     return Err(format!("{value} is shorter than {said}"));
                 }
             }
-            "minimum" if value.as_f64() < said.as_f64() => return Err(format!("{value} < {said}")),
-            "maximum" if value.as_f64() > said.as_f64() => return Err(format!("{value} > {said}")),
+            "minimum" if value.is_number() && value.as_f64() < said.as_f64() => {
+                return Err(format!("{value} < {said}"));
+            }
+            "maximum" if value.is_number() && value.as_f64() > said.as_f64() => {
+                return Err(format!("{value} > {said}"));
+            }
             "oneOf" | "anyOf" => {
                 let tried: Vec<Result<(), String>> =
                     said.as_array().unwrap().iter().map(|s| accepts(root, s, value)).collect();
