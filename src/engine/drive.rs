@@ -14,7 +14,7 @@ use crate::{
     },
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{sync::mpsc, task::JoinSet};
 
 /// Messages of lanes that wait at most; a lane that finds no room waits for it.
 const MESSAGES_MAX: usize = 4096;
@@ -55,18 +55,17 @@ pub enum EngineError {
     Illegal(#[from] Illegal),
 }
 
-struct LaneHandle {
-    orders: mpsc::Sender<Order>,
-    task: JoinHandle<()>,
-}
-
 /// Drives one run.
 pub struct Engine {
     shared: Arc<Shared>,
     state: RunState,
     journal: Writer,
-    /// By the index of the host.
-    lanes: BTreeMap<usize, LaneHandle>,
+    /// In the state already, not yet on disk: nothing is shown of these, and nothing is started by them.
+    unwritten: Vec<Record>,
+    /// How to reach the lanes of hosts in flight, by the index of the host.
+    lanes: BTreeMap<usize, mpsc::Sender<Order>>,
+    /// All lanes, also those whose hosts have ended and that still say goodbye.
+    tasks: JoinSet<()>,
     messages: (mpsc::Sender<Message>, mpsc::Receiver<Message>),
     control: mpsc::Receiver<Control>,
     observer: Box<dyn Observer>,
@@ -86,7 +85,9 @@ impl Engine {
             shared: Arc::new(shared),
             state,
             journal,
+            unwritten: Vec::new(),
             lanes: BTreeMap::new(),
+            tasks: JoinSet::new(),
             messages,
             control,
             observer,
@@ -95,7 +96,7 @@ impl Engine {
 
     /// Goes on until the run is finished, paused or left. `first` is what the run begins or goes on with.
     pub async fn drive(mut self, first: Vec<Event>) -> Result<(Outcome, RunState), EngineError> {
-        self.record(first).await?;
+        self.note(first).await?;
         self.account_for_the_dead().await?;
         loop {
             let wake = self.act_on_decisions().await?;
@@ -109,15 +110,13 @@ impl Engine {
                 return Ok((outcome, self.state));
             }
             if self.wait(wake).await? {
-                for lane in std::mem::take(&mut self.lanes).into_values() {
-                    lane.task.abort();
-                }
+                self.tasks.shutdown().await;
                 return Ok((Outcome::Left, self.state));
             }
         }
     }
 
-    /// Waits for something to happen, and records it. Returns whether the operator leaves.
+    /// Waits for something to happen, and notes it. Returns whether the operator leaves.
     async fn wait(
         &mut self,
         wake: Option<crate::base::time::Timestamp>,
@@ -128,12 +127,12 @@ impl Engine {
             Some(control) = self.control.recv() => match control {
                 Control::Leave => return Ok(true),
                 Control::Stop { by } if self.state.stopping.is_none() => {
-                    self.record(vec![Event::StopRequested { by }]).await?;
+                    self.note(vec![Event::StopRequested { by }]).await?;
                 }
                 Control::Stop { .. } => {}
             },
             Some(message) = self.messages.1.recv() => {
-                // Whatever else has come in is recorded with the same sync.
+                // Whatever else has come in is written with the same sync.
                 let mut waiting = vec![message];
                 while let Ok(more) = self.messages.1.try_recv() {
                     waiting.push(more);
@@ -148,13 +147,15 @@ impl Engine {
         Ok(false)
     }
 
-    /// Decides until there is nothing more to do now. Returns when to decide again.
+    /// Decides until there is nothing more to do now. Returns when to decide again. What happened, what follows from it and
+    /// what is to be started for it go to disk with one sync.
     async fn act_on_decisions(
         &mut self,
     ) -> Result<Option<crate::base::time::Timestamp>, EngineError> {
         loop {
             let decision = decide(&self.shared.plan, &self.state, self.shared.clock.now());
             if decision.todo.is_empty() {
+                self.write().await?;
                 return Ok(decision.wake);
             }
             let (mut events, mut starts) = (Vec::new(), Vec::new());
@@ -171,8 +172,12 @@ impl Engine {
                     }
                 }
             }
+            self.note(events).await?;
+            if starts.is_empty() {
+                continue;
+            }
             // Intent is on disk before the first byte leaves for a host.
-            self.record(events).await?;
+            self.write().await?;
             for (host, step, attempt) in starts {
                 self.start(host, step, attempt).await;
             }
@@ -191,10 +196,11 @@ impl Engine {
         let lane = self.lanes.entry(host).or_insert_with(|| {
             let (orders, waiting) = mpsc::channel(1);
             let lane = Lane::new(Arc::clone(&self.shared), host, self.messages.0.clone());
-            LaneHandle { orders, task: tokio::spawn(lane.run(waiting)) }
+            self.tasks.spawn(lane.run(waiting));
+            orders
         });
         // A lane ends only when its orders do, and has at most one of them.
-        let _ = lane.orders.send(order).await;
+        let _ = lane.send(order).await;
     }
 
     async fn take_in(&mut self, messages: Vec<Message>) -> Result<(), EngineError> {
@@ -216,23 +222,34 @@ impl Engine {
                 }
             }
         }
-        self.record(events).await
+        self.note(events).await
     }
 
-    /// Checks events against the state, makes them durable, and shows them.
-    async fn record(&mut self, events: Vec<Event>) -> Result<(), EngineError> {
-        if events.is_empty() {
-            return Ok(());
-        }
+    /// Checks events against the state and takes them in.
+    async fn note(&mut self, events: Vec<Event>) -> Result<(), EngineError> {
         let at = self.shared.clock.now();
-        let mut records = Vec::with_capacity(events.len());
         for event in events {
             let record = Record { seq: self.state.next_seq, at, event };
-            self.state.apply(&self.shared.plan, &record)?;
-            records.push(record);
+            if let Err(illegal) = self.state.apply(&self.shared.plan, &record) {
+                // What came before it has happened, and must not be lost with it.
+                self.write().await?;
+                return Err(illegal.into());
+            }
+            self.unwritten.push(record);
         }
-        self.journal.append(records.clone()).await?;
-        for record in &records {
+        Ok(())
+    }
+
+    /// Makes what was noted durable, and shows it.
+    async fn write(&mut self) -> Result<(), EngineError> {
+        if self.unwritten.is_empty() {
+            return Ok(());
+        }
+        let records: Arc<[Record]> = std::mem::take(&mut self.unwritten).into();
+        self.journal.append(Arc::clone(&records)).await?;
+        // Lanes that have said goodbye.
+        while self.tasks.try_join_next().is_some() {}
+        for record in records.iter() {
             self.observer.record(record, &self.state, &self.shared.plan);
             if let Event::HostFinished { host, .. } = &record.event
                 && let Some(host) = self.state.host(host)
@@ -260,17 +277,15 @@ impl Engine {
             };
             let now = self.shared.clock.now();
             let events = judge(&self.shared.plan, &self.state, host, &result, now);
-            self.record(events).await?;
+            self.note(events).await?;
         }
         Ok(())
     }
 
-    /// Lets every lane close its connection.
+    /// Lets every lane close its connection. The journal's writer ends only after them: they hold a way to it.
     async fn close_lanes(&mut self) {
-        for lane in std::mem::take(&mut self.lanes).into_values() {
-            drop(lane.orders);
-            // A lane that panicked has nothing left to close.
-            let _ = lane.task.await;
-        }
+        self.lanes.clear();
+        // A lane that panicked has nothing left to close.
+        while self.tasks.join_next().await.is_some() {}
     }
 }

@@ -177,7 +177,7 @@ impl Lane {
         let none = (None, String::new(), String::new());
         match &rendered.task {
             Task::Look { .. } => {
-                work.facts = Some(Box::new(self.look(order, planned.timeout).await?));
+                work.facts = Some(Arc::new(self.look(order, planned.timeout).await?));
                 Ok(none)
             }
             Task::Act(Action::Run(text)) => {
@@ -446,7 +446,7 @@ pub(super) enum Handed {
 /// What an attempt gathers beside its ending.
 pub(super) struct Work {
     pub tail: String,
-    pub facts: Option<Box<crate::base::facts::Facts>>,
+    pub facts: Option<Arc<crate::base::facts::Facts>>,
     pub warnings: Vec<String>,
     context: Option<minijinja::Value>,
     host: usize,

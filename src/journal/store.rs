@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -248,7 +249,7 @@ pub struct OutputChunk {
 }
 
 enum Request {
-    Records(Vec<Record>, oneshot::Sender<Result<(), String>>),
+    Records(Arc<[Record]>, oneshot::Sender<Result<(), String>>),
     Output(OutputChunk),
 }
 
@@ -288,7 +289,7 @@ impl Writer {
     }
 
     /// Appends records, all or none. When this returns they are on disk.
-    pub async fn append(&self, records: Vec<Record>) -> Result<(), StoreError> {
+    pub async fn append(&self, records: Arc<[Record]>) -> Result<(), StoreError> {
         let gone = |reason: &str| StoreError::WriterGone { reason: reason.to_owned() };
         let (answer, answered) = oneshot::channel();
         let requests = self.requests.as_ref().ok_or_else(|| gone("closed"))?;
@@ -359,7 +360,7 @@ fn write_group(database: &Connection, group: &[Request], last: &str) -> rusqlite
         for request in group {
             match request {
                 Request::Records(records, _) => {
-                    for record in records {
+                    for record in records.iter() {
                         let json = serde_json::to_string(record)
                             .map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
                         hash = chain(&hash, &json);
