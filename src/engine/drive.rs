@@ -12,7 +12,10 @@ use crate::{
     run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide, judge},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 
 /// Messages of lanes that wait at most; a lane that finds no room waits for it.
 const MESSAGES_MAX: usize = 4096;
@@ -53,18 +56,19 @@ pub enum EngineError {
     Illegal(#[from] Illegal),
 }
 
-struct LaneHandle {
-    orders: mpsc::Sender<Order>,
-    task: JoinHandle<()>,
-}
-
 /// Drives one run.
 pub struct Engine {
     shared: Arc<Shared>,
     state: RunState,
     journal: Writer,
-    /// By the index of the host.
-    lanes: BTreeMap<usize, LaneHandle>,
+    /// In the state already, not yet on disk: nothing is shown of these, and nothing is started by them.
+    unwritten: Vec<Record>,
+    /// Lanes that go on when what was noted is on disk.
+    waiting: Vec<oneshot::Sender<()>>,
+    /// How to reach the lanes of hosts in flight, by the index of the host.
+    lanes: BTreeMap<usize, mpsc::Sender<Order>>,
+    /// All lanes, also those whose hosts have ended and that still say goodbye.
+    tasks: JoinSet<()>,
     messages: (mpsc::Sender<Message>, mpsc::Receiver<Message>),
     control: mpsc::Receiver<Control>,
     observer: Box<dyn Observer>,
@@ -86,7 +90,10 @@ impl Engine {
             shared: Arc::new(shared),
             state,
             journal,
+            unwritten: Vec::new(),
+            waiting: Vec::new(),
             lanes: BTreeMap::new(),
+            tasks: JoinSet::new(),
             messages,
             control,
             observer,
@@ -96,7 +103,8 @@ impl Engine {
 
     /// Goes on until the run is finished, paused or left. `first` is what the run begins or goes on with.
     pub async fn drive(mut self, first: Vec<Event>) -> Result<(Outcome, RunState), EngineError> {
-        self.record(first).await?;
+        self.note(first).await?;
+        self.write().await?;
         self.take_up_attempts().await;
         loop {
             let wake = self.act_on_decisions().await?;
@@ -110,15 +118,13 @@ impl Engine {
                 return Ok((outcome, self.state));
             }
             if self.wait(wake).await? {
-                for lane in std::mem::take(&mut self.lanes).into_values() {
-                    lane.task.abort();
-                }
+                self.tasks.shutdown().await;
                 return Ok((Outcome::Left, self.state));
             }
         }
     }
 
-    /// Waits for something to happen, and records it. Returns whether the operator leaves.
+    /// Waits for something to happen, and notes it. Returns whether the operator leaves.
     async fn wait(&mut self, wake: Option<Timestamp>) -> Result<bool, EngineError> {
         let now = self.shared.clock.now();
         let sleep = wake.map_or(TICK, |at| at.since(now).min(TICK));
@@ -126,12 +132,12 @@ impl Engine {
             Some(control) = self.control.recv() => match control {
                 Control::Leave => return Ok(true),
                 Control::Stop { by } if self.state.stopping.is_none() => {
-                    self.record(vec![Event::StopRequested { by }]).await?;
+                    self.note(vec![Event::StopRequested { by }]).await?;
                 }
                 Control::Stop { .. } => {}
             },
             Some(message) = self.messages.1.recv() => {
-                // Whatever else has come in is recorded with the same sync.
+                // Whatever else has come in is written with the same sync.
                 let mut waiting = vec![message];
                 while let Ok(more) = self.messages.1.try_recv() {
                     waiting.push(more);
@@ -149,11 +155,13 @@ impl Engine {
         Ok(false)
     }
 
-    /// Decides until there is nothing more to do now. Returns when to decide again.
+    /// Decides until there is nothing more to do now. Returns when to decide again. What happened, what follows from it and
+    /// what is to be started for it go to disk with one sync.
     async fn act_on_decisions(&mut self) -> Result<Option<Timestamp>, EngineError> {
         loop {
             let decision = decide(&self.shared.plan, &self.state, self.shared.clock.now());
             if decision.todo.is_empty() {
+                self.write().await?;
                 return Ok(decision.wake);
             }
             let (mut events, mut starts) = (Vec::new(), Vec::new());
@@ -170,8 +178,12 @@ impl Engine {
                     }
                 }
             }
+            self.note(events).await?;
+            if starts.is_empty() {
+                continue;
+            }
             // Intent is on disk before the first byte leaves for a host.
-            self.record(events).await?;
+            self.write().await?;
             for (host, step, attempt) in starts {
                 self.start(host, step, attempt, false).await;
             }
@@ -198,21 +210,21 @@ impl Engine {
         let lane = self.lanes.entry(host).or_insert_with(|| {
             let (orders, waiting) = mpsc::channel(1);
             let lane = Lane::new(Arc::clone(&self.shared), host, self.messages.0.clone());
-            LaneHandle { orders, task: tokio::spawn(lane.run(waiting)) }
+            self.tasks.spawn(lane.run(waiting));
+            orders
         });
         // A lane ends only when its orders do, and has at most one of them.
-        let _ = lane.orders.send(order).await;
+        let _ = lane.send(order).await;
     }
 
     async fn take_in(&mut self, messages: Vec<Message>) -> Result<(), EngineError> {
         let now = self.shared.clock.now();
         let plan = Arc::clone(&self.shared.plan);
-        let (mut records, mut waiting) = (Vec::new(), Vec::new());
         for message in messages {
             let events = match message {
                 Message::Done { host, result } => judge(&plan, &self.state, host, &result, now),
                 Message::Dark { host, boot_id, recorded } => {
-                    waiting.push(recorded);
+                    self.waiting.push(recorded);
                     vec![Event::HostDark { host: plan.hosts[host].name.clone(), boot_id }]
                 }
                 Message::Returned { host, boot_id, dark, system } => {
@@ -222,41 +234,40 @@ impl Engine {
                 }
             };
             // Before the next is judged: two names for one machine may come in together.
-            self.apply(events, &mut records)?;
-        }
-        self.append(records).await?;
-        for recorded in waiting {
-            // A lane that has gone away does not reboot its host.
-            let _ = recorded.send(());
+            self.note(events).await?;
         }
         Ok(())
     }
 
-    /// Checks events against the state, makes them durable, and shows them.
-    async fn record(&mut self, events: Vec<Event>) -> Result<(), EngineError> {
-        let mut records = Vec::with_capacity(events.len());
-        self.apply(events, &mut records)?;
-        self.append(records).await
-    }
-
-    /// Checks events against the state, and takes them in.
-    fn apply(&mut self, events: Vec<Event>, records: &mut Vec<Record>) -> Result<(), EngineError> {
+    /// Checks events against the state and takes them in.
+    async fn note(&mut self, events: Vec<Event>) -> Result<(), EngineError> {
         let at = self.shared.clock.now();
         for event in events {
             let record = Record { seq: self.state.next_seq, at, event };
-            self.state.apply(&self.shared.plan, &record)?;
-            records.push(record);
+            if let Err(illegal) = self.state.apply(&self.shared.plan, &record) {
+                // What came before it has happened, and must not be lost with it.
+                self.write().await?;
+                return Err(illegal.into());
+            }
+            self.unwritten.push(record);
         }
         Ok(())
     }
 
-    /// Makes records durable, and shows them.
-    async fn append(&mut self, records: Vec<Record>) -> Result<(), EngineError> {
-        if records.is_empty() {
+    /// Makes what was noted durable, and shows it.
+    async fn write(&mut self) -> Result<(), EngineError> {
+        if self.unwritten.is_empty() {
             return Ok(());
         }
-        self.journal.append(records.clone()).await?;
-        for record in &records {
+        let records: Arc<[Record]> = std::mem::take(&mut self.unwritten).into();
+        self.journal.append(Arc::clone(&records)).await?;
+        for lane in std::mem::take(&mut self.waiting) {
+            // A lane that has gone away needs no word.
+            let _ = lane.send(());
+        }
+        // Lanes that have said goodbye.
+        while self.tasks.try_join_next().is_some() {}
+        for record in records.iter() {
             self.observer.record(record, &self.state, &self.shared.plan);
             if let Event::HostFinished { host, .. } = &record.event
                 && let Some(host) = self.state.host(host)
@@ -288,12 +299,10 @@ impl Engine {
         }
     }
 
-    /// Lets every lane close its connection.
+    /// Lets every lane close its connection. The journal's writer ends only after them: they hold a way to it.
     async fn close_lanes(&mut self) {
-        for lane in std::mem::take(&mut self.lanes).into_values() {
-            drop(lane.orders);
-            // A lane that panicked has nothing left to close.
-            let _ = lane.task.await;
-        }
+        self.lanes.clear();
+        // A lane that panicked has nothing left to close.
+        while self.tasks.join_next().await.is_some() {}
     }
 }

@@ -176,7 +176,7 @@ impl Lane {
         let none = (None, String::new(), String::new());
         match &rendered.task {
             Task::Look { .. } => {
-                work.facts = Some(Box::new(self.look(order, planned.timeout).await?));
+                work.facts = Some(Arc::new(self.look(order, planned.timeout).await?));
                 Ok(none)
             }
             Task::Act(Action::Run(text)) => {

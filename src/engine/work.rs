@@ -10,10 +10,12 @@ use crate::{
     run::Ending,
 };
 
+use std::sync::Arc;
+
 /// What an attempt gathers beside its ending.
 pub(super) struct Work {
     pub tail: String,
-    pub facts: Option<Box<crate::base::facts::Facts>>,
+    pub facts: Option<Arc<crate::base::facts::Facts>>,
     pub warnings: Vec<String>,
     pub never: bool,
     context: Option<minijinja::Value>,

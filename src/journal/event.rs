@@ -9,7 +9,7 @@ use crate::base::{
 use crate::playbook::Severity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// One line of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -88,7 +88,7 @@ pub enum Event {
     HostFacts {
         host: HostName,
         moment: Moment,
-        facts: Box<Facts>,
+        facts: Arc<Facts>,
     },
     /// The host rests at the end of a hop, on this hop's target system, which it has proven. In a commit: the hop's
     /// leftovers are gone.

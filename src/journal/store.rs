@@ -14,6 +14,7 @@ use std::{
     fs::{self, File},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -259,7 +260,7 @@ pub struct OutputChunk {
 }
 
 enum Request {
-    Records(Vec<Record>, oneshot::Sender<Result<(), String>>),
+    Records(Arc<[Record]>, oneshot::Sender<Result<(), String>>),
     Output(OutputChunk),
 }
 
@@ -299,7 +300,7 @@ impl Writer {
     }
 
     /// Appends records, all or none. When this returns they are on disk.
-    pub async fn append(&self, records: Vec<Record>) -> Result<(), StoreError> {
+    pub async fn append(&self, records: Arc<[Record]>) -> Result<(), StoreError> {
         let gone = |reason: &str| StoreError::WriterGone { reason: reason.to_owned() };
         let (answer, answered) = oneshot::channel();
         let requests = self.requests.as_ref().ok_or_else(|| gone("closed"))?;
@@ -370,7 +371,7 @@ fn write_group(database: &Connection, group: &[Request], last: &str) -> rusqlite
         for request in group {
             match request {
                 Request::Records(records, _) => {
-                    for record in records {
+                    for record in records.iter() {
                         let json = serde_json::to_string(record)
                             .map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
                         hash = chain(&hash, &json);

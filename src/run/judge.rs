@@ -8,7 +8,7 @@ use crate::{
     playbook::{OnLost, Severity},
     rollout::OnFailure,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// How an attempt ended, as seen by what ran it.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ pub struct Result {
     /// The last lines of the output, bounded and redacted.
     pub tail: String,
     /// Of a look at the host.
-    pub facts: Option<Box<Facts>>,
+    pub facts: Option<Arc<Facts>>,
     /// What else a person should know.
     pub warnings: Vec<String>,
     /// The host has proven that the attempt never began there, and cannot begin any more: another one is safe.

@@ -465,11 +465,10 @@ impl HostState {
                 self.advance(self.cursor);
             }
             (Running { .. }, Event::HostFacts { moment, facts, .. }) => {
-                let facts = Arc::new((**facts).clone());
                 if *moment == Moment::Before {
-                    self.before = Some(Arc::clone(&facts));
+                    self.before = Some(Arc::clone(facts));
                 }
-                self.latest = Some(facts);
+                self.latest = Some(Arc::clone(facts));
                 return Ok(());
             }
             (Running { .. }, Event::HostDark { boot_id, .. }) => {

@@ -401,7 +401,7 @@ impl Part<'_> {
                         facts.kernel = "4.18.0-553.el8_10.x86_64".into();
                     }
                 }
-                self.say(Event::HostFacts { host: host.clone(), moment, facts: Box::new(facts) });
+                self.say(Event::HostFacts { host: host.clone(), moment, facts: Arc::new(facts) });
             }
             _ => drop(self.wait(length)),
         }
