@@ -224,6 +224,10 @@ fn head(quick: bool) -> String {
     let memory = field(&read("/proc/meminfo"), "MemTotal");
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = read("/proc/sys/kernel/osrelease");
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a report on measurements says when they were made"
+    )]
     let today = jiff::Zoned::now().date();
     let build =
         if cfg!(debug_assertions) { " **Debug build: these figures mean nothing.**" } else { "" };

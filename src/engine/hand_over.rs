@@ -14,8 +14,8 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
-/// How long a host that was never reached is tried for: a full queue of logins clears in seconds.
-const FIRST_CONTACT: Duration = Duration::from_secs(6);
+/// How long a host that was never reached is tried for: a full queue of logins, which drops some by chance, clears in seconds.
+const FIRST_CONTACT: Duration = Duration::from_secs(15);
 /// How long a host that we have changed is tried for before a step counts as not started.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a host that does not answer any more is asked for what became of a step, at most.
@@ -23,7 +23,7 @@ const GONE: Duration = Duration::from_secs(15 * 60);
 /// A step whose time is over is still given a moment to say that it had ended.
 const LEAST: Duration = Duration::from_secs(5);
 /// Between two tries to connect: grows from the one to the other.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
 /// Guards, checks and probes only ask: they have a limit of their own.
 const ASK_TIMEOUT: Duration = Duration::from_secs(300);
 impl Lane {

@@ -9,7 +9,6 @@ use crate::{
     plan::{Rendered, render},
     run::Ending,
 };
-
 use std::sync::Arc;
 
 /// What an attempt gathers beside its ending.
