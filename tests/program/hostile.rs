@@ -196,7 +196,7 @@ fn hostile_strings_arrive_unharmed_and_never_run() {
     ] {
         shown.push(desk.say(args).exits(0));
     }
-    shown[3].code.eq(&0).then_some(()).unwrap_or_else(|| panic!("{}", shown[3].err));
+    assert_eq!(shown[3].code, 0, "{}", shown[3].err);
     for said in &shown {
         assert_tame(&said.out);
         assert_tame(&said.err);
