@@ -43,6 +43,7 @@ echo converted >data
 
 [[migrate]]
 name = "settle"
+when = "pause > 0"
 run = "sleep {{ pause }}"
 timeout = "10s"
 
@@ -201,10 +202,10 @@ fn twenty_good_hosts_are_migrated_beside_every_kind_of_bad_one() {
     // Once more: what is done is found done, and is not done again.
     fleet
         .desk
-        .say(&["run", "-i", "fleet", "-p", "playbook.toml", "--yes", "--limit", "good-*"])
+        .say(&["run", "-i", "fleet", "-p", "playbook.toml", "--yes", "--limit", "good-[01-04]"])
         .exits(0);
     let status = fleet.desk.status();
-    for name in &good {
+    for name in &good[..4] {
         assert_eq!(end_of(&status, name), ("migrated", false, ""), "{name}");
         assert_eq!(fleet.file(name, "count"), "once\n");
     }
