@@ -38,11 +38,14 @@ cd {{ home | quote }}
 echo once >>count
 head -c {{ megabytes }}000000 /dev/zero | tr '\\0' x
 printf '%b' {{ noise | quote }}
-sleep {{ pause }}
 echo converted >data
 """
-timeout = "4s"
-on_lost = "hold"
+
+[[migrate]]
+name = "settle"
+when = "pause > 0"
+run = "sleep {{ pause }}"
+timeout = "10s"
 
 [[verify]]
 name = "converted"
@@ -142,17 +145,9 @@ fn twenty_good_hosts_are_migrated_beside_every_kind_of_bad_one() {
     let port = mute.local_addr().unwrap().port().to_string();
     fleet.add("mute", server, "127.0.0.1", &[("connection.port", port)]);
     fleet.add("too-slow", server, free, &[("vars.pause", "600".into())]);
-    fleet.add(
-        "loud",
-        server,
-        free,
-        &[("vars.megabytes", "200".into()), ("vars.pause", "0".into())],
-    );
+    fleet.add("loud", server, free, &[("vars.megabytes", "200".into())]);
     fleet.add("not-utf8", server, free, &[("vars.noise", text("a\\377\\376b\\000c\\n"))]);
     fleet.desk.write("fleet/hosts.toml", &fleet.hosts);
-    // Two hundred megabytes take as long as they take; only `too-slow` is to run into its limit.
-    let patient = PLAYBOOK.replace("timeout = \"4s\"", "timeout = \"{T}\"");
-    fleet.desk.write("playbook.toml", patient.replace("{T}", "20s"));
 
     let said = fleet.desk.run().exits(1);
     let status = fleet.desk.status();
@@ -190,7 +185,7 @@ fn twenty_good_hosts_are_migrated_beside_every_kind_of_bad_one() {
         ("wrong-key", "publickey"),
         ("dead-port", "refused"),
         ("mute", "within"),
-        ("too-slow", "timed out after 20s, stopped"),
+        ("too-slow", "timed out after 10s, stopped"),
     ] {
         let why = fleet.desk.say(&["why", "last", host]).exits(0).out;
         assert!(why.contains(words), "{host}: {words}\n{why}");
@@ -207,10 +202,10 @@ fn twenty_good_hosts_are_migrated_beside_every_kind_of_bad_one() {
     // Once more: what is done is found done, and is not done again.
     fleet
         .desk
-        .say(&["run", "-i", "fleet", "-p", "playbook.toml", "--yes", "--limit", "good-*"])
+        .say(&["run", "-i", "fleet", "-p", "playbook.toml", "--yes", "--limit", "good-[01-04]"])
         .exits(0);
     let status = fleet.desk.status();
-    for name in &good {
+    for name in &good[..4] {
         assert_eq!(end_of(&status, name), ("migrated", false, ""), "{name}");
         assert_eq!(fleet.file(name, "count"), "once\n");
     }
