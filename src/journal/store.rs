@@ -1,7 +1,7 @@
 //! Where journals are kept: one SQLite database for each run, under the state directory.
 //!
 //! One thread writes. It takes whatever waits, writes it in one transaction with one sync, and then answers: so a busy
-//! run pays for few syncs, and a quiet one for no delay. Readers of other processes see every committed record at once.
+//! run pays for few syncs, and a quiet one for no delay. Outputs alone wait a moment for a record to be written with. Readers of other processes see every committed record at once.
 
 use super::Record;
 use crate::{
@@ -14,16 +14,20 @@ use std::{
     fs::{self, File},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 /// How long a reader or writer waits for another's lock on the database.
 const BUSY: Duration = Duration::from_secs(10);
 /// How many waiting requests one transaction takes at most, so that the first of them is not kept waiting.
 const GROUP_MAX: usize = 8192;
+/// How long outputs wait for a record: who follows a log sees them so much later.
+const OUTPUT_DELAY: Duration = Duration::from_millis(100);
+/// And how many bytes of them wait at most.
+const OUTPUT_BYTES_MAX: usize = 1 << 20;
 /// The version of the database's form.
 const FORMAT: &str = "1";
 const DATABASE: &str = "journal.db";
@@ -267,14 +271,14 @@ enum Request {
 /// The one writer of a run.
 #[derive(Debug)]
 pub struct Writer {
-    requests: Option<mpsc::UnboundedSender<Request>>,
+    requests: Option<mpsc::Sender<Request>>,
     thread: Option<thread::JoinHandle<()>>,
     _lock: File,
 }
 
 /// A way to hand outputs to the writer, from many tasks.
 #[derive(Clone, Debug)]
-pub struct OutputWriter(mpsc::UnboundedSender<Request>);
+pub struct OutputWriter(mpsc::Sender<Request>);
 
 impl OutputWriter {
     /// Hands over a chunk. It is written soon; a record that is appended later is never durable before it.
@@ -291,7 +295,7 @@ impl Writer {
         lock: File,
         last: String,
     ) -> Result<Self, StoreError> {
-        let (requests, waiting) = mpsc::unbounded_channel();
+        let (requests, waiting) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || write_loop(&database, waiting, last))
@@ -329,19 +333,10 @@ impl Drop for Writer {
 }
 
 /// Writes whatever waits, one transaction for all of it.
-fn write_loop(
-    database: &Connection,
-    mut waiting: mpsc::UnboundedReceiver<Request>,
-    mut last: String,
-) {
+fn write_loop(database: &Connection, waiting: mpsc::Receiver<Request>, mut last: String) {
     let mut group = Vec::new();
-    while let Some(first) = waiting.blocking_recv() {
-        group.push(first);
-        while group.len() < GROUP_MAX
-            && let Ok(next) = waiting.try_recv()
-        {
-            group.push(next);
-        }
+    while let Ok(first) = waiting.recv() {
+        gather(first, &waiting, &mut group);
         let written = write_group(database, &group, &last);
         let answer = match written {
             Ok(hash) => {
@@ -355,6 +350,32 @@ fn write_loop(
                 // Whoever asked may have been cancelled; the records are written all the same.
                 let _ = asked.send(answer.clone());
             }
+        }
+    }
+}
+
+/// Whatever waits, and where that is outputs alone, what comes soon.
+fn gather(first: Request, waiting: &mpsc::Receiver<Request>, group: &mut Vec<Request>) {
+    let until = Instant::now() + OUTPUT_DELAY;
+    let (mut records, mut bytes) = (false, 0);
+    let mut next = first;
+    loop {
+        match &next {
+            Request::Records(..) => records = true,
+            Request::Output(chunk) => bytes += chunk.bytes.len(),
+        }
+        group.push(next);
+        if group.len() >= GROUP_MAX {
+            return;
+        }
+        let more = if records || bytes >= OUTPUT_BYTES_MAX {
+            waiting.try_recv().ok()
+        } else {
+            waiting.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+        };
+        match more {
+            Some(more) => next = more,
+            None => return,
         }
     }
 }
