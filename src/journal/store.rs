@@ -1,7 +1,8 @@
 //! Where journals are kept: one SQLite database for each run, under the state directory.
 //!
 //! One thread writes. It takes whatever waits, writes it in one transaction with one sync, and then answers: so a busy
-//! run pays for few syncs, and a quiet one for no delay. Outputs alone wait a moment for a record to be written with. Readers of other processes see every committed record at once.
+//! run pays for few syncs, and a quiet one for no delay. Outputs alone wait a moment for a record to be written with.
+//! Readers of other processes see every committed record at once.
 
 use super::Record;
 use crate::{
