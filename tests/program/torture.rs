@@ -102,6 +102,7 @@ fn a_run_whose_every_controller_is_killed_comes_to_its_end() {
         running.end();
         killed += 1;
         assert!(killed < 60, "it gets nowhere");
+        // Its last records may have been durable together, before the one that it was killed for was read.
         if desk.status()["state"] == "finished" {
             break;
         }
