@@ -118,11 +118,8 @@ async fn run(session: &Handle<OneHost>, stdin: &[u8]) -> Result<()> {
     let (mut code, mut output) = (None, Vec::new());
     while let Some(message) = channel.wait().await {
         match message {
-            ChannelMsg::Data { data }
-                // As the product does it: a megabyte of a long output is kept, and the rest is counted.
-                if output.len() < 1 << 20 => {
-                    output.extend_from_slice(&data);
-                }
+            // As the product does it: a megabyte of a long output is kept.
+            ChannelMsg::Data { data } if output.len() < 1 << 20 => output.extend_from_slice(&data),
             ChannelMsg::ExitStatus { exit_status } => code = Some(exit_status),
             _ => {}
         }

@@ -17,11 +17,11 @@ use std::{env, error::Error, path::Path, process::ExitCode};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const USAGE: &str = "\
-Usage: fleetlift-bench [--quick] [--only TEXT] [--keep-table]
+Usage: fleetlift-bench [--quick] [--only TEXT] [--no-file]
 
 Measures fleetlift beside a bare SSH loop and writes the table to docs/performance.md.
 
-  --quick       a tenth of the hosts, and one round: to see that it works
+  --quick       a tenth of the hosts, and one round, to see that it works; writes no file
   --only TEXT   only rows whose name contains TEXT; writes no file
   --no-file     prints only
 ";

@@ -8,6 +8,7 @@ use crate::{
     table::{self, Row},
     value,
 };
+use fleetlift::base::time::{Clock, SystemClock};
 use std::{env, fs, path::Path, process::Command};
 
 /// Runs of each row; the median counts.
@@ -224,16 +225,16 @@ fn head(quick: bool) -> String {
     let memory = field(&read("/proc/meminfo"), "MemTotal");
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = read("/proc/sys/kernel/osrelease");
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a report on measurements says when they were made"
-    )]
-    let today = jiff::Zoned::now().date();
+    let now = SystemClock.now().to_string();
+    let today = now.split('T').next().unwrap_or_default();
+    let lock = include_str!("../../Cargo.lock");
+    let russh = lock.split("name = \"russh\"\nversion = \"").nth(1);
+    let russh = russh.and_then(|rest| rest.split('"').next()).unwrap_or("of an unknown version");
     let build =
         if cfg!(debug_assertions) { " **Debug build: these figures mean nothing.**" } else { "" };
     let rounds = if quick { 1 } else { ROUNDS };
     format!(
-        "fleetlift {}, russh 0.65.1, on {today}: {cores} cores of {cpu}, {memory}, Linux {} ({}). Medians of {rounds}.{build}\n",
+        "fleetlift {}, russh {russh}, on {today}: {cores} cores of {cpu}, {memory}, Linux {} ({}). Medians of {rounds}.{build}\n",
         env!("CARGO_PKG_VERSION"),
         kernel.trim(),
         env::consts::ARCH,
@@ -247,6 +248,6 @@ The hosts are one process with a real SSH server that answers every script at on
 each host says 3 KB of facts. *Bare* is a loop around the same SSH library, on one thread: connect, check the host's key, log
 in, the same commands with their scripts on standard input, collect output and exit code, say goodbye. Fleetlift does that,
 asks each host first who it is, writes intent and result of each step to its journal (SQLite, synced before a step begins), keeps
-all output, and prints the summary. CPU is user and system time of the whole process; memory is its peak. Rows with 10,000 hosts in
-flight of SSH are measured once.
+all output, and prints the summary. CPU is user and system time of the whole process; memory is its peak. The row of
+10,000 hosts over SSH is measured once. With as many hosts at once as there are, connections wait for the server's queue.
 ";

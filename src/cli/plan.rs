@@ -12,10 +12,9 @@ pub fn plan(common: &Common, args: &PlanArgs) -> Result<ExitCode, CliError> {
     let planned = make_plan(&args.what)?;
     if args.json {
         // The plan's own text is what the digest is of; it stands here unchanged.
-        common::print(&format!(
-            "{{\"digest\":\"{}\",\"plan\":{}}}\n",
-            planned.digest, planned.text
-        ));
+        common::print(&format!("{{\"digest\":\"{}\",\"plan\":", planned.digest));
+        common::print(&planned.text);
+        common::print("}\n");
     } else {
         let text = crate::report::plan_text(
             &planned.plan,
