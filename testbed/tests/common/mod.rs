@@ -96,7 +96,9 @@ pub fn again(name: &str, change: fn(&mut Command)) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
     let program = dir.path().join("tests");
-    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // Not by this process: another thread may fork while the copy is open for writing, and then it cannot be executed.
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status();
+    assert!(copied.unwrap().success());
     let mut command = Command::new(&program);
     command.env(AGAIN, "1").env_remove("RUST_BACKTRACE").current_dir("/");
     command.args(["--test-threads", "4"]);
