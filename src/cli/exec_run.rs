@@ -7,7 +7,9 @@ use super::{
     error::CliError,
 };
 use crate::{
-    base::{fault::Faults, name::HostName, name::RunId, phase::Phase, text::fold_names},
+    base::{
+        fault::Faults, name::HostName, name::RunId, phase::Phase, text::fold_names, time::Timestamp,
+    },
     inventory::{self, Inventory, Selection},
     journal::{End, Event, Store},
     plan::{self, Plan},
@@ -129,17 +131,28 @@ pub fn begin(store: Store, planned: Planned) -> Result<Ready, CliError> {
 fn new_run_id() -> Result<RunId, CliError> {
     use crate::base::time::{Clock, SystemClock};
     use std::hash::{BuildHasher, Hasher};
-    const LETTERS: &[u8] = b"23456789abcdefghjkmnpqrstuvwxyz";
-    let now = SystemClock.now().to_string();
-    let digits: String = now.chars().filter(char::is_ascii_digit).take(12).collect();
-    let (date, time) = digits.split_at(8);
     // The standard library's hasher is seeded by the system, which is chance enough for a name.
-    let mut chance = std::collections::hash_map::RandomState::new().build_hasher().finish();
-    let mut tail = String::new();
-    for _ in 0..4 {
-        tail.push(char::from(LETTERS[(chance % LETTERS.len() as u64) as usize]));
-        chance /= LETTERS.len() as u64;
+    let chance = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    run_id(SystemClock.now(), chance)
+}
+
+/// A name that sorts by the instant it was made at: to the minute for people, then four letters for the millisecond and
+/// a little chance.
+fn run_id(now: Timestamp, chance: u64) -> Result<RunId, CliError> {
+    // In the order of their codes, without those that are taken for one another.
+    const LETTERS: &[u8] = b"23456789abcdefghjkmnpqrstuvwxyz";
+    // As many as the 31^4 tails have for each of a minute's 60,000 milliseconds.
+    const CHANCES: u64 = 15;
+    let digits: String = now.to_string().chars().filter(char::is_ascii_digit).take(12).collect();
+    let (date, time) = digits.split_at(8);
+    let in_minute = now.as_millis().rem_euclid(60_000).unsigned_abs();
+    let mut left = in_minute * CHANCES + chance % CHANCES;
+    let mut tail = [b'2'; 4];
+    for letter in tail.iter_mut().rev() {
+        *letter = LETTERS[(left % LETTERS.len() as u64) as usize];
+        left /= LETTERS.len() as u64;
     }
+    let tail = String::from_utf8_lossy(&tail);
     format!("{date}-{time}-{tail}")
         .parse()
         .map_err(|error| CliError::usage("a run's name cannot be made").cause(&error))
@@ -324,4 +337,22 @@ fn as_inventory(plan: &Plan) -> Inventory {
         );
     }
     inventory
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_run_sorts_after_an_earlier_one_whatever_chance_says() {
+        let start = Timestamp::from_millis(1_795_260_720_000);
+        let at = |millis: i64| Timestamp::from_millis(start.as_millis() + millis);
+        let instants = [0, 1, 2, 999, 1000, 15_000, 59_998, 59_999, 60_000, 60_001, 3_600_000];
+        for pair in instants.windows(2) {
+            let earlier = run_id(at(pair[0]), u64::MAX).unwrap();
+            let later = run_id(at(pair[1]), 0).unwrap();
+            assert!(earlier < later, "{earlier} at {} ms, {later} at {} ms", pair[0], pair[1]);
+        }
+        assert_ne!(run_id(at(7), 1).unwrap(), run_id(at(7), 2).unwrap());
+    }
 }
