@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     base::time::Timestamp,
-    journal::{Event, PauseReason, Record, StoreError, Verdict, Writer},
+    journal::{Event, Journal, PauseReason, Record, StoreError, Verdict},
     plan::Plan,
     run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide, judge},
 };
@@ -60,7 +60,7 @@ pub enum EngineError {
 pub struct Engine {
     shared: Arc<Shared>,
     state: RunState,
-    journal: Writer,
+    journal: Box<dyn Journal>,
     /// In the state already, not yet on disk: nothing is shown of these, and nothing is started by them.
     unwritten: Vec<Record>,
     /// Lanes that go on when what was noted is on disk.
@@ -81,7 +81,7 @@ impl Engine {
     pub fn new(
         shared: Shared,
         state: RunState,
-        journal: Writer,
+        journal: impl Journal + 'static,
         control: mpsc::Receiver<Control>,
         observer: Box<dyn Observer>,
     ) -> Self {
@@ -89,7 +89,7 @@ impl Engine {
         Self {
             shared: Arc::new(shared),
             state,
-            journal,
+            journal: Box::new(journal),
             unwritten: Vec::new(),
             waiting: Vec::new(),
             lanes: BTreeMap::new(),

@@ -1,6 +1,7 @@
 //! A lane: the task that does what is ordered for one host, over one connection that it opens and keeps.
 
 use super::{
+    controller::Controller,
     hand_over::{Handed, PATIENCE},
     late::Known,
     secrets::Secrets,
@@ -26,6 +27,7 @@ pub struct Shared {
     pub run: RunId,
     pub transport: Arc<dyn Transport>,
     pub clock: Arc<dyn Clock>,
+    pub controller: Arc<dyn Controller>,
     pub secrets: Arc<Secrets>,
     pub templates: Templates,
     pub outputs: Option<OutputWriter>,
@@ -276,7 +278,7 @@ impl Lane {
         let dir =
             self.shared.artifacts.join(crate::base::text::file_name(self.target.host.as_str()));
         let to = dir.join(format!("{}.{}", planned.id, crate::base::text::file_name(name)));
-        tokio::fs::create_dir_all(&dir).await.map_err(|error| {
+        self.shared.controller.make_folder(&dir).await.map_err(|error| {
             let reason = format!("cannot make {} on the controller: {error}", dir.display());
             Ending::Failed(Failure::Refused { reason })
         })?;

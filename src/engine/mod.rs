@@ -1,17 +1,21 @@
 //! Executes a plan: the dispatcher's loop, a lane for each host in flight, attempts.
 
 mod compare;
+mod controller;
 mod drive;
 mod hand_over;
 mod lane;
 mod late;
 mod local;
 mod looks;
+mod opening;
 mod output;
 mod reboot;
 mod secrets;
 mod work;
 
+pub use controller::{Controller, LocalScript, ThisMachine};
 pub use drive::{Control, Engine, EngineError, Observer, Outcome};
 pub use lane::Shared;
+pub use opening::{Driver, can_commit, can_roll_back, opening, reopening};
 pub use secrets::{SecretError, Secrets};
