@@ -3,6 +3,7 @@
 
 mod chance;
 mod drive;
+mod found;
 mod host;
 mod network;
 mod oracle;

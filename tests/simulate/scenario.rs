@@ -5,9 +5,7 @@ use fleetlift::{
     base::{digest::digest, facts::System, phase::Phase},
     inventory::{Connection, Group, Host, Inventory},
     plan::{Plan, build},
-    playbook::{
-        Action, Compare, Hop, OnLost, Playbook, Reboot, Severity, Step, WaitFor,
-    },
+    playbook::{Action, Compare, Hop, OnLost, Playbook, Reboot, Severity, Step, WaitFor},
     rollout::{Allowance, Budget, OnFailure, Rollout, Wave},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -27,7 +25,9 @@ pub enum Kind {
     Arm,
     Reboot,
     /// Brings the hop's old system back: at once, or with the next boot.
-    Restore { at_boot: bool },
+    Restore {
+        at_boot: bool,
+    },
     /// Takes the hop's backups away.
     Clean,
 }
@@ -76,7 +76,7 @@ pub struct Scenario {
 pub enum Form {
     /// Everything: size, troubles and limits by chance.
     Any,
-    /// At most four hosts, only troubles that do not depend on time, and limits that never stop the run.
+    /// At most three hosts, only troubles that do not depend on time, and limits that never stop the run.
     Pure,
 }
 
@@ -91,8 +91,9 @@ impl Scenario {
             network: if pure { 0 } else { chance.pick(&[0, 0, 3, 10, 30]) },
             hosts: chance.pick(&[0, 5, 20, 40]),
         };
-        let hosts = if pure { chance.between(1, 4) } else { size(&mut chance) };
-        let mut writer = Writer { chance: Chance::of(seed, "playbook"), specs: Vec::new() };
+        let hosts = if pure { chance.between(1, 3) } else { size(&mut chance) };
+        let chance = Chance::of(seed, "playbook");
+        let mut writer = Writer { chance, specs: Vec::new(), pure };
         let playbook = writer.playbook();
         let rollout = rollout(&mut Chance::of(seed, "rollout"), hosts, pure);
         let inventory = inventory(hosts, rollout.waves.len() as u64);
@@ -122,7 +123,7 @@ fn size(chance: &mut Chance) -> u64 {
     }
 }
 
-fn inventory(hosts: u64, groups: u64) -> Inventory {
+pub fn inventory(hosts: u64, groups: u64) -> Inventory {
     let connection = Arc::new(Connection::default());
     let mut inventory = Inventory::default();
     for index in 0..hosts {
@@ -176,6 +177,8 @@ fn rollout(chance: &mut Chance, hosts: u64, pure: bool) -> Rollout {
 struct Writer {
     chance: Chance,
     specs: Vec<Spec>,
+    /// Without what the death of a controller makes uncertain by itself.
+    pure: bool,
 }
 
 /// How a hop changes the system.
@@ -237,7 +240,7 @@ impl Writer {
                 if self.chance.percent(25) {
                     self.guarded(&mut step, hop, Phase::Backup);
                 }
-                if self.chance.percent(15) {
+                if self.chance.percent(15) && !self.pure {
                     step.action = Action::Local(text("local", hop, Phase::Backup, &name));
                 }
                 step
@@ -284,7 +287,9 @@ impl Writer {
                     let content: Arc<[u8]> = b"content".as_slice().into();
                     step.action = Action::Upload { from: "f".into(), to, mode: 0o644, content };
                 }
-                1 => step.action = Action::Local(text("local", hop, phase, "prepare")),
+                1 if !self.pure => {
+                    step.action = Action::Local(text("local", hop, phase, "prepare"))
+                }
                 _ => {}
             }
             steps.push(step);
@@ -293,6 +298,9 @@ impl Writer {
             How::Armed => {
                 let mut arm = self.run(hop, phase, "arm", Kind::Arm);
                 arm.arms = true;
+                if self.chance.percent(30) {
+                    self.guarded(&mut arm, hop, phase);
+                }
                 if self.chance.percent(85) {
                     arm.disarm = Some(text("disarm", hop, phase, "arm"));
                 }
@@ -375,7 +383,8 @@ impl Writer {
             run = format!("{run} for {{{{ facts.machine_id }}}}").into();
         }
         let register = chance.percent(30);
-        let effective = on_lost.unwrap_or(if probe.is_some() { OnLost::Probe } else { OnLost::Hold });
+        let effective =
+            on_lost.unwrap_or(if probe.is_some() { OnLost::Probe } else { OnLost::Hold });
         self.specs.push(Spec {
             hop,
             phase,
@@ -424,8 +433,7 @@ impl Writer {
 
     fn conditional(&mut self, step: &mut Step) {
         if self.chance.percent(15) {
-            let when =
-                self.chance.pick(&["false", "true", "facts.uid == 0", "facts.uid == 1"]);
+            let when = self.chance.pick(&["false", "true", "facts.uid == 0", "facts.uid == 1"]);
             step.when = Some(when.into());
             self.specs.last_mut().unwrap().conditional = true;
         }
