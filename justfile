@@ -27,3 +27,11 @@ bench:
 # Kills the controller of N runs at different records and resumes them: every step must have run once (about 4 s a run).
 torture N="100":
     FLEETLIFT_TORTURE={{N}} cargo test --test program torture -- --nocapture
+
+# Simulates N runs from N seeds: crashes, partitions, reboots, rollbacks. One seed again: FLEETLIFT_SEED=n cargo test --test simulate
+simulate N="10000":
+    FLEETLIFT_SIMULATE={{N}} cargo test --profile simulate --test simulate every_seed -- --nocapture
+
+# Plants known bugs, one after another, and demands that the simulator finds each within N seeds.
+planted N="2000":
+    tests/simulate/planted.sh {{N}}

@@ -35,9 +35,8 @@ impl Transport for Network {
             sim.call().await;
             let mut chance = sim.draw(&name, "connect");
             sim.pause(chance.between(5, 150)).await;
-            let unreachable = |reason: &str| {
-                Err(ConnectError::Unreachable { reason: reason.to_owned() })
-            };
+            let unreachable =
+                |reason: &str| Err(ConnectError::Unreachable { reason: reason.to_owned() });
             let silent = sim.on(&name, |host, now| host.troubles.unreachable || cut(host, now));
             if silent {
                 sim.pause(chance.pick(&[10, 3000, 10_000])).await;
@@ -87,7 +86,9 @@ enum Way {
     /// The caller learns at once that nothing has arrived.
     Closed,
     /// The caller cannot know whether anything has arrived.
-    Broken { arrives: Option<u64> },
+    Broken {
+        arrives: Option<u64>,
+    },
 }
 
 /// What is to be seen of a script.
@@ -104,11 +105,8 @@ enum Seen {
 impl Line {
     /// Whether the connection still holds; a cut that is short is only waited for.
     fn holds(&self, host: &Host, now: u64) -> bool {
-        let long = host
-            .troubles
-            .partitions
-            .iter()
-            .any(|(from, to)| from + SILENCE_MS <= now && now < *to);
+        let long =
+            host.troubles.partitions.iter().any(|(from, to)| from + SILENCE_MS <= now && now < *to);
         host.up && host.boot == self.boot && !long && self.breaks.is_none_or(|at| now < at)
     }
 
@@ -122,7 +120,8 @@ impl Line {
         let mut chance = sim.draw(&self.host, "call");
         sim.pause(chance.between(1, 30)).await;
         let wait = sim.on(&self.host, |host, now| {
-            let over = host.troubles.partitions.iter().filter(|(from, to)| *from <= now && now < *to);
+            let over =
+                host.troubles.partitions.iter().filter(|(from, to)| *from <= now && now < *to);
             over.map(|(from, to)| (*to).min(from + SILENCE_MS)).max()
         });
         if let Some(at) = wait {

@@ -9,8 +9,8 @@ use fleetlift::{
     base::phase::Phase,
     journal::{End, Event, Failure, Record, Skip, Then},
     plan::Plan,
-    playbook::{Action, OnLost},
     plan::Task,
+    playbook::{Action, OnLost},
     rollout::Allowance,
 };
 use std::{
@@ -26,6 +26,8 @@ struct Open {
     /// The intent to reboot is on the disk.
     dark: bool,
     returned: bool,
+    /// The boot that the host was in when its reboot was decided.
+    boot: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +50,12 @@ struct Told {
     failed: Option<(String, u32, Failure, Then)>,
     /// The hop that is rolled back, or was last.
     back: Option<usize>,
+    /// Where a rollback by hand ends.
+    lowest: Option<usize>,
     armed: bool,
     blocked: bool,
-    entered: Option<usize>,
+    /// The last attempt of each step.
+    last: BTreeMap<String, u32>,
 }
 
 /// A wave's own count.
@@ -75,7 +80,6 @@ pub struct Oracle {
     row: usize,
     records: u64,
     resumes: u64,
-    opens: u64,
     at: i64,
 }
 
@@ -94,9 +98,10 @@ impl Oracle {
             settled: BTreeSet::new(),
             failed: None,
             back: None,
+            lowest: None,
             armed: false,
             blocked: false,
-            entered: None,
+            last: BTreeMap::new(),
         };
         let hosts = plan.hosts.iter().map(|h| (h.name.as_str().to_owned(), told(h.wave))).collect();
         let waves = vec![WaveTold::default(); plan.waves.len()];
@@ -113,7 +118,6 @@ impl Oracle {
             row: 0,
             records: 0,
             resumes: 0,
-            opens: 0,
             at: 0,
         }
     }
@@ -131,7 +135,8 @@ impl Oracle {
             "reboot" if !open.dark => wrong("before its intent was in the journal"),
             "reboot" if step.is_empty() => Ok(cause),
             "disarm" if open.step.contains(".rollback.disarm-") => Ok(cause),
-            "run" | "local" | "reboot" | "guard" | "verify" | "probe" | "until" | "wait" | "file"
+            "run" | "local" | "reboot" | "guard" | "verify" | "probe" | "until" | "wait"
+            | "file"
                 if *step == open.step =>
             {
                 Ok(cause)
@@ -140,18 +145,26 @@ impl Oracle {
         }
     }
 
-    /// How many hosts are in each state, by the journal: pending, in flight, and every end.
+    /// The word for a host's state, by the journal.
+    pub fn word(&self, host: &str) -> &'static str {
+        let told = &self.hosts[host];
+        let dark = told.open.as_ref().is_some_and(|open| open.dark && !open.returned);
+        match told.at {
+            At::Pending => "pending",
+            At::Ended(end) => end.word(),
+            At::InFlight if dark => "dark",
+            At::InFlight if told.armed => "armed",
+            At::InFlight => "running",
+        }
+    }
+
+    /// How many hosts are in each state, by the journal.
     pub fn counts(&self) -> BTreeMap<&'static str, usize> {
         let mut counts = BTreeMap::new();
-        for told in self.hosts.values() {
-            let dark = told.open.as_ref().is_some_and(|open| open.dark && !open.returned);
-            let word = match told.at {
-                At::Pending if self.finished => "not_started",
-                At::Pending => "pending",
-                At::Ended(end) => end.word(),
-                At::InFlight if dark => "dark",
-                At::InFlight if told.armed => "armed",
-                At::InFlight => "running",
+        for host in self.hosts.keys() {
+            let word = match self.word(host) {
+                "pending" if self.finished => "not_started",
+                word => word,
             };
             *counts.entry(word).or_default() += 1;
         }
@@ -165,10 +178,6 @@ impl Oracle {
             At::Pending | At::InFlight => None,
         };
         self.hosts.iter().map(|(name, told)| (name.clone(), end(told))).collect()
-    }
-
-    pub fn in_flight(&self) -> usize {
-        self.hosts.values().filter(|told| told.at == At::InFlight).count()
     }
 
     /// Takes in a record that is on the disk now.
@@ -259,7 +268,11 @@ impl Oracle {
                 self.attempt(name, &id(step), *attempt, truth, &mut said);
             }
             Event::AttemptPassed { step, attempt, stdout, .. } => {
-                self.close(name, &id(step), *attempt, &mut said);
+                let open = self.close(name, &id(step), *attempt, &mut said);
+                let rebooted = open.is_none_or(|open| !open.dark || open.boot < truth.boot);
+                if !rebooted {
+                    said.push(format!("{} passed without a new boot", id(step)));
+                }
                 self.passed(name, &id(step), *attempt, stdout.as_deref(), truth, &mut said);
             }
             Event::AttemptFailed { step, attempt, failure, then, .. } => {
@@ -294,14 +307,14 @@ impl Oracle {
                 self.ended(name, *end, *touched, truth, &mut said);
             }
             Event::HostReopened { .. } => {
+                let back = self.lowest_hop(name);
                 let told = self.told(name);
                 if !matches!(told.at, At::Ended(_)) {
                     said.push("reopened, but it had not ended".to_owned());
                 }
                 (told.at, told.reopened) = (At::InFlight, true);
                 told.failed = None;
-                let hop = told.settled.iter().filter_map(|s| s[..1].parse::<usize>().ok()).max();
-                told.back = hop;
+                told.lowest = back;
                 told.settled.retain(|step| !step.contains(".rollback."));
             }
             Event::HostFacts { .. } | Event::HostFinding { .. } | Event::HopFinished { .. } => {}
@@ -312,6 +325,20 @@ impl Oracle {
 
     fn told(&mut self, name: &str) -> &mut Told {
         self.hosts.get_mut(name).unwrap()
+    }
+
+    /// Whether the migration of a hop was begun on a host.
+    fn has_begun(&self, name: &str, hop: usize) -> bool {
+        let migrate = format!("{hop}.migrate.");
+        self.hosts[name].last.keys().any(|step| step.starts_with(&migrate))
+    }
+
+    /// The first of the hops that a host can be brought back through.
+    fn lowest_hop(&self, name: &str) -> Option<usize> {
+        let hops = self.plan.hops.iter().enumerate();
+        let mut back =
+            hops.filter(|(index, hop)| !hop.rollback.is_empty() && self.has_begun(name, *index));
+        back.next().map(|(index, _)| index)
     }
 
     /// A host takes a slot.
@@ -397,6 +424,11 @@ impl Oracle {
         if !missing.is_empty() && !told.reopened {
             said.push(format!("{step} is attempted before {missing:?}"));
         }
+        if let Some((hop, _)) = step.split_once(".rollback.")
+            && !self.has_begun(name, hop.parse().unwrap())
+        {
+            said.push(format!("{step} is attempted, but the hop has changed nothing"));
+        }
         if told.settled.contains(step) {
             said.push(format!("{step} is attempted, but it is over"));
         }
@@ -407,13 +439,16 @@ impl Oracle {
             Some((failed, last, failure, then)) => {
                 self.retried(step, attempt, (failed, *last), (failure, then), truth, said);
             }
-            None if attempt != 1 => said.push(format!("the first attempt of {step} is {attempt}")),
+            None if attempt != told.last.get(step).map_or(1, |last| last + 1) => {
+                said.push(format!("{step} is begun with attempt {attempt}"));
+            }
             None => {}
         }
         let told = self.told(name);
-        let open = Open { step: step.to_owned(), attempt, dark: false, returned: false };
+        let open =
+            Open { step: step.to_owned(), attempt, dark: false, returned: false, boot: truth.boot };
         told.open = Some(open);
-        self.opens += 1;
+        told.last.insert(step.to_owned(), attempt);
     }
 
     /// Whether an attempt may follow a failed one.
@@ -449,11 +484,18 @@ impl Oracle {
     }
 
     /// An attempt is over.
-    fn close(&mut self, name: &str, step: &str, attempt: u32, said: &mut Vec<String>) {
-        match self.told(name).open.take() {
-            Some(open) if open.step == step && open.attempt == attempt => {}
-            other => said.push(format!("attempt {attempt} of {step} ends, open is {other:?}")),
+    fn close(
+        &mut self,
+        name: &str,
+        step: &str,
+        attempt: u32,
+        said: &mut Vec<String>,
+    ) -> Option<Open> {
+        let open = self.told(name).open.take();
+        if !open.as_ref().is_some_and(|open| open.step == step && open.attempt == attempt) {
+            said.push(format!("attempt {attempt} of {step} ends, open is {open:?}"));
         }
+        open
     }
 
     fn is_script(&self, step: &str) -> bool {
@@ -481,11 +523,7 @@ impl Oracle {
         if self.is_script(step) && !truth.attempts.contains_key(&(step.to_owned(), attempt)) {
             said.push(format!("attempt {attempt} of {step} passed, and never began"));
         }
-        let enters = (step == "0.precheck.identity").then_some(truth.first_place).flatten();
         let told = self.told(name);
-        if enters.is_some() {
-            told.entered = enters;
-        }
         told.armed = (told.armed || planned.arms) && !planned.disarms && !planned.reboots;
         told.settled.insert(step.to_owned());
         told.failed = None;
@@ -537,7 +575,7 @@ impl Oracle {
         if proven && reboots {
             told.armed = false;
         }
-        if matches!(reason, Skip::Proven { .. }) && spec.is_some_and(|s| s.kind == Kind::Arm) {
+        if proven && spec.is_some_and(|s| s.kind == Kind::Arm) {
             told.armed = true;
         }
         told.settled.insert(step.to_owned());
@@ -545,14 +583,7 @@ impl Oracle {
     }
 
     /// A host's end: is it true?
-    fn ended(
-        &mut self,
-        name: &str,
-        end: End,
-        touched: bool,
-        truth: &Host,
-        said: &mut Vec<String>,
-    ) {
+    fn ended(&mut self, name: &str, end: End, touched: bool, truth: &Host, said: &mut Vec<String>) {
         let last = self.plan.hops.len();
         let told = self.told(name);
         if let Some(open) = &told.open {
@@ -562,22 +593,21 @@ impl Oracle {
             said.push("was changed, and ends as not touched".to_owned());
         }
         let place = truth.place;
+        let back = if told.reopened { told.lowest } else { told.back };
         match end {
             End::Migrated | End::Already if place != Some(last) => {
                 said.push(format!("ends {end:?} on system {place:?} of {last}"));
             }
-            End::RolledBack if place != told.back => {
-                said.push(format!("ends rolled back on {place:?}, not on {:?}", told.back));
+            End::RolledBack if place != back => {
+                said.push(format!("ends rolled back on {place:?}, not on {back:?}"));
             }
             End::RolledBack | End::Migrated if truth.armed.is_some() => {
                 said.push(format!("ends {end:?} and is armed"));
             }
-            End::Blocked | End::Failed if truth.changed && !touched => {}
             _ => {}
         }
         let (wave, reopened) = (told.wave, told.reopened);
         (told.at, told.reopened, told.failed) = (At::Ended(end), false, None);
-        told.armed = false;
         let canary = self.plan.waves[wave].canary;
         let wave = &mut self.waves[wave];
         if !reopened {
@@ -585,10 +615,7 @@ impl Oracle {
             wave.ended += 1;
         }
         let good = matches!(end, End::Migrated | End::Already | End::Committed);
-        let bad = matches!(
-            end,
-            End::Failed | End::RolledBack | End::NeedsHands | End::Unreachable
-        );
+        let bad = matches!(end, End::Failed | End::RolledBack | End::NeedsHands | End::Unreachable);
         if good {
             self.row = 0;
             wave.good += 1;
@@ -600,4 +627,3 @@ impl Oracle {
         }
     }
 }
-
