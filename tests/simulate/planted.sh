@@ -20,7 +20,7 @@ cd "$tree"
 
 # $1: test, $2: seeds. Says after how many seeds it fails; nothing where it does not.
 failing_after() {
-  FLEETLIFT_SIMULATE=$2 cargo test --quiet --profile simulate --test simulate "$1" 2>&1 |
+  FLEETLIFT_SIMULATE=$2 cargo test --quiet --test simulate "$1" 2>&1 |
     sed -n 's/^seed [0-9]* fails after \([0-9]*\) seeds.*/\1/p' | head -n 1
 }
 
@@ -32,7 +32,7 @@ for patch in tests/simulate/planted/*.patch; do
     continue
   fi
   patch --quiet -p0 <"$patch"
-  cargo test --quiet --profile simulate --test simulate --no-run 2>"$scratch/build" || {
+  cargo test --quiet --test simulate --no-run 2>"$scratch/build" || {
     cat "$scratch/build"
     echo "$bug: does not build"
     exit 1
