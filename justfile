@@ -27,3 +27,7 @@ bench:
 # Kills the controller of N runs at different records and resumes them: every step must have run once (about 4 s a run).
 torture N="100":
     FLEETLIFT_TORTURE={{N}} cargo test --test program torture -- --nocapture
+
+# Cuts connections without a word at N places of a run (about 3 s each).
+cuts N="40":
+    FLEETLIFT_CUTS={{N}} cargo test --test program goes_silent -- --nocapture

@@ -10,6 +10,7 @@ mod looks;
 mod output;
 mod reboot;
 mod secrets;
+mod transfer;
 mod work;
 
 pub use drive::{Control, Engine, EngineError, Observer, Outcome};
