@@ -1,6 +1,8 @@
 //! The engine over made-up hosts: what becomes of them, and that the journal says so.
 
 mod support;
+#[path = "engine/wire.rs"]
+mod wire;
 
 use fleetlift::{
     base::{

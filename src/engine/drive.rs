@@ -2,11 +2,13 @@
 //! what was decided. Everything else sends it messages.
 
 use super::{
+    even::EvenClock,
     lane::{Lane, Message, Order, Shared},
     late::Known,
+    paced::Paced,
 };
 use crate::{
-    base::time::Timestamp,
+    base::{name::HostName, time::Timestamp},
     journal::{Event, PauseReason, Record, StoreError, Verdict, Writer},
     plan::Plan,
     run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide, judge},
@@ -79,13 +81,16 @@ pub struct Engine {
 impl Engine {
     /// `state` is that of the journal's records so far.
     pub fn new(
-        shared: Shared,
+        mut shared: Shared,
         state: RunState,
         journal: Writer,
         control: mpsc::Receiver<Control>,
         observer: Box<dyn Observer>,
     ) -> Self {
         let messages = mpsc::channel(MESSAGES_MAX);
+        shared.clock = Arc::new(EvenClock::new(shared.clock, &shared.plan, &state));
+        let in_flight = in_flight(&shared.plan, &state);
+        shared.transport = Arc::new(Paced::new(shared.transport, in_flight));
         Self {
             shared: Arc::new(shared),
             state,
@@ -305,4 +310,16 @@ impl Engine {
         // A lane that panicked has nothing left to close.
         while self.tasks.join_next().await.is_some() {}
     }
+}
+
+/// Hosts that an earlier controller was at work on.
+fn in_flight(plan: &Plan, state: &RunState) -> Vec<HostName> {
+    let hosts = plan.hosts.iter().zip(&state.hosts);
+    hosts
+        .filter(|(_, at)| match at.phase {
+            HostPhase::Idle | HostPhase::Running { .. } | HostPhase::Waiting { .. } => true,
+            HostPhase::Pending | HostPhase::Ended(_) => false,
+        })
+        .map(|(host, _)| host.name.clone())
+        .collect()
 }

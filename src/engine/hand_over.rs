@@ -3,6 +3,7 @@
 use super::{
     lane::{Lane, Order, Stop, after_the_fact, timed_out},
     output::{Origin, Output},
+    paced::jittered,
     work::Work,
 };
 use crate::{
@@ -140,16 +141,13 @@ impl Lane {
         mut output: Output,
     ) -> Result<(Exit, Output), Handed> {
         let limit = Instant::now() + left;
-        // Each connection that is opened earns the host new patience, but not for ever.
+        // A host that answered earns new patience when its connection breaks again, but not for ever.
         let patience = left.clamp(PATIENCE, GONE);
         let mut given_up = Instant::now() + patience;
         let over = limit + GONE;
         loop {
             let session = match self.connected(given_up).await {
-                Ok(session) => {
-                    given_up = (Instant::now() + patience).min(over);
-                    session
-                }
+                Ok(session) => session,
                 Err(Ending::Failed(Failure::Unreachable { reason })) => {
                     output.finish();
                     let reason = format!("{broke}; then the host could not be asked: {reason}");
@@ -184,6 +182,7 @@ impl Lane {
                     }
                 }
             }
+            given_up = (Instant::now() + patience).min(over);
             sleep(PAUSE.0).await;
         }
     }
@@ -281,7 +280,7 @@ async fn connect(
                 }
             }
         }
-        sleep(pause).await;
+        sleep(jittered(pause, &target.host, tries)).await;
         pause = (pause * 2).min(PAUSE.1);
     }
 }

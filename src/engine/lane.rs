@@ -103,12 +103,12 @@ impl Lane {
 
     async fn attempt(&mut self, order: &Order) -> AttemptResult {
         let shared = Arc::clone(&self.shared);
-        let began = shared.clock.now();
+        let began = shared.clock.steady();
         let mut work = Work::new(self.host);
         let ending = match self.steps_of(order, &mut work).await {
             Ok(ending) | Err(ending) => ending,
         };
-        let duration = shared.clock.now().since(began);
+        let duration = shared.clock.steady().saturating_sub(began);
         AttemptResult {
             ending,
             duration,

@@ -2,12 +2,14 @@
 
 mod compare;
 mod drive;
+mod even;
 mod hand_over;
 mod lane;
 mod late;
 mod local;
 mod looks;
 mod output;
+mod paced;
 mod reboot;
 mod secrets;
 mod transfer;

@@ -175,3 +175,54 @@ async fn a_followed_step_ends_at_its_limit_too() {
     let pid: u32 = pid.split_whitespace().next().unwrap().parse().unwrap();
     assert!(!support::is_alive(pid));
 }
+
+/// As after a controller that was stopped for longer than the step's limit: the limit is noticed before the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_ended_by_itself_is_not_timed_out_however_late_that_is_heard() {
+    const TEST: &str = "a_step_that_ended_by_itself_is_not_timed_out_however_late_that_is_heard";
+    need!(TEST, "sshd" => "openssh-server");
+    let server = Sshd::start();
+    let mut session = transport().connect(&server.target()).await.unwrap();
+    let step = script("echo begun; exit 3");
+    // The reader stands still until the step is over and its limit has passed: what it is then told first is the limit.
+    let exit = server.remote(&step.dir).join("exit");
+    let mut slow = Slow { kept: Kept::default(), until: exit, then: Duration::from_millis(1200) };
+    let step = fleetlift::host::Script { timeout: Duration::from_secs(1), ..step };
+    let end = session.run(&step, &mut slow).await.unwrap();
+    assert_eq!((end, slow.kept.out.as_slice()), (Exit::Code(3), &b"begun\n"[..]));
+}
+
+/// Takes output only when a file is there, and some time after that.
+struct Slow {
+    kept: Kept,
+    until: std::path::PathBuf,
+    then: Duration,
+}
+
+impl OutputSink for Slow {
+    fn take(&mut self, stream: Stream, bytes: &[u8]) {
+        while !self.until.exists() {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(std::mem::take(&mut self.then));
+        self.kept.take(stream, bytes);
+    }
+}
+
+/// A step that ends with 0 because it was told to end has not passed, also where the word of its end was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_was_ended_has_not_passed_whatever_its_code() {
+    need!("a_step_that_was_ended_has_not_passed_whatever_its_code", "sshd" => "openssh-server");
+    let server = Sshd::start();
+    let mut first = transport().connect(&server.target()).await.unwrap();
+    let mut step = script("trap 'exit 0' TERM; echo begun; while :; do sleep 0.1; done");
+    step.timeout = Duration::from_secs(1);
+    let end = on(&mut first, &step).await.0.unwrap();
+    assert_eq!(end, Exit::TimedOut { stopped: true });
+    let mut second = transport().connect(&server.target()).await.unwrap();
+    let (end, kept) = follow(&mut second, &step.dir, [0, 0]).await;
+    assert_eq!(end, Whereabouts::Finished(Exit::TimedOut { stopped: true }));
+    assert_eq!(kept.out, b"begun\n");
+    let seen = second.look(&step.dir, false).await.unwrap();
+    assert_eq!(seen, Whereabouts::Finished(Exit::TimedOut { stopped: false }));
+}
