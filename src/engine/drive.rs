@@ -108,6 +108,15 @@ impl Engine {
 
     /// Goes on until the run is finished, paused or left. `first` is what the run begins or goes on with.
     pub async fn drive(mut self, first: Vec<Event>) -> Result<(Outcome, RunState), EngineError> {
+        let driven = self.go_on(first).await;
+        if driven.is_err() {
+            // The journal's writer ends only after all lanes: they hold a way to it.
+            self.tasks.shutdown().await;
+        }
+        driven.map(|outcome| (outcome, self.state))
+    }
+
+    async fn go_on(&mut self, first: Vec<Event>) -> Result<Outcome, EngineError> {
         self.note(first).await?;
         self.write().await?;
         self.take_up_attempts().await;
@@ -120,11 +129,11 @@ impl Engine {
             };
             if let Some(outcome) = outcome {
                 self.close_lanes().await;
-                return Ok((outcome, self.state));
+                return Ok(outcome);
             }
             if self.wait(wake).await? {
                 self.tasks.shutdown().await;
-                return Ok((Outcome::Left, self.state));
+                return Ok(Outcome::Left);
             }
         }
     }

@@ -3,12 +3,19 @@
 
 use crate::{
     bed::LENIENT,
-    desk::{Desk, end_of},
+    desk::{Desk, Running, end_of},
     need,
     proxy::{Manner, Proxy},
     support::{self, Sshd},
 };
-use std::{fmt::Write as _, net::SocketAddr, path::PathBuf, time::Duration};
+use rustix::process::Signal;
+use std::{
+    fmt::Write as _,
+    net::SocketAddr,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 /// Each host counts in a folder of its own, since behind all names is one machine.
 const PLAYBOOK: &str = r#"
@@ -89,6 +96,21 @@ impl Fleet {
         std::fs::read_to_string(self.home(name).join(file)).unwrap_or_default()
     }
 
+    /// Waits until a host's file is as wanted.
+    #[track_caller]
+    fn wait_for(&self, name: &str, file: &str, wanted: impl Fn(&str) -> bool) {
+        let start = Instant::now();
+        while !wanted(&self.read(name, file)) {
+            assert!(start.elapsed() < Duration::from_secs(120), "{name}: {file} stays as it is");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Lets the step `tell` of [`WAITS`] end.
+    fn let_go(&self, name: &str) {
+        std::fs::write(self.home(name).join("go"), "").unwrap();
+    }
+
     /// Every host is migrated as if nothing had happened to its connections.
     #[track_caller]
     fn as_if_nothing_happened(&self, told: &dyn Fn(&str) -> String) {
@@ -159,4 +181,196 @@ fn slow_and_crumbling_connections_are_only_slow() {
     let said = fleet.desk.run().exits(0);
     fleet.as_if_nothing_happened(&|_| said.err.clone());
     assert_eq!((late.connections(), crumbs.connections()), (1, 1));
+}
+
+/// The same, where `tell` waits for a word.
+const WAITS: &str = r#"
+name = "Counts"
+
+[[backup]]
+name = "copy"
+run = "mkdir -p {{ home | quote }}; echo backup >>{{ home | quote }}/count"
+
+[[migrate]]
+name = "tell"
+run = """
+echo tell >>{{ home | quote }}/count
+i=0; while [ $i -lt 20 ]; do echo out $i; echo err $i >&2; i=$((i + 1)); done
+while [ ! -e {{ home | quote }}/go ]; do sleep 0.05; done
+while [ $i -lt 40 ]; do echo out $i; echo err $i >&2; i=$((i + 1)); done
+"""
+
+[[migrate]]
+name = "bring"
+upload = { from = "payload", to = "{{ home }}/payload" }
+
+[[migrate]]
+name = "more"
+run = "echo more >>{{ home | quote }}/count"
+"#;
+
+const RUN: [&str; 6] = ["run", "-i", "fleet", "-p", "playbook.toml", "--yes"];
+
+#[test]
+fn a_step_goes_on_while_sshd_is_restarted() {
+    const TEST: &str = "a_step_goes_on_while_sshd_is_restarted";
+    need!(TEST, "sshd" => "openssh-server", "ssh-keygen" => "openssh-client");
+    let mut fleet = Fleet::new(Sshd::start(), "", WAITS, 1000);
+    let (address, port) = (fleet.server.addresses[0].clone(), fleet.server.port);
+    fleet.add("a", &address, port);
+    fleet.add("b", &address, port);
+    let running = fleet.desk.start(&RUN);
+    for name in ["a", "b"] {
+        fleet.wait_for(name, "count", |count| count.contains("tell"));
+    }
+    fleet.server.restart();
+    fleet.let_go("a");
+    fleet.wait_for("a", "count", |count| count.contains("more"));
+    // Once more, for the one that is being followed by now.
+    fleet.server.restart();
+    fleet.let_go("b");
+    let said = running.end().exits(0);
+    fleet.as_if_nothing_happened(&|_| said.err.clone());
+}
+
+/// For how long a controller is stopped: until everything has happened that is to happen meanwhile, and longer by
+/// `just stopped`.
+fn stopped_for() -> Duration {
+    let seconds = std::env::var("FLEETLIFT_STOPPED").ok().and_then(|n| n.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(0))
+}
+
+#[test]
+fn a_controller_that_was_stopped_for_a_while_finds_everything_as_it_is() {
+    const TEST: &str = "a_controller_that_was_stopped_for_a_while_finds_everything_as_it_is";
+    need!(TEST, "sshd" => "openssh-server", "ssh-keygen" => "openssh-client");
+    let server = Sshd::with(1, "ClientAliveInterval 1\nClientAliveCountMax 1\n");
+    let mut fleet = Fleet::new(server, "", WAITS, 1000);
+    let (address, port) = (fleet.server.addresses[0].clone(), fleet.server.port);
+    fleet.add("ends", &address, port);
+    fleet.add("goes-on", &address, port);
+    let running = fleet.desk.start(&RUN);
+    for name in ["ends", "goes-on"] {
+        fleet.wait_for(name, "count", |count| count.contains("tell"));
+    }
+    running.signal(Signal::STOP);
+    let since = Instant::now();
+    fleet.let_go("ends");
+    let run = fleet.desk.status()["run"].as_str().unwrap().to_owned();
+    let exit = format!("fl/{run}/ends/0.migrate.tell.1/exit");
+    fleet.wait_for("ends", &exit, |exit| exit == "0\n");
+    // The server has given the silent controller up.
+    let sessions = || {
+        let names = support::children(fleet.server.pid()).into_iter();
+        names.map(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default())
+    };
+    while sessions().any(|name| name.trim() == "sshd") || since.elapsed() < stopped_for() {
+        assert!(since.elapsed() < Duration::from_secs(300), "sshd keeps its sessions");
+        std::thread::yield_now();
+    }
+    // Stopped is not gone.
+    let said = fleet.desk.say(&["resume", "last"]).exits(4);
+    assert!(said.err.contains("is driven by"), "{}", said.err);
+    running.signal(Signal::CONT);
+    fleet.wait_for("ends", "count", |count| count.contains("more"));
+    fleet.let_go("goes-on");
+    let said = running.end().exits(0);
+    fleet.as_if_nothing_happened(&|_| said.err.clone());
+}
+
+#[test]
+fn a_server_that_takes_few_logins_at_once_gets_them_one_after_the_other() {
+    const TEST: &str = "a_server_that_takes_few_logins_at_once_gets_them_one_after_the_other";
+    need!(TEST, "sshd" => "openssh-server", "ssh-keygen" => "openssh-client");
+    let server = Sshd::with(1, "MaxStartups 3:100:3\n");
+    let mut fleet = Fleet::new(server, "", PLAYBOOK, 1000);
+    let (address, port) = (fleet.server.addresses[0].clone(), fleet.server.port);
+    for n in 0..12 {
+        fleet.add(&format!("h-{n:02}"), &address, port);
+    }
+    let said = fleet.desk.run().exits(0);
+    fleet.as_if_nothing_happened(&|_| said.err.clone());
+    let log = std::fs::read_to_string(fleet.server.dir.path().join("log")).unwrap();
+    assert!(log.contains("MaxStartups") || log.contains("drop connection"), "nothing was dropped");
+}
+
+/// A small file system of its own, for a store that runs full.
+struct Small(PathBuf);
+
+impl Small {
+    /// None where this is not allowed here.
+    fn mount(at: PathBuf) -> Option<Self> {
+        std::fs::create_dir_all(&at).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=1m", "fleetlift-test"]).arg(&at);
+        mount.status().is_ok_and(|status| status.success()).then_some(Self(at))
+    }
+
+    /// Takes all room that is left.
+    fn fill(&self) {
+        use std::io::Write as _;
+        let mut file = std::fs::File::create(self.0.join("filler")).unwrap();
+        while file.write(&[0; 512]).is_ok_and(|n| n > 0) {}
+    }
+
+    fn make_room(&self) {
+        std::fs::remove_file(self.0.join("filler")).unwrap();
+    }
+
+    fn remount(&self, how: &str) -> bool {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", &format!("remount,{how}")]).arg(&self.0);
+        mount.status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn without_room_for_its_journal_the_controller_ends_and_steps_go_on() {
+    const TEST: &str = "without_room_for_its_journal_the_controller_ends_and_steps_go_on";
+    need!(TEST, "sshd" => "openssh-server", "ssh-keygen" => "openssh-client");
+    need!(TEST, root);
+    let mut fleet = Fleet::new(Sshd::start(), "", WAITS, 1000);
+    let Some(small) = Small::mount(fleet.desk.path("state")) else {
+        return support::skip(TEST, "no file system may be mounted here");
+    };
+    let (address, port) = (fleet.server.addresses[0].clone(), fleet.server.port);
+    fleet.add("a", &address, port);
+    fleet.add("b", &address, port);
+    let running: Running = fleet.desk.start(&RUN);
+    for name in ["a", "b"] {
+        fleet.wait_for(name, "count", |count| count.contains("tell"));
+    }
+    small.fill();
+    fleet.let_go("a");
+    let said = running.end().exits(3);
+    assert!(said.err.contains("journal cannot be written"), "{}", said.err);
+    assert!(said.err.contains("full"), "{}", said.err);
+    assert!(said.err.contains("fleetlift resume"), "{}", said.err);
+    // Nothing was begun that the journal does not know; what had begun goes on.
+    for name in ["a", "b"] {
+        assert_eq!(fleet.read(name, "count"), "backup\ntell\n");
+    }
+    fleet.let_go("b");
+    // Still no room: the run cannot be taken up, and nothing is begun.
+    let said = fleet.desk.say(&["resume", "last"]);
+    assert!(said.code == 3 || said.code == 2, "{}: {}", said.code, said.err);
+    assert!(said.err.contains("full") || said.err.contains("No space"), "{}", said.err);
+    small.make_room();
+    if small.remount("ro") {
+        let said = fleet.desk.say(&["resume", "last"]);
+        assert_ne!(said.code, 0);
+        assert!(said.err.to_lowercase().contains("read"), "{}", said.err);
+        assert!(small.remount("rw"));
+    }
+    for name in ["a", "b"] {
+        assert_eq!(fleet.read(name, "count"), "backup\ntell\n");
+    }
+    fleet.desk.say(&["resume", "last"]).exits(0);
+    fleet.as_if_nothing_happened(&str::to_owned);
 }

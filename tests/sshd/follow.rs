@@ -34,16 +34,6 @@ fn lines(count: u32) -> String {
     })
 }
 
-/// Kills the server's processes that hold sessions, never the scripts.
-fn cut(server: &Sshd) {
-    for child in support::children(server.pid()) {
-        let name = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
-        if name.trim() == "sshd" {
-            support::kill(child);
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn no_byte_is_lost_or_doubled_by_cut_connections() {
     need!("no_byte_is_lost_or_doubled_by_cut_connections", "sshd" => "openssh-server");
@@ -73,7 +63,7 @@ async fn no_byte_is_lost_or_doubled_by_cut_connections() {
             tokio::select! { biased;
                 result = &mut follow => result,
                 _ = reached => {
-                    cut(&server);
+                    server.cut();
                     follow.await
                 }
             }
@@ -161,7 +151,7 @@ async fn a_followed_step_ends_at_its_limit_too() {
             result = &mut run => panic!("{result:?}"),
             _ = reached => {}
         }
-        cut(&server);
+        server.cut();
         let lost = run.await;
         assert!(matches!(lost, Err(SessionError::Lost { .. })), "{lost:?}");
     }
