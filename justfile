@@ -31,3 +31,7 @@ torture N="100":
 # Cuts connections without a word at N places of a run (about 3 s each).
 cuts N="40":
     FLEETLIFT_CUTS={{N}} cargo test --test program goes_silent -- --nocapture
+
+# Stops a controller for so many seconds and lets it go on.
+stopped SECONDS="60":
+    FLEETLIFT_STOPPED={{SECONDS}} cargo test --test program was_stopped_for_a_while -- --nocapture

@@ -221,13 +221,16 @@ fn resumed(only_reopened: bool) -> Event {
 /// A run keeps to its own plan; who edited the files since should know that.
 fn say_what_changed(plan: &Plan) {
     for input in &plan.inputs {
-        let same = playbook::input_bytes(&input.path)
-            .is_ok_and(|bytes| crate::base::digest::digest(&bytes) == input.digest);
-        if !same {
-            let path = crate::base::text::one_line(&input.path.to_string_lossy()).into_owned();
-            common::complain(&format!(
+        let path = crate::base::text::one_line(&input.path.to_string_lossy()).into_owned();
+        match playbook::input_bytes(&input.path) {
+            Ok(bytes) if crate::base::digest::digest(&bytes) == input.digest => {}
+            Ok(_) => common::complain(&format!(
                 "note: {path} changed since; the run goes on with the plan that it began with\n"
-            ));
+            )),
+            // It may be there, seen from the folder that the run was begun in.
+            Err(error) => common::complain(&format!(
+                "note: whether {path} changed since is not known ({error}); the run goes on with the plan that it began with\n"
+            )),
         }
     }
 }

@@ -19,6 +19,7 @@ mod real_ssh;
 mod rollback;
 mod secrets;
 mod stopping;
+mod store;
 mod texts;
 mod torture;
 mod wire;

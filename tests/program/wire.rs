@@ -3,7 +3,7 @@
 
 use crate::{
     bed::LENIENT,
-    desk::{Desk, Running, end_of},
+    desk::{Desk, Running, Said, end_of},
     need,
     proxy::{Manner, Proxy},
     support::{self, Sshd},
@@ -373,4 +373,32 @@ fn without_room_for_its_journal_the_controller_ends_and_steps_go_on() {
     }
     fleet.desk.say(&["resume", "last"]).exits(0);
     fleet.as_if_nothing_happened(&str::to_owned);
+}
+
+#[test]
+fn a_run_goes_on_with_its_own_plan_and_says_which_file_was_changed() {
+    const TEST: &str = "a_run_goes_on_with_its_own_plan_and_says_which_file_was_changed";
+    need!(TEST, "sshd" => "openssh-server", "ssh-keygen" => "openssh-client");
+    let mut fleet = Fleet::new(Sshd::start(), "", WAITS, 1000);
+    let (address, port) = (fleet.server.addresses[0].clone(), fleet.server.port);
+    fleet.add("a", &address, port);
+    let running = fleet.desk.start(&RUN);
+    fleet.wait_for("a", "count", |count| count.contains("tell"));
+    running.signal(Signal::KILL);
+    running.end();
+    fleet.desk.write("playbook.toml", WAITS.replace("echo more", "echo something else"));
+    fleet.let_go("a");
+    let notes = |said: &Said, words: &str| {
+        let of = |line: &&str| line.starts_with("note:") && line.contains(words);
+        said.err.lines().filter(of).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let said = fleet.desk.say(&["resume", "last"]).exits(0);
+    let changed = notes(&said, "changed since;");
+    assert!(changed.len() == 1 && changed[0].contains("playbook.toml"), "{}", said.err);
+    fleet.as_if_nothing_happened(&str::to_owned);
+    // From another folder: a file that is not found there is not taken for changed.
+    let args = ["rollback", "last", "--yes"];
+    let said = Said::of(&fleet.desk.command(&args).current_dir("/").output().unwrap());
+    assert_eq!(notes(&said, "changed since;"), [""; 0], "{}", said.err);
+    assert_eq!(notes(&said, "is not known").len(), 3, "{}", said.err);
 }
