@@ -124,6 +124,10 @@ impl<'a> History<'a> {
                 }
             }
             Event::StopRequested { .. }
+            | Event::LeaveRequested { .. }
+            | Event::HoldRequested { .. }
+            | Event::ReleaseRequested { .. }
+            | Event::HostHeld { .. }
             | Event::HostStarted { .. }
             | Event::HostFacts { .. }
             | Event::HopFinished { .. }
@@ -147,6 +151,9 @@ impl<'a> HostHistory<'a> {
         match &record.event {
             Event::HostStarted { .. } => {
                 self.started.get_or_insert(at);
+            }
+            Event::HostHeld { .. } => {
+                self.segment(SegmentKind::Waiting, self.at_step.map_or(0, |step| step.hop), at);
             }
             Event::HostFacts { moment, facts, .. } => self.look(at, *moment, facts),
             Event::HopFinished { hop, .. } => self.reached.push((*hop, at)),
@@ -209,6 +216,9 @@ impl<'a> HostHistory<'a> {
             Event::RunStarted { .. }
             | Event::RunResumed { .. }
             | Event::StopRequested { .. }
+            | Event::LeaveRequested { .. }
+            | Event::HoldRequested { .. }
+            | Event::ReleaseRequested { .. }
             | Event::RunPaused { .. }
             | Event::RunFinished { .. }
             | Event::WaveStarted { .. }

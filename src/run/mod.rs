@@ -6,6 +6,6 @@ mod judge;
 mod state;
 
 pub use decide::{Decision, Todo, WaitingOn, decide};
-pub use host::{Fate, HostPhase, HostState, Registered, Way};
+pub use host::{Fate, HostPhase, HostState, Registered, Retry, Way};
 pub use judge::{Ending, Result, judge};
 pub use state::{Illegal, RunPhase, RunState, WaveState};
