@@ -201,17 +201,7 @@ impl<'a> HostHistory<'a> {
                 self.segment(SegmentKind::Dark, self.at_step.map_or(0, |step| step.hop), at);
             }
             Event::HostReturned { boot_id, dark_ms, system, .. } => {
-                self.dark_ms += dark_ms;
-                self.dark_since = None;
-                self.boots.push(Boot {
-                    boot_id: one_line(boot_id).into_owned(),
-                    seen: at,
-                    dark_ms: Some(*dark_ms),
-                    system: system.as_ref().map(safe_system),
-                    unexpected: false,
-                });
-                let (phase, hop) = self.at_step.map_or((Phase::Migrate, 0), |s| (s.phase, s.hop));
-                self.segment(kind_of(phase), hop, at);
+                self.come_back(at, boot_id, *dark_ms, system.as_ref());
             }
             Event::RunStarted { .. }
             | Event::RunResumed { .. }
@@ -224,6 +214,26 @@ impl<'a> HostHistory<'a> {
             | Event::WaveStarted { .. }
             | Event::WaveFinished { .. } => {}
         }
+    }
+
+    fn come_back(
+        &mut self,
+        at: Timestamp,
+        boot_id: &str,
+        dark_ms: u64,
+        system: Option<&crate::base::facts::System>,
+    ) {
+        self.dark_ms += dark_ms;
+        self.dark_since = None;
+        self.boots.push(Boot {
+            boot_id: one_line(boot_id).into_owned(),
+            seen: at,
+            dark_ms: Some(dark_ms),
+            system: system.map(safe_system),
+            unexpected: false,
+        });
+        let (phase, hop) = self.at_step.map_or((Phase::Migrate, 0), |s| (s.phase, s.hop));
+        self.segment(kind_of(phase), hop, at);
     }
 
     fn begin(&mut self, at: Timestamp, step: &'a StepId, attempt: u32) {
