@@ -7,6 +7,7 @@ use crate::{
         text::{fold_names, one_line, shorten},
         time::Timestamp,
     },
+    journal::PauseReason,
     plan::Plan,
     run::{HostPhase, HostState, RunPhase, RunState, WaitingOn},
 };
@@ -129,8 +130,16 @@ fn run_state(words: &Words, standing: &Standing<'_>) -> String {
         RunPhase::New => words.get("status.not_begun").to_owned(),
         RunPhase::Running => words.get("status.running").to_owned(),
         RunPhase::Paused(reason) => {
+            let key = match reason {
+                PauseReason::Held { .. } => "status.paused_held",
+                PauseReason::Stopped { .. }
+                | PauseReason::OverBudget { .. }
+                | PauseReason::Consecutive { .. }
+                | PauseReason::Canary { .. }
+                | PauseReason::Journal { .. } => "status.paused",
+            };
             let reason = reason.to_string();
-            words.say("status.paused", &[("reason", &one_line(&reason)), ("run", standing.run)])
+            words.say(key, &[("reason", &one_line(&reason)), ("run", standing.run)])
         }
         RunPhase::Finished(_) => words.get("status.finished").to_owned(),
     }
