@@ -55,6 +55,7 @@ fn reached(plan: &Plan, state: &RunState) -> Timestamp {
             HostPhase::Pending
             | HostPhase::Idle
             | HostPhase::Running { .. }
+            | HostPhase::Resting { .. }
             | HostPhase::Ended(_) => None,
         });
     written.max().unwrap_or(Timestamp::from_millis(0))

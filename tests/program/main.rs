@@ -18,6 +18,7 @@ mod plans;
 mod real_ssh;
 mod rollback;
 mod secrets;
+mod steering;
 mod stopping;
 mod store;
 mod texts;

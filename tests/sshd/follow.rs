@@ -140,7 +140,7 @@ async fn what_never_began_or_was_lost_is_told_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_followed_step_ends_at_its_limit_too() {
     need!("a_followed_step_ends_at_its_limit_too", "sshd" => "openssh-server");
-    let server = Sshd::start();
+    let mut server = Sshd::start();
     let mut first = transport().connect(&server.target()).await.unwrap();
     let step = script("trap '' TERM; echo begun; sleep 300");
     let (sender, reached) = tokio::sync::oneshot::channel();
@@ -151,7 +151,7 @@ async fn a_followed_step_ends_at_its_limit_too() {
             result = &mut run => panic!("{result:?}"),
             _ = reached => {}
         }
-        server.cut();
+        server.restart();
         let lost = run.await;
         assert!(matches!(lost, Err(SessionError::Lost { .. })), "{lost:?}");
     }
