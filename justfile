@@ -35,3 +35,11 @@ simulate N="10000":
 # Plants known bugs, one after another, and demands that the simulator finds each within N seeds.
 planted N="2000":
     tests/simulate/planted.sh {{N}}
+
+# Cuts connections without a word at N places of a run (about 3 s each).
+cuts N="40":
+    FLEETLIFT_CUTS={{N}} cargo test --test program goes_silent -- --nocapture
+
+# Stops a controller for so many seconds and lets it go on.
+stopped SECONDS="60":
+    FLEETLIFT_STOPPED={{SECONDS}} cargo test --test program was_stopped_for_a_while -- --nocapture

@@ -3,6 +3,7 @@
 mod compare;
 mod controller;
 mod drive;
+mod even;
 mod hand_over;
 mod lane;
 mod late;
@@ -10,8 +11,10 @@ mod local;
 mod looks;
 mod opening;
 mod output;
+mod paced;
 mod reboot;
 mod secrets;
+mod transfer;
 mod work;
 
 pub use controller::{Controller, LocalScript, ThisMachine};

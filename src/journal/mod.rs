@@ -2,6 +2,7 @@
 
 mod event;
 mod keep;
+mod requests;
 mod store;
 
 pub use event::{
@@ -9,4 +10,5 @@ pub use event::{
     Verdict, schema,
 };
 pub use keep::Journal;
+pub use requests::{Ask, Inbox, Place, Request};
 pub use store::{OutputChunk, OutputWriter, Part, Reader, Store, StoreError, Writer};

@@ -11,7 +11,7 @@ use fleetlift::{
         Control, Driver, Engine, EngineError, Observer, Outcome, Secrets, Shared, can_commit,
         can_roll_back, opening, reopening,
     },
-    journal::{End, Event, Record},
+    journal::{Ask, End, Event, PauseReason, Record, Request},
     plan::Plan,
     run::{RunPhase, RunState, decide},
 };
@@ -30,8 +30,10 @@ pub struct Course {
     pub stops: Vec<u64>,
     /// Whether operators roll back and commit what has ended.
     pub verbs: bool,
-    /// Controllers on machines with other clocks.
+    /// Controllers on machines with other clocks, which are set now and then.
     pub clocks: bool,
+    /// Whether operators hold hosts, and release them.
+    pub holds: bool,
 }
 
 impl Course {
@@ -49,7 +51,13 @@ impl Course {
         let crashes = (0..number).map(|_| crash(&mut chance)).collect();
         let stops = (0..chance.pick(&[0, 0, 0, 1, 2])).map(|_| chance.between(0, 120_000));
         let stops = stops.collect();
-        Self { crashes, stops, verbs: chance.percent(40), clocks: chance.percent(20) }
+        Self {
+            crashes,
+            stops,
+            verbs: chance.percent(40),
+            clocks: chance.percent(20),
+            holds: chance.percent(25),
+        }
     }
 }
 
@@ -179,13 +187,19 @@ impl Story {
     async fn to_the_end(&mut self) -> Result<(), String> {
         let plan = Arc::clone(&self.sim.world().scenario.plan);
         let digest = self.sim.world().scenario.digest.clone();
-        let most = plan.hosts.len() + self.course.crashes.len() + self.course.stops.len() + 20;
+        let most = plan.hosts.len() + self.course.crashes.len() + self.course.stops.len() + 30;
         for _ in 0..most {
             let state = self.state()?;
             let Some(first) = opening(&plan, &digest, &state, &self.driver()) else {
                 return Ok(());
             };
-            self.drive(state, vec![first]).await?;
+            let mut first = vec![first];
+            if let RunPhase::Paused(PauseReason::Held { hosts }) = &state.phase {
+                let request = format!("back-{}", self.epoch).parse().unwrap();
+                let (by, hosts) = ("op".to_owned(), hosts.clone());
+                first.push(Event::ReleaseRequested { by, hosts, request });
+            }
+            self.drive(state, first).await?;
             if self.is_wrong() {
                 return Ok(());
             }
@@ -226,6 +240,42 @@ impl Story {
         Ok(())
     }
 
+    /// What operators say to the present controller, and when in its life.
+    fn said(&self) -> Vec<(u64, Control)> {
+        let by = || "op".to_owned();
+        let mut said = Vec::new();
+        if let Some(at) = self.course.stops.get(self.epoch).copied() {
+            said.push((at, Control::Stop { by: by() }));
+            if at % 3 == 0 {
+                said.push((at + at / 2, Control::Leave));
+            }
+        }
+        let world = self.sim.world();
+        let mut chance = world.scenario.chance(&format!("holds/{}", self.epoch));
+        let names = || world.scenario.plan.hosts.iter().map(|host| host.name.clone());
+        let mut ask = |at: u64, ask: Ask| {
+            let id = format!("r{}-{}", self.epoch, said.len()).parse().unwrap();
+            let epoch = self.epoch as u32;
+            let now = Timestamp::from_millis(0);
+            let request = Request { id, at: now, by: by(), epoch, ask };
+            said.push((at, Control::Asked(request)));
+        };
+        if !self.course.holds {
+            return said;
+        }
+        for _ in 0..chance.between(0, 3) {
+            let hosts = names().filter(|_| chance.percent(30)).collect();
+            let when = chance.between(0, 150_000);
+            if self.epoch > 6 || chance.percent(40) {
+                ask(when, Ask::Release { hosts });
+            } else {
+                ask(when, Ask::Hold { hosts });
+            }
+        }
+        said.sort_by_key(|(at, _)| *at);
+        said
+    }
+
     async fn live(
         &self,
         state: RunState,
@@ -237,11 +287,15 @@ impl Story {
         let mut chance = sim.world().scenario.chance(&format!("clock/{}", self.epoch));
         let far =
             if self.course.clocks { chance.between(0, 1_200_000) as i64 - 600_000 } else { 0 };
+        let set = self.course.clocks.then(|| {
+            let at = sim.now() + chance.between(0, 200_000);
+            (at, chance.between(0, 1_200_000) as i64 - 600_000)
+        });
         let shared = Shared {
             plan,
             run: "20261121-0900-test".parse().unwrap(),
             transport: Arc::new(Network(sim.clone())),
-            clock: Arc::new(SimClock { sim: sim.clone(), ahead_ms: far }),
+            clock: Arc::new(SimClock { sim: sim.clone(), ahead_ms: far, set }),
             controller: Arc::new(Desk(sim.clone())),
             secrets: Arc::new(Secrets::default()),
             templates: Templates::default(),
@@ -251,15 +305,12 @@ impl Story {
         let (control, orders) = mpsc::channel(4);
         let watch = Box::new(Watch { sim: sim.clone(), ticks: 0 });
         let engine = Engine::new(shared, state, Disk(sim.clone()), orders, watch);
-        let stop = self.course.stops.get(self.epoch).copied();
+        let said = self.said();
         let operator = async {
-            if let Some(at) = stop {
-                sim.pause(at).await;
-                let _ = control.send(Control::Stop { by: "op".to_owned() }).await;
-                if at % 3 == 0 {
-                    sim.pause(at / 2).await;
-                    let _ = control.send(Control::Leave).await;
-                }
+            let began = sim.now();
+            for (at, order) in said {
+                sim.until(began + at).await;
+                let _ = control.send(order).await;
             }
             std::future::pending::<()>().await;
         };

@@ -33,6 +33,8 @@ struct Open {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     Pending,
+    /// An operator holds it, or did: it has no slot, and nothing runs.
+    Resting,
     InFlight,
     Ended(End),
 }
@@ -53,6 +55,9 @@ struct Told {
     /// Where a rollback by hand ends.
     lowest: Option<usize>,
     armed: bool,
+    held: bool,
+    /// The hop that it is in.
+    hop: usize,
     blocked: bool,
     /// The last attempt of each step.
     last: BTreeMap<String, u32>,
@@ -100,6 +105,8 @@ impl Oracle {
             back: None,
             lowest: None,
             armed: false,
+            held: false,
+            hop: 0,
             blocked: false,
             last: BTreeMap::new(),
         };
@@ -150,7 +157,8 @@ impl Oracle {
         let told = &self.hosts[host];
         let dark = told.open.as_ref().is_some_and(|open| open.dark && !open.returned);
         match told.at {
-            At::Pending => "pending",
+            At::Pending | At::Resting if told.held => "held",
+            At::Pending | At::Resting => "pending",
             At::Ended(end) => end.word(),
             At::InFlight if dark => "dark",
             At::InFlight if told.armed => "armed",
@@ -175,7 +183,7 @@ impl Oracle {
     pub fn ends(&self) -> BTreeMap<String, Option<End>> {
         let end = |told: &Told| match told.at {
             At::Ended(end) => Some(end),
-            At::Pending | At::InFlight => None,
+            At::Pending | At::Resting | At::InFlight => None,
         };
         self.hosts.iter().map(|(name, told)| (name.clone(), end(told))).collect()
     }
@@ -221,6 +229,9 @@ impl Oracle {
                 }
             }
             Event::StopRequested { .. } => self.stopping = true,
+            Event::LeaveRequested { .. } => {}
+            Event::HoldRequested { hosts, .. } => self.hold(hosts, true),
+            Event::ReleaseRequested { hosts, .. } => self.hold(hosts, false),
             Event::RunPaused { .. } => {
                 self.running = false;
                 let busy = self.hosts.values().filter(|told| told.open.is_some()).count();
@@ -260,10 +271,33 @@ impl Oracle {
         }
     }
 
+    fn hold(&mut self, hosts: &[fleetlift::base::name::HostName], held: bool) {
+        for host in hosts {
+            let told = self.told(host.as_str());
+            // After its end nothing is left to hold.
+            told.held = held && !matches!(told.at, At::Ended(_));
+        }
+    }
+
+    /// A host gives its slot back, and rests.
+    fn rests(&mut self, name: &str, said: &mut Vec<String>) {
+        let told = &self.hosts[name];
+        if !told.held || told.at != At::InFlight || told.open.is_some() {
+            said.push(format!("rests, but it is {told:?}"));
+        }
+        if self.has_begun(name, told.hop) || told.back.is_some() {
+            said.push("rests in the middle of a change".to_owned());
+        }
+        let (wave, reopened) = (told.wave, told.reopened);
+        self.told(name).at = At::Resting;
+        self.waves[wave].in_flight -= usize::from(!reopened);
+    }
+
     fn take_host(&mut self, name: &str, event: &Event, truth: &Host, wrong: &mut Vec<String>) {
         let mut said = Vec::new();
         match event {
             Event::HostStarted { .. } => self.started(name, &mut said),
+            Event::HostHeld { .. } => self.rests(name, &mut said),
             Event::AttemptStarted { step, attempt, .. } => {
                 self.attempt(name, &id(step), *attempt, truth, &mut said);
             }
@@ -317,7 +351,8 @@ impl Oracle {
                 told.lowest = back;
                 told.settled.retain(|step| !step.contains(".rollback."));
             }
-            Event::HostFacts { .. } | Event::HostFinding { .. } | Event::HopFinished { .. } => {}
+            Event::HopFinished { hop, .. } => self.told(name).hop = usize::from(*hop) + 1,
+            Event::HostFacts { .. } | Event::HostFinding { .. } => {}
             _ => said.push("an event of the run with a host".to_owned()),
         }
         wrong.extend(said.into_iter().map(|said| format!("{name}: {said}")));
@@ -375,8 +410,11 @@ impl Oracle {
         if self.stopping || self.only_reopened {
             said.push("starts although the run is to stop".to_owned());
         }
-        if self.hosts[name].at != At::Pending {
+        if !matches!(self.hosts[name].at, At::Pending | At::Resting) {
             said.push("starts twice".to_owned());
+        }
+        if self.hosts[name].held {
+            said.push("starts, but it is held".to_owned());
         }
         self.told(name).at = At::InFlight;
         self.waves[wave].in_flight += 1;
@@ -448,6 +486,7 @@ impl Oracle {
         let open =
             Open { step: step.to_owned(), attempt, dark: false, returned: false, boot: truth.boot };
         told.open = Some(open);
+        told.hop = step.split('.').next().and_then(|hop| hop.parse().ok()).unwrap();
         told.last.insert(step.to_owned(), attempt);
     }
 
@@ -608,6 +647,7 @@ impl Oracle {
         }
         let (wave, reopened) = (told.wave, told.reopened);
         (told.at, told.reopened, told.failed) = (At::Ended(end), false, None);
+        told.held = false;
         let canary = self.plan.waves[wave].canary;
         let wave = &mut self.waves[wave];
         if !reopened {

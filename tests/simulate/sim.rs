@@ -250,10 +250,18 @@ impl Journal for Disk {
 pub struct SimClock {
     pub sim: Sim,
     pub ahead_ms: i64,
+    /// When somebody sets it, and how far.
+    pub set: Option<(u64, i64)>,
 }
 
 impl Clock for SimClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(MORNING + self.ahead_ms + self.sim.now() as i64)
+        let now = self.sim.now();
+        let set = self.set.filter(|(at, _)| *at <= now).map_or(0, |(_, far)| far);
+        Timestamp::from_millis(MORNING + self.ahead_ms + set + now as i64)
+    }
+
+    fn steady(&self) -> Duration {
+        Duration::from_millis(self.sim.now())
     }
 }
