@@ -10,6 +10,7 @@ mod files;
 mod look;
 mod plan;
 mod reports;
+mod saved;
 mod texts;
 
 use args::{Cli, Command};
@@ -47,6 +48,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CliError> {
         Command::Playbooks(args) => files::playbooks(common, args),
         Command::Plan(args) => plan::plan(common, args),
         Command::Run(args) => exec_run::run(common, args),
+        Command::Apply(args) => saved::apply(common, args),
         Command::Resume(args) => exec_run::resume(common, args),
         Command::Rollback(args) => exec_run::rollback(common, args),
         Command::Commit(args) => exec_run::commit(common, args),
