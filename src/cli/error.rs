@@ -19,7 +19,7 @@ pub struct CliError {
     message: String,
     causes: Vec<String>,
     /// Lines under the message, safe for a terminal.
-    body: String,
+    body: Option<Box<str>>,
     hint: Option<String>,
     /// Text that is printed as it is, before the message: faults with their places.
     detail: Option<Faults>,
@@ -31,7 +31,7 @@ impl CliError {
         Self {
             message: message.into(),
             causes: Vec::new(),
-            body: String::new(),
+            body: None,
             hint: None,
             detail: None,
             code: USAGE,
@@ -48,7 +48,7 @@ impl CliError {
 
     /// Lines that stand under the message.
     pub fn body(self, body: String) -> Self {
-        Self { body, ..self }
+        Self { body: Some(body.into()), ..self }
     }
 
     pub fn cause(mut self, cause: &dyn std::error::Error) -> Self {
@@ -75,7 +75,7 @@ impl CliError {
         for cause in &self.causes {
             let _ = writeln!(text, "  cause: {}", one_line(cause));
         }
-        text.push_str(&self.body);
+        text.push_str(self.body.as_deref().unwrap_or_default());
         if let Some(hint) = &self.hint {
             let _ = writeln!(text, "{cyan}hint{plain}: {}", one_line(hint));
         }

@@ -78,8 +78,9 @@ pub fn save(planned: &Planned, file: &Path) -> Result<(), CliError> {
 pub fn apply(common: &Common, args: &ApplyArgs) -> Result<ExitCode, CliError> {
     let saved = read(&args.file)?;
     if args.dry_run {
-        let (text, digest) = (saved.plan(common, common.colours_output()), &saved.digest);
-        debug_assert!(text.contains(digest.as_str()), "a plan is shown with its digest");
+        let scripts = common.verbose > 0;
+        let colours = common.colours_output();
+        let text = report::plan_text(&saved.plan, &saved.digest, scripts, colours);
         common::print(&text);
     }
     if saved.program != PROGRAM {
@@ -96,12 +97,6 @@ pub fn apply(common: &Common, args: &ApplyArgs) -> Result<ExitCode, CliError> {
     }
     let Saved { plan, text, digest, .. } = saved;
     exec_run::execute(common, Planned { plan, text, digest }, args.yes)
-}
-
-impl Saved {
-    fn plan(&self, common: &Common, colours: bool) -> String {
-        report::plan_text(&self.plan, &self.digest, common.verbose > 0, colours)
-    }
 }
 
 fn read(file: &Path) -> Result<Saved, CliError> {

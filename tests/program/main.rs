@@ -15,6 +15,7 @@ mod hostile;
 mod plans;
 mod real_ssh;
 mod rollback;
+mod saved;
 mod secrets;
 mod stopping;
 mod texts;

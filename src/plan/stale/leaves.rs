@@ -69,6 +69,7 @@ fn name(path: &[String]) -> String {
         ["connection", "identities"] => "connection.identity".to_owned(),
         ["template", "text"] => "the template's text".to_owned(),
         ["upload", "content"] => "the uploaded file's content".to_owned(),
+        ["look", "want", key] => format!("wanted system {key}"),
         ["limits", rest @ ..] => rest.join("."),
         [] => "all".to_owned(),
         parts => parts.join("."),
@@ -98,6 +99,7 @@ fn shown(path: &[String], value: &Json) -> Shown {
             Some(mode) => Shown::Word(format!("{mode:04o}")),
             None => Shown::Word(number.to_string()),
         },
+        (None, Json::Array(items)) if items.is_empty() => Shown::Word("none".to_owned()),
         (None, Json::Array(items)) => match items.iter().map(Json::as_str).collect() {
             Some::<Vec<&str>>(words) => Shown::Word(words.join(" ")),
             None => Shown::Word(value.to_string()),
