@@ -69,6 +69,7 @@ depth = 3
 [[backup]]
 name = "etc"
 run = "mkdir -p {{ backup_dir | quote }} && tar -C / -cf {{ backup_dir | quote }}/etc.tar etc"
+verify = "test -s {{ backup_dir | quote }}/etc.tar"
 timeout = "30m"
 
 [[precheck]]
@@ -830,6 +831,7 @@ name = "Two"
 [[backup]]
 name = "wait"
 run = "touch /waits; while ! test -e /go; do sleep 0.05; done"
+verify = "true"
 
 [[migrate]]
 name = "count"
