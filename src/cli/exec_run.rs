@@ -208,6 +208,8 @@ pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> 
     let run = common::find(&store, args.run.as_deref(), Candidates::Resumable)?;
     let journal = store.take_over(&run)?;
     let seen = common::read(&store, run)?;
+    // Whoever goes on from a journal must be able to trust every record of it.
+    seen.reader.verify()?;
     if let RunPhase::Finished(_) = seen.state.phase {
         return Err(CliError::refused(format!("run {} is finished", seen.run))
             .hint(format!("`fleetlift report {}` shows how it went", seen.run)));
@@ -272,7 +274,9 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
     let run = common::find(&store, args.run.as_deref(), Candidates::Only)?;
     let journal = store.take_over(&run)?;
     let seen = common::read(&store, run)?;
+    seen.reader.verify()?;
     common::keep_apart(&store, Some(&seen.run), &seen.plan)?;
+    say_what_changed(&seen);
     let chosen = chosen(&seen, args.hosts.as_deref())?;
     let (able, unable): (Vec<usize>, Vec<usize>) =
         chosen.into_iter().partition(|host| fits(&seen, *host));
