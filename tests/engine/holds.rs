@@ -460,6 +460,7 @@ fn the_table_of_holds() {
         ("in flight, held", vec![start(), ask(1, true)], began(0), Some("running")),
         ("a step runs", vec![start(), began(0), ask(1, true)], rest(), None),
         ("a retry is due", vec![start(), began(0), lost(0), ask(1, true)], rest(), Some("held")),
+        ("a retry is due", vec![start(), began(0), lost(0)], ask(1, true), Some("running")),
         ("at rest", vec![start(), ask(1, true), rest()], began(0), None),
         ("at rest", vec![start(), ask(1, true), rest()], start(), None),
         ("at rest", vec![start(), ask(1, true), rest()], end(), None),
