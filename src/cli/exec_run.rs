@@ -242,10 +242,7 @@ fn resumed(only_reopened: bool) -> Event {
 
 /// A run keeps to its own plan; who edited the files since should know that.
 fn say_what_changed(seen: &Seen) {
-    let (stale, _) = saved::stale(&seen.plan, &seen.digest);
-    if stale.is_empty() {
-        return;
-    }
+    let Some((stale, _)) = saved::stale(&seen.plan, &seen.digest) else { return };
     let here = std::env::current_dir().ok();
     common::complain(&format!(
         "note: what the plan was made from changed since; the run goes on with the plan that it began with\n{}",
