@@ -98,6 +98,8 @@ pub struct HostState {
     pub before: Option<Arc<Facts>>,
     /// The latest facts.
     pub latest: Option<Arc<Facts>>,
+    /// How often it was taken up again after its end.
+    pub reopened: u32,
     /// What registered steps printed, by step name.
     pub registered: BTreeMap<String, Registered>,
 }
@@ -129,6 +131,7 @@ impl HostState {
             failure: None,
             before: None,
             latest: None,
+            reopened: 0,
             registered: BTreeMap::new(),
         }
     }
@@ -524,6 +527,7 @@ impl HostState {
                 self.failure = None;
                 self.fate = None;
                 self.blocked = false;
+                self.reopened += 1;
             }
             (phase, event) => return Err(format!("{event:?} is not legal in {phase:?}")),
         }
