@@ -31,6 +31,10 @@ run = "test ! -e {{ dir | quote }}/{{ host.name }}.broken"
 [[rollback]]
 name = "restore"
 run = "test -e {{ dir | quote }}/{{ host.name }}.backup"
+
+[[commit]]
+name = "tidy"
+run = "echo {{ run.id }} >>{{ dir | quote }}/{{ host.name }}.committed"
 "#;
 
 /// A machine with two names, each with a folder of its own, so that they are two hosts to everyone.
@@ -215,7 +219,8 @@ fn a_dead_owner_s_lease_runs_out_and_the_taking_is_written_down() {
     }
     let one = ["run", "-i", "fleet", "-p", "playbook.toml", "--yes", "--limit", "one"];
     yours.say(&one).exits(4);
-    let lock = place.remote("one").join("lock/1");
+    let locks = place.files("one").into_iter().filter(|file| file.starts_with("lock/"));
+    let lock = place.remote("one").join(locks.last().unwrap());
     let line = fs::read_to_string(&lock).unwrap();
     fs::write(&lock, format!("{:<12}{}", 1, &line[12..])).unwrap();
     yours.say(&one).exits(0);
@@ -255,4 +260,27 @@ fn a_rollback_that_failed_may_be_tried_again_and_leaves_nothing_when_it_passed()
         again.map(|file| file.rsplit('/').next().unwrap().to_owned()).collect::<Vec<_>>(),
         ["ended"]
     );
+}
+
+#[test]
+fn a_commit_of_a_locked_host_is_refused_and_may_be_given_again() {
+    const TEST: &str = "a_commit_of_a_locked_host_is_refused_and_may_be_given_again";
+    need!(TEST, "sshd" => "openssh-server", "ssh-keygen" => "openssh-client");
+    let place = Place::new();
+    let (mine, yours) = (place.desk(), place.desk());
+    place.touch("go-on");
+    mine.say(&["run", "-i", "fleet", "-p", "playbook.toml", "--yes", "--limit", "one"]).exits(0);
+    fs::remove_file(place.dir.join("go-on")).unwrap();
+    fs::remove_file(place.dir.join("one.log")).unwrap();
+    let running = started(&place, &yours, &["one"]);
+    let commit = ["commit", "last", "--hosts", "one", "--yes"];
+    mine.say(&commit).exits(4);
+    let status = mine.status();
+    assert_eq!(end_of(&status, "one"), ("migrated", true, "refused"));
+    assert!(!place.dir.join("one.committed").exists());
+    place.touch("go-on");
+    running.end().exits(0);
+    mine.say(&commit).exits(0);
+    assert_eq!(end_of(&mine.status(), "one").0, "committed");
+    assert!(place.dir.join("one.committed").exists());
 }
