@@ -15,7 +15,7 @@ use std::{
     fs::{self, File},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -266,26 +266,55 @@ pub struct OutputChunk {
 
 enum Request {
     Records(Arc<[Record]>, oneshot::Sender<Result<(), String>>),
-    Output(OutputChunk),
+    /// Outputs wait where there were none, or many of them.
+    Outputs,
+}
+
+/// Outputs that wait to be written. The writer is woken for the first of them and not for each: waking a thread costs more
+/// than writing what a small step prints.
+#[derive(Debug, Default)]
+struct Waiting {
+    chunks: Vec<OutputChunk>,
+    bytes: usize,
+}
+
+type SharedWaiting = Arc<Mutex<Waiting>>;
+
+fn locked(waiting: &SharedWaiting) -> MutexGuard<'_, Waiting> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The one writer of a run.
 #[derive(Debug)]
 pub struct Writer {
     requests: Option<mpsc::Sender<Request>>,
+    outputs: SharedWaiting,
     thread: Option<thread::JoinHandle<()>>,
     _lock: File,
 }
 
 /// A way to hand outputs to the writer, from many tasks.
 #[derive(Clone, Debug)]
-pub struct OutputWriter(mpsc::Sender<Request>);
+pub struct OutputWriter {
+    requests: mpsc::Sender<Request>,
+    outputs: SharedWaiting,
+}
 
 impl OutputWriter {
     /// Hands over a chunk. It is written soon; a record that is appended later is never durable before it.
     pub fn write(&self, chunk: OutputChunk) {
-        // Without a writer the run has already ended with the writer's own error.
-        let _ = self.0.send(Request::Output(chunk));
+        let bytes = chunk.bytes.len();
+        let mut waiting = locked(&self.outputs);
+        let first = waiting.chunks.is_empty();
+        let few = waiting.bytes < OUTPUT_BYTES_MAX;
+        waiting.chunks.push(chunk);
+        waiting.bytes += bytes;
+        let many = few && waiting.bytes >= OUTPUT_BYTES_MAX;
+        drop(waiting);
+        if first || many {
+            // Without a writer the run has already ended with the writer's own error.
+            let _ = self.requests.send(Request::Outputs);
+        }
     }
 }
 
@@ -297,11 +326,13 @@ impl Writer {
         last: String,
     ) -> Result<Self, StoreError> {
         let (requests, waiting) = mpsc::channel();
+        let outputs = SharedWaiting::default();
+        let of_thread = Arc::clone(&outputs);
         let thread = thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || write_loop(&database, waiting, last))
+            .spawn(move || write_loop(&database, &waiting, &of_thread, last))
             .map_err(|source| StoreError::File { doing: "start the writer of", path, source })?;
-        Ok(Self { requests: Some(requests), thread: Some(thread), _lock: lock })
+        Ok(Self { requests: Some(requests), outputs, thread: Some(thread), _lock: lock })
     }
 
     /// Appends records, all or none. When this returns they are on disk.
@@ -319,7 +350,8 @@ impl Writer {
 
     /// A handle for outputs.
     pub fn outputs(&self) -> Option<OutputWriter> {
-        self.requests.clone().map(OutputWriter)
+        let requests = self.requests.clone()?;
+        Some(OutputWriter { requests, outputs: Arc::clone(&self.outputs) })
     }
 }
 
@@ -334,11 +366,22 @@ impl Drop for Writer {
 }
 
 /// Writes whatever waits, one transaction for all of it.
-fn write_loop(database: &Connection, waiting: mpsc::Receiver<Request>, mut last: String) {
+fn write_loop(
+    database: &Connection,
+    waiting: &mpsc::Receiver<Request>,
+    outputs: &SharedWaiting,
+    mut last: String,
+) {
     let mut group = Vec::new();
     while let Ok(first) = waiting.recv() {
-        gather(first, &waiting, &mut group);
-        let written = write_group(database, &group, &last);
+        gather(first, waiting, outputs, &mut group);
+        // All that came before a record of the group is here by now.
+        let chunks = std::mem::take(&mut *locked(outputs)).chunks;
+        if chunks.is_empty() && group.iter().all(|request| matches!(request, Request::Outputs)) {
+            group.clear();
+            continue;
+        }
+        let written = write_group(database, &group, &chunks, &last);
         let answer = match written {
             Ok(hash) => {
                 last = hash;
@@ -356,14 +399,19 @@ fn write_loop(database: &Connection, waiting: mpsc::Receiver<Request>, mut last:
 }
 
 /// Whatever waits, and where that is outputs alone, what comes soon.
-fn gather(first: Request, waiting: &mpsc::Receiver<Request>, group: &mut Vec<Request>) {
+fn gather(
+    first: Request,
+    waiting: &mpsc::Receiver<Request>,
+    outputs: &SharedWaiting,
+    group: &mut Vec<Request>,
+) {
     let until = Instant::now() + OUTPUT_DELAY;
     let (mut records, mut bytes) = (false, 0);
     let mut next = first;
     loop {
         match &next {
             Request::Records(..) => records = true,
-            Request::Output(chunk) => bytes += chunk.bytes.len(),
+            Request::Outputs => bytes = locked(outputs).bytes,
         }
         group.push(next);
         if group.len() >= GROUP_MAX {
@@ -381,7 +429,12 @@ fn gather(first: Request, waiting: &mpsc::Receiver<Request>, group: &mut Vec<Req
     }
 }
 
-fn write_group(database: &Connection, group: &[Request], last: &str) -> rusqlite::Result<String> {
+fn write_group(
+    database: &Connection,
+    group: &[Request],
+    chunks: &[OutputChunk],
+    last: &str,
+) -> rusqlite::Result<String> {
     let mut hash = last.to_owned();
     let transaction = database.unchecked_transaction()?;
     {
@@ -390,6 +443,19 @@ fn write_group(database: &Connection, group: &[Request], last: &str) -> rusqlite
             "insert into outputs (host, hop, phase, step, attempt, part, stream, start, bytes)
              values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
+        for chunk in chunks {
+            output_into.execute(params![
+                chunk.host.as_str(),
+                chunk.step.hop,
+                chunk.step.phase.as_str(),
+                chunk.step.step.as_str(),
+                chunk.attempt,
+                chunk.part.as_str(),
+                chunk.stream,
+                chunk.start,
+                chunk.bytes,
+            ])?;
+        }
         for request in group {
             match request {
                 Request::Records(records, _) => {
@@ -400,19 +466,7 @@ fn write_group(database: &Connection, group: &[Request], last: &str) -> rusqlite
                         record_into.execute(params![record.seq, json, hash])?;
                     }
                 }
-                Request::Output(chunk) => {
-                    output_into.execute(params![
-                        chunk.host.as_str(),
-                        chunk.step.hop,
-                        chunk.step.phase.as_str(),
-                        chunk.step.step.as_str(),
-                        chunk.attempt,
-                        chunk.part.as_str(),
-                        chunk.stream,
-                        chunk.start,
-                        chunk.bytes,
-                    ])?;
-                }
+                Request::Outputs => {}
             }
         }
     }
