@@ -1,6 +1,10 @@
 //! The engine over made-up hosts: what becomes of them, and that the journal says so.
 
+#[path = "engine/holds.rs"]
+mod holds;
 mod support;
+#[path = "engine/wire.rs"]
+mod wire;
 
 use fleetlift::{
     base::{

@@ -2,13 +2,17 @@
 //! what was decided. Everything else sends it messages.
 
 use super::{
+    even::EvenClock,
     lane::{Lane, Message, Order, Shared, Word},
     late::Known,
+    paced::Paced,
 };
 use crate::{
-    base::time::Timestamp,
+    base::{name::HostName, time::Timestamp},
     host::Leave,
-    journal::{End, Event, Failure, PauseReason, Record, StoreError, Verdict, Writer},
+    journal::{
+        Ask, End, Event, Failure, PauseReason, Record, Request, StoreError, Verdict, Writer,
+    },
     plan::Plan,
     run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide, judge},
 };
@@ -30,6 +34,8 @@ pub enum Control {
     Stop { by: String },
     /// Leave at once; what runs on hosts goes on.
     Leave,
+    /// What another process asks, in the name of an operator.
+    Asked(Request),
 }
 
 /// Who watches a run.
@@ -80,13 +86,16 @@ pub struct Engine {
 impl Engine {
     /// `state` is that of the journal's records so far.
     pub fn new(
-        shared: Shared,
+        mut shared: Shared,
         state: RunState,
         journal: Writer,
         control: mpsc::Receiver<Control>,
         observer: Box<dyn Observer>,
     ) -> Self {
         let messages = mpsc::channel(MESSAGES_MAX);
+        shared.clock = Arc::new(EvenClock::new(shared.clock, &shared.plan, &state));
+        let in_flight = in_flight(&shared.plan, &state);
+        shared.transport = Arc::new(Paced::new(shared.transport, in_flight));
         Self {
             shared: Arc::new(shared),
             state,
@@ -104,6 +113,15 @@ impl Engine {
 
     /// Goes on until the run is finished, paused or left. `first` is what the run begins or goes on with.
     pub async fn drive(mut self, first: Vec<Event>) -> Result<(Outcome, RunState), EngineError> {
+        let driven = self.go_on(first).await;
+        if driven.is_err() {
+            // The journal's writer ends only after all lanes: they hold a way to it.
+            self.tasks.shutdown().await;
+        }
+        driven.map(|outcome| (outcome, self.state))
+    }
+
+    async fn go_on(&mut self, first: Vec<Event>) -> Result<Outcome, EngineError> {
         self.note(first).await?;
         self.write().await?;
         self.take_up_attempts().await;
@@ -116,11 +134,11 @@ impl Engine {
             };
             if let Some(outcome) = outcome {
                 self.close_lanes().await;
-                return Ok((outcome, self.state));
+                return Ok(outcome);
             }
             if self.wait(wake).await? {
                 self.tasks.shutdown().await;
-                return Ok((Outcome::Left, self.state));
+                return Ok(Outcome::Left);
             }
         }
     }
@@ -133,9 +151,10 @@ impl Engine {
             Some(control) = self.control.recv() => match control {
                 Control::Leave => return Ok(true),
                 Control::Stop { by } if self.state.stopping.is_none() => {
-                    self.note(vec![Event::StopRequested { by }]).await?;
+                    self.note(vec![Event::StopRequested { by, request: None }]).await?;
                 }
                 Control::Stop { .. } => {}
+                Control::Asked(request) => return self.asked(request).await,
             },
             Some(message) = self.messages.1.recv() => {
                 // Whatever else has come in is written with the same sync.
@@ -154,6 +173,25 @@ impl Engine {
             self.observer.tick(now, &self.state, &self.shared.plan);
         }
         Ok(false)
+    }
+
+    /// Takes what another process asks: once, however often it comes. Returns whether the operator leaves.
+    async fn asked(&mut self, mut asked: Request) -> Result<bool, EngineError> {
+        if self.state.requests.contains(&asked.id) {
+            return Ok(false);
+        }
+        match &mut asked.ask {
+            Ask::Hold { hosts } | Ask::Release { hosts } => {
+                hosts.retain(|host| self.state.host(host).is_some());
+            }
+            Ask::Stop | Ask::Leave => {}
+        }
+        let leaves = asked.ask == Ask::Leave;
+        self.note(vec![asked.event()]).await?;
+        if leaves {
+            self.write().await?;
+        }
+        Ok(leaves)
     }
 
     /// Decides until there is nothing more to do now. Returns when to decide again. What happened, what follows from it and
@@ -271,13 +309,14 @@ impl Engine {
         while self.tasks.try_join_next().is_some() {}
         for record in records.iter() {
             self.observer.record(record, &self.state, &self.shared.plan);
-            if let Event::HostFinished { host, end, failure, .. } = &record.event
+            if let Event::HostFinished { host, .. } | Event::HostHeld { host } = &record.event
                 && let Some(host) = self.state.host(host)
                 && let Some(lane) = self.lanes.remove(&host)
             {
-                // The end is on disk: from here on nobody asks for what the host's scripts left behind. A lane that waits for
-                // its next order has room for this one; it says goodbye to its host and ends.
-                let _ = lane.try_send(Word::Leave(leave(*end, failure.as_ref())));
+                // It is on disk: from here on nobody asks for what the scripts of a host that has ended left behind. A lane that
+                // waits for its next order has room for this one; it says goodbye to its host and ends. A host that is
+                // released gets another.
+                let _ = lane.try_send(Word::Leave(leave(&record.event)));
             }
         }
         Ok(())
@@ -295,6 +334,7 @@ impl Engine {
                 HostPhase::Pending
                 | HostPhase::Idle
                 | HostPhase::Waiting { .. }
+                | HostPhase::Resting { .. }
                 | HostPhase::Ended(_) => None,
             })
             .collect();
@@ -311,8 +351,24 @@ impl Engine {
     }
 }
 
-/// What is left of a host's scripts after its end. Where a person must look, or something may still be at work, all of it.
-fn leave(end: End, failure: Option<&Failure>) -> Leave {
+/// Hosts that an earlier controller was at work on.
+fn in_flight(plan: &Plan, state: &RunState) -> Vec<HostName> {
+    let hosts = plan.hosts.iter().zip(&state.hosts);
+    hosts
+        .filter(|(_, at)| match at.phase {
+            HostPhase::Idle
+            | HostPhase::Running { .. }
+            | HostPhase::Waiting { .. }
+            | HostPhase::Resting { .. } => true,
+            HostPhase::Pending | HostPhase::Ended(_) => false,
+        })
+        .map(|(host, _)| host.name.clone())
+        .collect()
+}
+
+/// How a host is left. Where a person must look, or something may still be at work, all that its scripts left behind stays.
+fn leave(event: &Event) -> Leave {
+    let Event::HostFinished { end, failure, .. } = event else { return Leave::Rests };
     let unknown = match failure {
         Some(Failure::Lost { .. } | Failure::TimedOut { stopped: false, .. }) => true,
         Some(

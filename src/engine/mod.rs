@@ -2,6 +2,7 @@
 
 mod compare;
 mod drive;
+mod even;
 mod hand_over;
 mod lane;
 mod late;
@@ -9,8 +10,10 @@ mod local;
 mod lock;
 mod looks;
 mod output;
+mod paced;
 mod reboot;
 mod secrets;
+mod transfer;
 mod work;
 
 pub use drive::{Control, Engine, EngineError, Observer, Outcome};

@@ -4,7 +4,7 @@
 //! run pays for few syncs, and a quiet one for no delay. Outputs alone wait a moment for a record to be written with.
 //! Readers of other processes see every committed record at once.
 
-use super::Record;
+use super::{Inbox, Record};
 use crate::{
     base::{name::HostName, name::RunId, phase::Phase},
     journal::StepId,
@@ -15,7 +15,7 @@ use std::{
     fs::{self, File},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -29,10 +29,16 @@ const GROUP_MAX: usize = 8192;
 const OUTPUT_DELAY: Duration = Duration::from_millis(100);
 /// And how many bytes of them wait at most.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
+/// So many bytes of outputs are held back where they cannot be written. Beyond them the journal counts as broken.
+const OUTPUT_HELD_MAX: usize = 16 << 20;
 /// The version of the database's form.
 const FORMAT: &str = "1";
 const DATABASE: &str = "journal.db";
 const LOCK: &str = "controller.lock";
+/// Whoever asks whether a run is driven, and whoever writes one request down, has its lock for an instant: a controller
+/// waits for them.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 const SCHEMA: &str = "
 create table meta (key text primary key, value text not null) without rowid;
@@ -82,6 +88,11 @@ impl Store {
     /// Where a run keeps what belongs to it.
     pub fn run_dir(&self, run: &RunId) -> PathBuf {
         self.dir.join("runs").join(run.as_str())
+    }
+
+    /// Where other processes put what they ask of the run's controller.
+    pub fn inbox(&self, run: &RunId) -> Inbox {
+        Inbox::new(&self.run_dir(run))
     }
 
     /// All runs, the oldest first.
@@ -162,6 +173,11 @@ impl Store {
         }
     }
 
+    /// Who drives the run, as they said themselves.
+    pub fn driver(&self, run: &RunId) -> String {
+        holder(&self.run_dir(run).join(LOCK))
+    }
+
     fn existing(&self, run: &RunId) -> Result<PathBuf, StoreError> {
         let dir = self.run_dir(run);
         if dir.join(DATABASE).exists() {
@@ -198,23 +214,33 @@ fn lock(run: &RunId, dir: &Path) -> Result<File, StoreError> {
         .truncate(false)
         .open(&path)
         .map_err(fail)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => {
-            let holder = fs::read_to_string(&path).unwrap_or_default();
-            let holder = match holder.trim() {
-                "" => "another process".to_owned(),
-                holder => holder.to_owned(),
-            };
-            return Err(StoreError::Locked { run: run.clone(), holder });
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < until => {
+                thread::sleep(LOCK_PAUSE)
+            }
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(StoreError::Locked { run: run.clone(), holder: holder(&path) });
+            }
+            Err(fs::TryLockError::Error(source)) => return Err(fail(source)),
         }
-        Err(fs::TryLockError::Error(source)) => return Err(fail(source)),
     }
     let host = rustix::system::uname();
     let holder =
         format!("process {} on {}\n", std::process::id(), host.nodename().to_string_lossy());
     file.set_len(0).and_then(|()| fs::write(&path, holder)).map_err(fail)?;
     Ok(file)
+}
+
+/// What stands in a lock: who took it last.
+fn holder(lock: &Path) -> String {
+    let text = fs::read_to_string(lock).unwrap_or_default();
+    match text.trim() {
+        "" => "another process".to_owned(),
+        holder => holder.to_owned(),
+    }
 }
 
 /// Which output: of the step itself, or of a check beside it.
@@ -265,56 +291,28 @@ pub struct OutputChunk {
 }
 
 enum Request {
-    Records(Arc<[Record]>, oneshot::Sender<Result<(), String>>),
-    /// Outputs wait where there were none, or many of them.
-    Outputs,
-}
-
-/// Outputs that wait to be written. The writer is woken for the first of them and not for each: waking a thread costs more
-/// than writing what a small step prints.
-#[derive(Debug, Default)]
-struct Waiting {
-    chunks: Vec<OutputChunk>,
-    bytes: usize,
-}
-
-type SharedWaiting = Arc<Mutex<Waiting>>;
-
-fn locked(waiting: &SharedWaiting) -> MutexGuard<'_, Waiting> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The asker is answered once.
+    Records(Arc<[Record]>, Option<oneshot::Sender<Result<(), String>>>),
+    Output(OutputChunk),
 }
 
 /// The one writer of a run.
 #[derive(Debug)]
 pub struct Writer {
     requests: Option<mpsc::Sender<Request>>,
-    outputs: SharedWaiting,
     thread: Option<thread::JoinHandle<()>>,
     _lock: File,
 }
 
 /// A way to hand outputs to the writer, from many tasks.
 #[derive(Clone, Debug)]
-pub struct OutputWriter {
-    requests: mpsc::Sender<Request>,
-    outputs: SharedWaiting,
-}
+pub struct OutputWriter(mpsc::Sender<Request>);
 
 impl OutputWriter {
     /// Hands over a chunk. It is written soon; a record that is appended later is never durable before it.
     pub fn write(&self, chunk: OutputChunk) {
-        let bytes = chunk.bytes.len();
-        let mut waiting = locked(&self.outputs);
-        let first = waiting.chunks.is_empty();
-        let few = waiting.bytes < OUTPUT_BYTES_MAX;
-        waiting.chunks.push(chunk);
-        waiting.bytes += bytes;
-        let many = few && waiting.bytes >= OUTPUT_BYTES_MAX;
-        drop(waiting);
-        if first || many {
-            // Without a writer the run has already ended with the writer's own error.
-            let _ = self.requests.send(Request::Outputs);
-        }
+        // Without a writer the run has already ended with the writer's own error.
+        let _ = self.0.send(Request::Output(chunk));
     }
 }
 
@@ -326,13 +324,11 @@ impl Writer {
         last: String,
     ) -> Result<Self, StoreError> {
         let (requests, waiting) = mpsc::channel();
-        let outputs = SharedWaiting::default();
-        let of_thread = Arc::clone(&outputs);
         let thread = thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || write_loop(&database, &waiting, &of_thread, last))
+            .spawn(move || write_loop(&database, waiting, last))
             .map_err(|source| StoreError::File { doing: "start the writer of", path, source })?;
-        Ok(Self { requests: Some(requests), outputs, thread: Some(thread), _lock: lock })
+        Ok(Self { requests: Some(requests), thread: Some(thread), _lock: lock })
     }
 
     /// Appends records, all or none. When this returns they are on disk.
@@ -340,7 +336,7 @@ impl Writer {
         let gone = |reason: &str| StoreError::WriterGone { reason: reason.to_owned() };
         let (answer, answered) = oneshot::channel();
         let requests = self.requests.as_ref().ok_or_else(|| gone("closed"))?;
-        requests.send(Request::Records(records, answer)).map_err(|_| gone("closed"))?;
+        requests.send(Request::Records(records, Some(answer))).map_err(|_| gone("closed"))?;
         match answered.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(reason)) => Err(StoreError::WriterGone { reason }),
@@ -350,8 +346,7 @@ impl Writer {
 
     /// A handle for outputs.
     pub fn outputs(&self) -> Option<OutputWriter> {
-        let requests = self.requests.clone()?;
-        Some(OutputWriter { requests, outputs: Arc::clone(&self.outputs) })
+        self.requests.clone().map(OutputWriter)
     }
 }
 
@@ -365,56 +360,62 @@ impl Drop for Writer {
     }
 }
 
-/// Writes whatever waits, one transaction for all of it.
-fn write_loop(
-    database: &Connection,
-    waiting: &mpsc::Receiver<Request>,
-    outputs: &SharedWaiting,
-    mut last: String,
-) {
+/// Writes whatever waits, one transaction for all of it. Outputs that could not be written are tried again with what comes
+/// next: a disk that was full for a moment costs no line.
+fn write_loop(database: &Connection, waiting: mpsc::Receiver<Request>, mut last: String) {
     let mut group = Vec::new();
+    let mut broken = None;
     while let Ok(first) = waiting.recv() {
-        gather(first, waiting, outputs, &mut group);
-        // All that came before a record of the group is here by now.
-        let chunks = std::mem::take(&mut *locked(outputs)).chunks;
-        if chunks.is_empty() && group.iter().all(|request| matches!(request, Request::Outputs)) {
-            group.clear();
-            continue;
-        }
-        let written = write_group(database, &group, &chunks, &last);
-        let answer = match written {
+        gather(first, &waiting, &mut group);
+        let written = match &broken {
+            None => write_group(database, &group, &last).map_err(|error| error.to_string()),
+            Some(error) => Err(String::clone(error)),
+        };
+        let (failed, answer) = match written {
             Ok(hash) => {
                 last = hash;
-                Ok(())
+                (false, Ok(()))
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => (true, Err(error)),
         };
-        for request in group.drain(..) {
-            if let Request::Records(_, asked) = request {
-                // Whoever asked may have been cancelled; the records are written all the same.
-                let _ = asked.send(answer.clone());
+        let mut held = 0;
+        group.retain_mut(|request| match request {
+            Request::Records(_, asked) => {
+                if let Some(asked) = asked.take() {
+                    // Whoever asked may have been cancelled; the records are written all the same.
+                    let _ = asked.send(answer.clone());
+                }
+                false
             }
+            Request::Output(chunk) => {
+                held += chunk.bytes.len();
+                failed
+            }
+        });
+        if let (Err(error), true) = (answer, held > OUTPUT_HELD_MAX) {
+            group.clear();
+            broken.get_or_insert(error);
         }
+    }
+    if !group.is_empty() {
+        // Nobody is left to tell; the records are written, and say what happened.
+        let _ = write_group(database, &group, &last);
     }
 }
 
 /// Whatever waits, and where that is outputs alone, what comes soon.
-fn gather(
-    first: Request,
-    waiting: &mpsc::Receiver<Request>,
-    outputs: &SharedWaiting,
-    group: &mut Vec<Request>,
-) {
+fn gather(first: Request, waiting: &mpsc::Receiver<Request>, group: &mut Vec<Request>) {
     let until = Instant::now() + OUTPUT_DELAY;
+    let before = group.len();
     let (mut records, mut bytes) = (false, 0);
     let mut next = first;
     loop {
         match &next {
             Request::Records(..) => records = true,
-            Request::Outputs => bytes = locked(outputs).bytes,
+            Request::Output(chunk) => bytes += chunk.bytes.len(),
         }
         group.push(next);
-        if group.len() >= GROUP_MAX {
+        if group.len() >= GROUP_MAX + before {
             return;
         }
         let more = if records || bytes >= OUTPUT_BYTES_MAX {
@@ -429,12 +430,7 @@ fn gather(
     }
 }
 
-fn write_group(
-    database: &Connection,
-    group: &[Request],
-    chunks: &[OutputChunk],
-    last: &str,
-) -> rusqlite::Result<String> {
+fn write_group(database: &Connection, group: &[Request], last: &str) -> rusqlite::Result<String> {
     let mut hash = last.to_owned();
     let transaction = database.unchecked_transaction()?;
     {
@@ -443,19 +439,6 @@ fn write_group(
             "insert into outputs (host, hop, phase, step, attempt, part, stream, start, bytes)
              values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
-        for chunk in chunks {
-            output_into.execute(params![
-                chunk.host.as_str(),
-                chunk.step.hop,
-                chunk.step.phase.as_str(),
-                chunk.step.step.as_str(),
-                chunk.attempt,
-                chunk.part.as_str(),
-                chunk.stream,
-                chunk.start,
-                chunk.bytes,
-            ])?;
-        }
         for request in group {
             match request {
                 Request::Records(records, _) => {
@@ -466,7 +449,19 @@ fn write_group(
                         record_into.execute(params![record.seq, json, hash])?;
                     }
                 }
-                Request::Outputs => {}
+                Request::Output(chunk) => {
+                    output_into.execute(params![
+                        chunk.host.as_str(),
+                        chunk.step.hop,
+                        chunk.step.phase.as_str(),
+                        chunk.step.step.as_str(),
+                        chunk.attempt,
+                        chunk.part.as_str(),
+                        chunk.stream,
+                        chunk.start,
+                        chunk.bytes,
+                    ])?;
+                }
             }
         }
     }
