@@ -18,6 +18,7 @@ mod locks;
 mod plans;
 mod real_ssh;
 mod rollback;
+mod saved;
 mod secrets;
 mod steering;
 mod stopping;

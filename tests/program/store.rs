@@ -11,7 +11,7 @@ fn runtime() -> tokio::runtime::Runtime {
 /// Records that say their number, long enough that a page holds few of them.
 fn record(seq: u64) -> Record {
     let by = format!("record {seq} {}", "x".repeat(300));
-    Record { seq, at: Timestamp::from_millis(0), event: Event::StopRequested { by } }
+    Record { seq, at: Timestamp::from_millis(0), event: Event::StopRequested { by, request: None } }
 }
 
 fn append(writer: &Writer, from: u64, to: u64) -> Result<(), StoreError> {
