@@ -255,6 +255,7 @@ fn run(
             support: None,
             hops: vec![hop],
             sources: Vec::new(),
+            files: Vec::new(),
         };
         let mut rollout = lenient();
         rollout.parallel = 10_000;
