@@ -1,0 +1,13 @@
+//! A model of what controllers and hosts say to each other, explored without a gap; and the real scripts, led through those
+//! interleavings of it that matter most. `docs/decisions/0013-a-model-of-the-protocol.md` says what is modelled and what is not.
+
+#[path = "protocol/checks.rs"]
+mod checks;
+#[path = "protocol/controller.rs"]
+mod controller;
+#[path = "protocol/host.rs"]
+mod host;
+#[path = "protocol/model.rs"]
+mod model;
+#[path = "protocol/steps.rs"]
+mod steps;
