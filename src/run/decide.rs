@@ -1,7 +1,10 @@
 //! What to do next: a pure function of the plan, the state and the time. It is never silent: without something to do
 //! there is something to wait for.
 
-use super::state::{Fate, HostPhase, HostState, RunPhase, RunState, Way};
+use super::{
+    host::{Fate, HostPhase, HostState, Way},
+    state::{RunPhase, RunState},
+};
 use crate::{
     base::{name::HostName, name::WaveName, phase::Phase, time::Timestamp},
     journal::{End, Event, Failure, PauseReason, Skip, Verdict},
