@@ -206,6 +206,7 @@ impl Engine {
             begun,
             epoch: self.state.resumes,
             left_boot: at.left_boot.clone(),
+            boot: at.boot.clone(),
         };
         let lane = self.lanes.entry(host).or_insert_with(|| {
             let (orders, waiting) = mpsc::channel(1);

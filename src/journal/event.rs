@@ -155,6 +155,9 @@ pub enum Event {
         /// The last lines of the output, both streams, bounded and redacted. Never shown raw on a terminal.
         #[serde(skip_serializing_if = "String::is_empty", default)]
         tail: String,
+        /// By the host's own word it never began there, and cannot begin any more. Such an attempt costs no retry.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        never: bool,
         then: Then,
     },
     StepSkipped {

@@ -79,6 +79,10 @@ pub struct HostState {
     pub before: Option<Arc<Facts>>,
     /// The latest facts.
     pub latest: Option<Arc<Facts>>,
+    /// How many attempts of the present step never began on the host.
+    pub never: u32,
+    /// The boot that the host was seen in last.
+    pub boot: Option<String>,
     /// What registered steps printed, by step name.
     pub registered: BTreeMap<String, Registered>,
 }
@@ -110,6 +114,8 @@ impl HostState {
             failure: None,
             before: None,
             latest: None,
+            never: 0,
+            boot: None,
             registered: BTreeMap::new(),
         }
     }
@@ -175,6 +181,7 @@ impl HostState {
                 if place(step)? == self.cursor =>
             {
                 self.phase = Running { step: self.cursor, attempt: 1 };
+                self.never = 0;
             }
             (Waiting { step: due, next, .. }, Event::AttemptStarted { step, attempt, .. })
                 if next == attempt && place(step)? == *due =>
@@ -207,13 +214,18 @@ impl HostState {
                     self.before = Some(Arc::clone(facts));
                 }
                 self.latest = Some(Arc::clone(facts));
+                self.boot = Some(facts.boot_id.clone());
                 return Ok(());
             }
             (Running { .. }, Event::HostDark { boot_id, .. }) => {
                 self.dark = Some(at);
                 self.left_boot = Some(boot_id.clone());
+                self.boot = Some(boot_id.clone());
             }
-            (Running { .. }, Event::HostReturned { .. }) => self.dark = None,
+            (Running { .. }, Event::HostReturned { boot_id, .. }) => {
+                self.dark = None;
+                self.boot = Some(boot_id.clone());
+            }
             (Running { .. } | Idle | Waiting { .. }, Event::HostFinding { .. }) => return Ok(()),
             (Idle, Event::HopFinished { hop, .. })
                 if self.way == Way::Forward && usize::from(*hop) == self.hop =>
@@ -310,7 +322,8 @@ impl HostState {
     }
 
     fn fail(&mut self, plan: &Plan, step: usize, attempt: u32, event: &Event) {
-        let Event::AttemptFailed { failure, then, .. } = event else { return };
+        let Event::AttemptFailed { failure, then, never, .. } = event else { return };
+        self.never += u32::from(*never);
         if plan.steps[step].id.phase == Phase::Migrate && failure.touches() {
             self.touched = true;
         }

@@ -84,9 +84,11 @@ pub fn judge(
         }),
         Ending::Skipped(reason) => events.push(Event::StepSkipped { host: name, step: id, reason }),
         Ending::Failed(failure) => {
-            let then = match result.never && attempt < NEVER_MAX {
+            // Only what began counts: how often a controller dies does not decide what becomes of a host.
+            let counted = attempt - at.never;
+            let then = match result.never && at.never + 1 < NEVER_MAX {
                 true => Then::Retry { not_before: now },
-                false => then(plan, at, planned, is_look(plan, host, step), attempt, &failure, now),
+                false => then(plan, at, planned, is_look(plan, host, step), counted, &failure, now),
             };
             if matches!(then, Then::GoOn | Then::Block) {
                 let message = message(&failure, &result.tail);
@@ -102,6 +104,7 @@ pub fn judge(
                 failure,
                 duration_ms,
                 tail: result.tail.clone(),
+                never: result.never,
                 then,
             });
         }

@@ -93,10 +93,11 @@ impl SshSession {
             Finish::InTime(ending) => self.settle(ending).map(|how| exit_of(&how)),
             Finish::Stopped { gone: true } => Ok(Exit::TimedOut { stopped: true }),
             Finish::Stopped { gone: false } => Ok(Exit::TimedOut { stopped: false }),
+            // Its name is taken now: it must not be tried again in the same directory, and whoever asks hears `never`.
             Finish::Never => {
                 let reason = format!("it did not begin within {:?}", script.timeout);
                 self.dead = Some(reason.clone());
-                Err(SessionError::NotStarted { reason })
+                Err(SessionError::Lost { reason })
             }
             Finish::Lost(why) => {
                 self.dead = Some(why.clone());

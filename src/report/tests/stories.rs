@@ -149,6 +149,7 @@ pub fn needs_hands() -> Story {
         failure: lost.clone(),
         duration_ms: 400_000,
         tail: String::new(),
+        never: false,
         then: Then::GiveUp,
     });
     part.end(End::NeedsHands, true, Some(lost));

@@ -448,6 +448,7 @@ impl Part<'_> {
             failure,
             duration_ms: length,
             tail: tail.into(),
+            never: false,
             then,
         });
         self

@@ -28,7 +28,7 @@ fl_boot=
 if [ -r /proc/sys/kernel/random/boot_id ]; then
   read -r fl_boot </proc/sys/kernel/random/boot_id || :
 fi
-if ! fl_said=$({ printf '%s\n' "$fl_boot" >"$fl_place/boot" && : >"$fl_place/died"; } 2>&1); then
+if ! fl_said=$({ printf '%s\n' "$fl_boot" >"$fl_place/boot" && : >>"$fl_place/died"; } 2>&1); then
   rm -f -- "$fl_new"
   fl_no "cannot write into $fl_place: $fl_said"
 fi
