@@ -178,13 +178,14 @@ impl Fleet {
     }
 }
 
-/// Attempts that a death kept from beginning: by step, and by host.
+/// Attempts that a death kept from beginning: by step, by host, and by both.
 fn never_begun(journal: &[Value]) -> BTreeMap<String, u64> {
     let mut never = BTreeMap::new();
     for record in journal.iter().filter(|record| record["event"] == "attempt_failed") {
-        if record["failure"]["reason"] == "it never began on the host" {
-            for key in ["host", "step"] {
-                *never.entry(record[key].as_str().unwrap().to_owned()).or_default() += 1;
+        if record["never"] == true {
+            let [host, step] = ["host", "step"].map(|key| record[key].as_str().unwrap().to_owned());
+            for key in [format!("{host} {step}"), host, step] {
+                *never.entry(key).or_default() += 1;
             }
         }
     }
@@ -203,6 +204,14 @@ fn without_chance(mut report: Value, journal: &[Value]) -> Value {
             for count in counts {
                 item[*count] = (item[*count].as_u64().unwrap() - less).into();
             }
+        }
+    }
+    for group in report["failures"].as_array_mut().unwrap() {
+        let step = group["step"]["step"].as_str().unwrap_or_default().to_owned();
+        for case in group["cases"].as_array_mut().unwrap() {
+            let key = format!("{} {step}", case["host"].as_str().unwrap());
+            let less = never.get(&key).copied().unwrap_or_default();
+            case["attempt"] = (case["attempt"].as_u64().unwrap() - less).into();
         }
     }
     let problems = report["problems"].as_array_mut().unwrap();
