@@ -9,5 +9,9 @@ mod controller;
 mod host;
 #[path = "protocol/model.rs"]
 mod model;
+#[path = "protocol/replay.rs"]
+mod replay;
+#[path = "protocol/stage.rs"]
+mod stage;
 #[path = "protocol/steps.rs"]
 mod steps;

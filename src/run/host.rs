@@ -81,6 +81,8 @@ pub struct HostState {
     pub latest: Option<Arc<Facts>>,
     /// How many attempts of the present step never began on the host.
     pub never: u32,
+    /// How many of them the present controller has seen.
+    pub never_here: u32,
     /// The boot that the host was seen in last.
     pub boot: Option<String>,
     /// What registered steps printed, by step name.
@@ -115,6 +117,7 @@ impl HostState {
             before: None,
             latest: None,
             never: 0,
+            never_here: 0,
             boot: None,
             registered: BTreeMap::new(),
         }
@@ -182,6 +185,7 @@ impl HostState {
             {
                 self.phase = Running { step: self.cursor, attempt: 1 };
                 self.never = 0;
+                self.never_here = 0;
             }
             (Waiting { step: due, next, .. }, Event::AttemptStarted { step, attempt, .. })
                 if next == attempt && place(step)? == *due =>
@@ -324,6 +328,7 @@ impl HostState {
     fn fail(&mut self, plan: &Plan, step: usize, attempt: u32, event: &Event) {
         let Event::AttemptFailed { failure, then, never, .. } = event else { return };
         self.never += u32::from(*never);
+        self.never_here += u32::from(*never);
         if plan.steps[step].id.phase == Phase::Migrate && failure.touches() {
             self.touched = true;
         }

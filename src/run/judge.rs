@@ -36,7 +36,7 @@ pub struct Result {
     pub never: bool,
 }
 
-/// So many attempts that never began are followed by another.
+/// So many attempts of a step, less one, that never began are followed by another. Every controller counts anew.
 const NEVER_MAX: u32 = 5;
 
 /// The records of a result. The host must be running the attempt.
@@ -86,7 +86,7 @@ pub fn judge(
         Ending::Failed(failure) => {
             // Only what began counts: how often a controller dies does not decide what becomes of a host.
             let counted = attempt - at.never;
-            let then = match result.never && at.never + 1 < NEVER_MAX {
+            let then = match result.never && at.never_here + 1 < NEVER_MAX {
                 true => Then::Retry { not_before: now },
                 false => then(plan, at, planned, is_look(plan, host, step), counted, &failure, now),
             };
