@@ -2,12 +2,13 @@
 //! what was decided. Everything else sends it messages.
 
 use super::{
-    lane::{Lane, Message, Order, Shared},
+    lane::{Lane, Message, Order, Shared, Word},
     late::Known,
 };
 use crate::{
     base::time::Timestamp,
-    journal::{Event, PauseReason, Record, StoreError, Verdict, Writer},
+    host::Leave,
+    journal::{End, Event, Failure, PauseReason, Record, StoreError, Verdict, Writer},
     plan::Plan,
     run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide, judge},
 };
@@ -66,7 +67,7 @@ pub struct Engine {
     /// Lanes that go on when what was noted is on disk.
     waiting: Vec<oneshot::Sender<()>>,
     /// How to reach the lanes of hosts in flight, by the index of the host.
-    lanes: BTreeMap<usize, mpsc::Sender<Order>>,
+    lanes: BTreeMap<usize, mpsc::Sender<Word>>,
     /// All lanes, also those whose hosts have ended and that still say goodbye.
     tasks: JoinSet<()>,
     messages: (mpsc::Sender<Message>, mpsc::Receiver<Message>),
@@ -207,6 +208,7 @@ impl Engine {
             epoch: self.state.resumes,
             left_boot: at.left_boot.clone(),
             boot: at.boot.clone(),
+            reopened: at.reopened,
         };
         let lane = self.lanes.entry(host).or_insert_with(|| {
             let (orders, waiting) = mpsc::channel(1);
@@ -215,7 +217,7 @@ impl Engine {
             orders
         });
         // A lane ends only when its orders do, and has at most one of them.
-        let _ = lane.send(order).await;
+        let _ = lane.send(Word::Do(Box::new(order))).await;
     }
 
     async fn take_in(&mut self, messages: Vec<Message>) -> Result<(), EngineError> {
@@ -270,11 +272,13 @@ impl Engine {
         while self.tasks.try_join_next().is_some() {}
         for record in records.iter() {
             self.observer.record(record, &self.state, &self.shared.plan);
-            if let Event::HostFinished { host, .. } = &record.event
+            if let Event::HostFinished { host, end, failure, .. } = &record.event
                 && let Some(host) = self.state.host(host)
+                && let Some(lane) = self.lanes.remove(&host)
             {
-                // Without a sender the lane says goodbye to its host and ends.
-                self.lanes.remove(&host);
+                // The end is on disk: from here on nobody asks for what the host's scripts left behind. A lane that waits for
+                // its next order has room for this one; it says goodbye to its host and ends.
+                let _ = lane.try_send(Word::Leave(leave(*end, failure.as_ref())));
             }
         }
         Ok(())
@@ -305,5 +309,27 @@ impl Engine {
         self.lanes.clear();
         // A lane that panicked has nothing left to close.
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// What is left of a host's scripts after its end. Where a person must look, or something may still be at work, all of it.
+fn leave(end: End, failure: Option<&Failure>) -> Leave {
+    let unknown = match failure {
+        Some(Failure::Lost { .. } | Failure::TimedOut { stopped: false, .. }) => true,
+        Some(
+            Failure::Unreachable { .. }
+            | Failure::Exited { .. }
+            | Failure::Killed { .. }
+            | Failure::TimedOut { stopped: true, .. }
+            | Failure::Unverified { .. }
+            | Failure::Refused { .. },
+        )
+        | None => false,
+    };
+    match end {
+        End::Migrated | End::Already | End::RolledBack | End::Committed => Leave::Clean,
+        End::Blocked | End::Failed if unknown => Leave::Keeps,
+        End::Blocked | End::Failed => Leave::Clean,
+        End::NeedsHands | End::Unreachable => Leave::Keeps,
     }
 }

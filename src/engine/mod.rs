@@ -6,6 +6,7 @@ mod hand_over;
 mod lane;
 mod late;
 mod local;
+mod lock;
 mod looks;
 mod output;
 mod reboot;

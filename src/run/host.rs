@@ -79,6 +79,8 @@ pub struct HostState {
     pub before: Option<Arc<Facts>>,
     /// The latest facts.
     pub latest: Option<Arc<Facts>>,
+    /// How often it was taken up again after its end.
+    pub reopened: u32,
     /// How many attempts of the present step never began on the host.
     pub never: u32,
     /// How many of them the present controller has seen.
@@ -116,6 +118,7 @@ impl HostState {
             failure: None,
             before: None,
             latest: None,
+            reopened: 0,
             never: 0,
             never_here: 0,
             boot: None,
@@ -278,6 +281,7 @@ impl HostState {
                 self.failure = None;
                 self.fate = None;
                 self.blocked = false;
+                self.reopened += 1;
             }
             (phase, event) => return Err(format!("{event:?} is not legal in {phase:?}")),
         }

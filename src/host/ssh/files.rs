@@ -3,7 +3,7 @@
 use super::{
     exchange::{Ending, Job, patiently},
     session::SshSession,
-    shell::Program,
+    shell::{Program, Text},
 };
 use crate::{
     base::text,
@@ -35,15 +35,18 @@ impl SshSession {
         sums.update(content);
         let (sha256, cksum, size) = sums.finish();
         let (size, mode) = (size.to_string(), format!("{:o}", mode & 0o7777));
-        let values = [
+        let mut values = self.lock_values();
+        values.extend([
             ("path", path),
             ("size", &size),
             ("sha256", &sha256),
             ("cksum", &cksum),
             ("mode", &mode),
-        ];
-        let job = Job { program: Program::Upload, values: &values, body: content, sudo };
-        let ending = self.link.exchange(&job, &mut |_, _| ()).await;
+        ]);
+        let text = Text::new(&values).program(Program::Upload);
+        let job = Job { text, body: content, sudo };
+        let (ending, aside) = self.link.exchange_aside(job, &mut |_, _| ()).await;
+        self.note(aside, sudo);
         self.settle(ending).map(drop)
     }
 
@@ -75,8 +78,8 @@ impl SshSession {
                 words.extend_from_slice(&bytes[..bytes.len().min(room)]);
             }
         };
-        let job = Job { program: Program::Download, values: &[("path", path)], body: &[], sudo };
-        let ending = self.link.exchange(&job, &mut take).await;
+        let text = Text::new(&[("path", path)]).program(Program::Download);
+        let ending = self.link.exchange(Job { text, body: &[], sudo }, &mut take).await;
         let how = match ending {
             // The host's file is as it was, however the connection ended: nothing is lost.
             Ending::Gone { why, .. } => self.settle(Ending::Gone { handed: false, why })?,
