@@ -130,7 +130,7 @@ impl Fleet {
                 text,
                 "[hosts.{}]\naddress = {:?}\nconnection.port = {}\nconnection.user = \"admin\"\n\
                  connection.identity = {key:?}\nconnection.known_hosts = {known_hosts:?}\n\
-                 vars.home = \"/home-of-it\"\nvars.reboots = true",
+                 connection.remote_dir = \"/home-of-it/remote\"\nvars.home = \"/home-of-it\"\nvars.reboots = true",
                 host.name,
                 host.address.to_string(),
                 host.port,

@@ -70,7 +70,7 @@ fn planted() -> Vec<(Bug, Faults, &'static str)> {
         (Bug::BootAfterName, breaks, ALWAYS[6].0),
         (Bug::DiedEmptied, Faults { breaks: 2, copies: 1, ..none() }, ALWAYS[4].0),
         (Bug::SizeNotChecked, breaks, ALWAYS[1].0),
-        (Bug::ResultInPlace, breaks, ALWAYS[4].0),
+        (Bug::EmptyIsZero, breaks, ALWAYS[4].0),
         (Bug::NoLastLook, breaks, ALWAYS[6].0),
         (Bug::PidAlone, late, ALWAYS[7].0),
         (Bug::IntentLater, Faults { crashes: 1, ..none() }, ALWAYS[2].0),

@@ -74,7 +74,6 @@ impl Model {
     }
 
     fn core(&self, state: &mut State, process: Process, core: Core) -> Option<()> {
-        let in_place = self.bug == Some(Bug::ResultInPlace);
         let files = &mut state.files[process.attempt];
         let next = match core {
             Core::Start => {
@@ -83,22 +82,15 @@ impl Model {
                 Core::Waits
             }
             Core::Waits => return None,
-            Core::Write(exit) => {
-                let said = match exit {
+            Core::Open(exit) => {
+                files.exit = Result::Hollow;
+                Core::Write(match exit {
                     Exit::Signal if !files.died => Exit::AboveHundred,
                     exit => exit,
-                };
-                files.exit_new = Result::Is(said);
-                if in_place {
-                    // The file is made, and then filled.
-                    files.exit = Result::Hollow;
-                }
-                Core::Rename
+                })
             }
-            Core::Rename => {
-                let Result::Is(said) = files.exit_new else { return Some(()) };
-                files.exit = files.exit_new;
-                files.exit_new = Result::Absent;
+            Core::Write(said) => {
+                files.exit = Result::Is(said);
                 Core::Tell(said)
             }
             Core::Tell(exit) => {
@@ -134,14 +126,14 @@ impl Model {
         let core = state.processes.remove(place);
         // Its shell says of a signal what it has to say when it hears of it.
         state.files[attempt].died |= exit == Exit::Signal;
-        state.add(Process { at: At::Core(Core::Write(exit)), ..core });
+        state.add(Process { at: At::Core(Core::Open(exit)), ..core });
     }
 
     fn look(&self, state: &mut State, process: Process, next: Look, stops: bool) -> Option<()> {
         let attempt = process.attempt;
         let files = state.files[attempt];
         let begun = if stops { Look::Pid } else { Look::Exit };
-        let hollow_is_zero = self.bug == Some(Bug::ResultInPlace);
+        let hollow_is_zero = self.bug == Some(Bug::EmptyIsZero);
         let finished = match files.exit {
             Result::Is(exit) => Some(Word::Finished(exit)),
             Result::Hollow if hollow_is_zero => Some(Word::Finished(Exit::Zero)),

@@ -26,7 +26,7 @@ pub enum Name {
     Text,
 }
 
-/// The content of `exit`, and of `exit.new`.
+/// The content of `exit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Result {
     Absent,
@@ -43,19 +43,12 @@ pub struct Files {
     pub pid: bool,
     /// Whether `died` holds what a shell says of a script that a signal ended.
     pub died: bool,
-    pub exit_new: Result,
     pub exit: Result,
 }
 
 impl Files {
-    const NONE: Self = Self {
-        name: Name::Free,
-        boot: None,
-        pid: false,
-        died: false,
-        exit_new: Result::Absent,
-        exit: Result::Absent,
-    };
+    const NONE: Self =
+        Self { name: Name::Free, boot: None, pid: false, died: false, exit: Result::Absent };
 
     /// After a power cut names may be there without what was written under them.
     fn hollow(self) -> Self {
@@ -67,8 +60,7 @@ impl Files {
             Name::Free => Name::Free,
             Name::Never | Name::Text => Name::Text,
         };
-        let (exit, exit_new) = (hollow(self.exit), hollow(self.exit_new));
-        Self { name, boot: None, pid: false, died: false, exit_new, exit }
+        Self { name, boot: None, pid: false, died: false, exit: hollow(self.exit) }
     }
 }
 
@@ -123,10 +115,10 @@ pub enum Core {
     Start,
     /// It waits for the script.
     Waits,
-    /// `>exit.new`
+    /// `>exit`: it is there, and empty
+    Open(Exit),
+    /// the one `write` into it
     Write(Exit),
-    /// `mv exit.new exit`
-    Rename,
     /// The marks behind the output.
     Tell(Exit),
 }
@@ -394,6 +386,6 @@ impl State {
 
     /// Whether what runs the script will still write its result.
     pub fn will_say_exit(&self, attempt: usize) -> bool {
-        self.has(attempt, |at| matches!(at, At::Core(Core::Waits | Core::Write(_) | Core::Rename)))
+        self.has(attempt, |at| matches!(at, At::Core(Core::Waits | Core::Open(_) | Core::Write(_))))
     }
 }

@@ -14,6 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 const COMMON: &str = include_str!("../../src/host/ssh/remote/common.sh");
+const LOCK: &str = include_str!("../../src/host/ssh/remote/lock.sh");
 const LAUNCH: &str = include_str!("../../src/host/ssh/remote/launch.sh");
 const LOOK: &str = include_str!("../../src/host/ssh/remote/look.sh");
 const CORE: &str = include_str!("../../src/host/ssh/remote/core.sh");
@@ -23,7 +24,7 @@ const HEAD: &str = include_str!("../../src/host/ssh/remote/head.sh");
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Programs that ask for leave, in the names of which the model's operations are told apart.
-const GATES: [&str; 7] = ["mkdir", "cat", "wc", "ln", "rm", "setsid", "mv"];
+const GATES: [&str; 7] = ["mkdir", "cat", "wc", "ln", "rm", "setsid", "sleep"];
 
 /// What stands in the place of each of them. It asks, waits, and becomes the real one.
 const GATE: &str = r#"#!/bin/sh
@@ -38,8 +39,7 @@ exec "$real" "$@"
 "#;
 
 /// Waits for its release, so that it runs as long as it should.
-const SCRIPT: &str =
-    "echo ran >>\"$STAGE/count\"\nwhile [ ! -e \"$STAGE/release\" ]; do sleep 0.01; done\n";
+const SCRIPT: &str = "PATH=$STAGE_PATH\necho ran >>\"$STAGE/count\"\nwhile [ ! -e \"$STAGE/release\" ]; do sleep 0.01; done\n";
 
 /// A program that asks for leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,15 +113,30 @@ impl Stage {
         fs::write(self.dir.path().join("release"), "").unwrap();
     }
 
-    pub fn launch(&mut self, actor: &str) -> Next {
+    /// Launches the script, sent behind the launcher or within it.
+    pub fn launch(&mut self, actor: &str, within: bool) -> Next {
         let script = format!("{HEAD}FLEETLIFT_TOKEN={actor}\nexport FLEETLIFT_TOKEN\n{SCRIPT}");
         let size = script.len().to_string();
-        let values = [("machine", ""), ("size", &size), ("token", actor), ("core", CORE)];
-        self.begin(actor, &values, LAUNCH, &script)
+        let mut values = vec![("machine", ""), ("token", actor), ("core", CORE)];
+        let body = if within {
+            values.push(("script", &script));
+            ""
+        } else {
+            values.push(("size", &size));
+            &script
+        };
+        self.begin(actor, &values, LAUNCH, body)
     }
 
     pub fn look(&mut self, actor: &str) -> Next {
         self.begin(actor, &[], LOOK, "")
+    }
+
+    /// From here on nothing changes that anybody could wait for: naps are short.
+    pub fn stands_still(&self) {
+        let sleep = self.dir.path().join("bin/sleep");
+        fs::remove_file(&sleep).unwrap();
+        std::os::unix::fs::symlink("/bin/true", sleep).unwrap();
     }
 
     fn begin(&mut self, actor: &str, values: &[(&str, &str)], program: &str, body: &str) -> Next {
@@ -135,7 +150,7 @@ impl Stage {
         let out =
             |name: &str| File::create(self.dir.path().join(format!("{name}.{actor}"))).unwrap();
         let mut child = Command::new("/bin/sh")
-            .args(["-c", &format!("{text}{COMMON}{program}"), "fleetlift", "mark"])
+            .args(["-c", &format!("{text}{COMMON}{LOCK}{program}"), "fleetlift", "mark"])
             .env("STAGE", self.dir.path())
             .env("STAGE_ACTOR", actor)
             .env("STAGE_PATH", &path)
@@ -205,6 +220,12 @@ impl Stage {
         while self.actors[actor].asked.is_some() {
             self.leave(actor);
         }
+    }
+
+    /// Sets the actor free and waits for its end.
+    pub fn free_to_end(&mut self, actor: &str) -> String {
+        self.free(actor);
+        self.end(actor)
     }
 
     /// Waits for the actor's end.

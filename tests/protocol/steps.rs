@@ -22,8 +22,8 @@ pub enum Bug {
     DiedEmptied,
     /// A script that did not arrive whole is taken.
     SizeNotChecked,
-    /// `exit` is written where it stands, and an empty one is read as zero.
-    ResultInPlace,
+    /// An `exit` that is there and still empty is read as zero.
+    EmptyIsZero,
     /// A process that is gone means `lost`, without another look for its result.
     NoLastLook,
     /// A process id is believed without the time of its birth.
