@@ -23,7 +23,10 @@ impl Lane {
         self.holder = Some(Arc::new(Holder {
             run: self.shared.run.to_string(),
             epoch: order.epoch,
-            controller: crate::base::text::file_name(&controller),
+            controller: controller
+                .chars()
+                .map(|c| if c.is_ascii_graphic() { c } else { '_' })
+                .collect(),
             folder,
         }));
     }

@@ -81,6 +81,8 @@ pub struct HostState {
     pub latest: Option<Arc<Facts>>,
     /// How often it was taken up again after its end.
     pub reopened: u32,
+    /// The end that it was taken up from, until something was done on it since.
+    pub reopened_from: Option<End>,
     /// How many attempts of the present step never began on the host.
     pub never: u32,
     /// How many of them the present controller has seen.
@@ -119,6 +121,7 @@ impl HostState {
             before: None,
             latest: None,
             reopened: 0,
+            reopened_from: None,
             never: 0,
             never_here: 0,
             boot: None,
@@ -266,7 +269,8 @@ impl HostState {
                 self.fate = None;
                 self.dark = None;
             }
-            (Ended(_), Event::HostReopened { phase, .. }) => {
+            (Ended(end), Event::HostReopened { phase, .. }) => {
+                self.reopened_from = Some(*end);
                 let hop = self.hop.min(plan.hops.len().saturating_sub(1));
                 (self.way, self.cursor) = match phase {
                     Phase::Rollback => {
@@ -301,6 +305,7 @@ impl HostState {
 
     fn pass(&mut self, plan: &Plan, index: usize, step: usize, event: &Event) {
         let Event::AttemptPassed { outcome, stdout, exit, .. } = event else { return };
+        self.reopened_from = None;
         let planned = &plan.steps[step];
         if planned.id.phase == Phase::Migrate && *outcome == Outcome::Changed {
             self.touched = true;
@@ -331,6 +336,9 @@ impl HostState {
 
     fn fail(&mut self, plan: &Plan, step: usize, attempt: u32, event: &Event) {
         let Event::AttemptFailed { failure, then, never, .. } = event else { return };
+        if !failure.is_locked() {
+            self.reopened_from = None;
+        }
         self.never += u32::from(*never);
         self.never_here += u32::from(*never);
         if plan.steps[step].id.phase == Phase::Migrate && failure.touches() {

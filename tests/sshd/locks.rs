@@ -11,6 +11,7 @@ use fleetlift::host::{
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -49,9 +50,16 @@ fn refused(result: Result<Exit, SessionError>) -> String {
     }
 }
 
+/// Where this machine's locks are.
+fn locks(server: &Sshd) -> PathBuf {
+    let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let name = if machine.trim().is_empty() { "host" } else { machine.trim() };
+    server.remote("lock").join(name)
+}
+
 /// The numbers of the locks that are there.
 fn numbers(server: &Sshd) -> Vec<u64> {
-    let files = fs::read_dir(server.remote("lock")).unwrap();
+    let files = fs::read_dir(locks(server)).unwrap();
     let mut numbers: Vec<u64> =
         files.map(|file| file.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
     numbers.sort_unstable();
@@ -246,7 +254,7 @@ async fn of_many_at_once_one_gets_the_host() {
         if round % 2 == 0 {
             winner.leave(Leave::Clean, false).await.unwrap();
         } else {
-            let path = server.remote(&format!("lock/{}", numbers(&server).last().unwrap()));
+            let path = locks(&server).join(numbers(&server).last().unwrap().to_string());
             let line = fs::read_to_string(&path).unwrap();
             fs::write(path, format!("{:<12}{}", 1, &line[12..])).unwrap();
         }

@@ -181,6 +181,7 @@ impl SshSession {
                 ("home", &holder.folder),
                 ("dir", &holder.folder),
                 ("lease", &self.lease),
+                ("shared", if self.connection.allow_shared_machine { "1" } else { "" }),
             ]);
         } else {
             values.push(("run", ""));
@@ -406,6 +407,7 @@ fn with_hint(said: String) -> String {
         ("is not allowed to execute", "sudoers must allow the user /bin/sh"),
         ("sudo: not found", "install sudo, or log in as root"),
         ("sudo did not accept", "check `sudo_password`"),
+        ("has had this host since", "look at the host, and run it again in a new run"),
         (
             Failure::LOCKED,
             "wait until that run has ended with this host or stop it there, or leave the host out with --limit; \

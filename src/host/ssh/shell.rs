@@ -9,15 +9,16 @@ use std::{fmt::Write as _, sync::LazyLock};
 /// It stands in single quotes on a line that the login shell reads, be that sh, csh or fish: no quote, backslash, newline
 /// or `!` in it, and no word beyond the 1024 characters of an old csh.
 const ENTER: &str = concat!(
-    "if [ $2 = 0 ] || [ \"$(id -u)\" = 0 ]; then exec /bin/sh -c \"$3\" fleetlift $1; fi; ",
+    "if [ \"$(id -u)\" = 0 ]; then exec /bin/sh -c \"$3\" fleetlift $1; fi; ",
     "if [ $2 = 1 ]; then exec sudo -H -n -- /bin/sh -c \"$3\" fleetlift $1; fi; ",
     "exec sudo -H -S -p $1-ask: -- /bin/sh -c \"$3\" fleetlift $1",
 );
 
 /// Reads the real program from standard input, up to its last line, and nothing behind it: `read` takes single bytes. A
-/// program that was cut short is not run. The last line is made of the mark, so that no value can hold it.
+/// program that was cut short is not run. Every shell begins with the same `IFS`, whatever its environment says, and that
+/// ends in a newline, which cannot stand here itself. The last line is made of the mark, so that no value can hold it.
 const READ: &str = concat!(
-    "echo $1-ready >&2; n=$(echo; echo x); n=${n%x}; t=; e=; ",
+    "echo $1-ready >&2; n=${IFS#??}; n=${n%\"${n#?}\"}; t=; e=; ",
     "while IFS= read -r l; do case $l in \"$1-text\") e=1; break;; esac; t=$t$l$n; done; ",
     "[ -n \"$e\" ] || exit 125; eval \"$t\"",
 );
@@ -161,7 +162,8 @@ fn join(parts: &[&str]) -> String {
 /// The command line for the login shell.
 pub(super) fn command_line(mark: &str, become_root: Become) -> String {
     let mode = match become_root {
-        Become::Nobody => 0,
+        // Nothing to decide: that is one shell less to start.
+        Become::Nobody => return format!("exec /bin/sh -c '{READ}' fleetlift {mark}"),
         Become::Root => 1,
         Become::RootByPassword => 2,
     };
@@ -334,6 +336,24 @@ mod tests {
             checker.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
             let output = checker.wait_with_output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+
+    #[test]
+    fn every_shell_reads_a_program_to_its_last_line() {
+        let text = "fl_x='a\n b'\nprintf '%s|' \"$fl_x\" \"$1\"\ncat\n";
+        for shell in SHELLS {
+            let mut command = Command::new(shell[0]);
+            command.args(&shell[1..]).args(["-c", READ, "fleetlift", "mark"]).env("IFS", "x");
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            let Ok(mut child) = command.spawn() else {
+                eprintln!("SKIPPED: no {} here", shell[0]);
+                continue;
+            };
+            let input = format!("{text}{}body", last_line("mark"));
+            child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout), "a\n b|mark|body", "{shell:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 # Leaves a host: it has ended in this run, or rests. Ended, nothing is begun below its folder any more, whoever asks.
 fl_find_place
-fl_locks=$fl_root/lock
+fl_find_locks
 fl_find_boot
 fl_clock
 fl_go
@@ -27,8 +27,8 @@ done
 [ "$#" = 0 ] || rm -rf -- "$@" 2>/dev/null
 fl_read_lock
 fl_is_mine || fl_end 0
-if [ "$fl_leave" != rests ]; then
-  # Another name of this machine may be in the same run.
+if [ "$fl_leave" != rests ] && [ -n "$fl_shared" ]; then
+  # Other names of this machine may be in the same run, and have not ended.
   for fl_one in "$fl_root/$fl_run"/* "$fl_root/$fl_run".*/*; do
     if [ -d "$fl_one" ] && [ ! -e "$fl_one/ended" ]; then
       fl_end 0

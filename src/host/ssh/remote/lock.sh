@@ -1,6 +1,6 @@
 # The host's own lock, held by a run and its controller. Behind `common.sh`, after `fl_find_place`.
 #
-# A lock is a file `lock/<number>`, and the highest number counts. It is made by one `ln`, whole, so that a number is given
+# A lock is a file `lock/<machine id>/<number>`, and the highest number counts. It is made by one `ln`, whole, so that a number is given
 # once; its holder writes the lease anew over the first bytes of the line, which is one `write` of the same length; lower
 # numbers are removed upwards, so that a number that is there without its next is the highest. Times are this host's own:
 # seconds of this boot, and only where a host does not say those, of its clock.
@@ -11,6 +11,16 @@
 fl_find_boot() {
   fl_boot=
   { read -r fl_boot </proc/sys/kernel/random/boot_id; } 2>/dev/null || :
+}
+
+# Sets fl_locks: a home directory may be that of many machines.
+fl_find_locks() {
+  fl_locks=
+  { read -r fl_locks </etc/machine-id; } 2>/dev/null || :
+  case $fl_locks in
+    '' | *[!0-9A-Za-z]*) fl_locks=host ;;
+  esac
+  fl_locks=$fl_root/lock/$fl_locks
 }
 
 # Sets fl_now, and fl_at to what it counts from.
@@ -162,7 +172,7 @@ fl_locked() {
 # Takes the lock of another run that has given it back, or whose lease has run out, or refuses.
 fl_take_from_other() {
   if [ -d "$fl_root/$fl_home" ]; then
-    fl_locked "which has had this host since run $fl_run was here"
+    fl_no "lost to run $fl_owner of $fl_holder, which has had this host since run $fl_run was here"
   fi
   fl_find_left
   [ "$fl_left" = 0 ] || fl_locked "for $fl_left s more unless it is renewed"
@@ -186,7 +196,7 @@ fl_hold() {
   if [ -e "$fl_root/$fl_home/ended" ]; then
     fl_no "run $fl_run has ended with this host"
   fi
-  fl_locks=$fl_root/lock
+  fl_find_locks
   fl_find_boot
   fl_clock
   fl_tries=0
@@ -221,7 +231,7 @@ fl_still_held() {
 # Takes over what was this run's, and renews what is ours; refuses nothing. For who looks after a script that was begun.
 fl_keep() {
   [ -n "$fl_run" ] || return 0
-  fl_locks=$fl_root/lock
+  fl_find_locks
   fl_find_boot
   fl_clock
   fl_read_lock
