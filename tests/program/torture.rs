@@ -332,7 +332,7 @@ impl Fleet {
     }
 }
 
-/// How many instants are tried: a few in every test run, more by `just torture N`, each record among them.
+/// How many random instants `just torture N` asks for, after every record; `FLEETLIFT_TORTURE_HOSTS` says how many real hosts.
 fn wanted() -> Option<u64> {
     std::env::var("FLEETLIFT_TORTURE").ok().and_then(|n| n.parse().ok())
 }

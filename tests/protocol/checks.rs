@@ -31,8 +31,8 @@ fn none() -> Faults {
 fn worlds() -> Vec<(&'static str, Faults)> {
     vec![
         ("no fault", none()),
-        ("three connections end", Faults { breaks: 3, ..none() }),
-        ("two connections end, and a controller dies", Faults { breaks: 2, crashes: 1, ..none() }),
+        ("two connections end", Faults { breaks: 2, ..none() }),
+        ("a connection ends, and a controller dies", Faults { breaks: 1, crashes: 1, ..none() }),
         ("two controllers die", Faults { crashes: 2, ..none() }),
         ("a limit is over, and a connection ends", Faults { breaks: 1, timeouts: 1, ..none() }),
         ("a limit is over, and a controller dies", Faults { crashes: 1, timeouts: 1, ..none() }),

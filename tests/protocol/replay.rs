@@ -5,10 +5,10 @@ use crate::{
         Ask, At, Core, Ear, Entry, Exit, Faults, Launch, Look, Mode, Name, Process, Request,
         Result, Script, State, Word,
     },
-    stage::{Next, Stage},
+    stage::{COMMON, LOCK, Next, Stage},
     steps::Model,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, process::Command};
 
 /// The model of a host on which a controller waits for what it asked.
 struct Twin {
@@ -198,6 +198,61 @@ fn killed_before_any_operation_the_scripts_answer_as_the_model_does() {
     let wanted = ["never", "never", "never", "never", "lost", "lost", "lost", "finished 0"];
     assert_eq!(answers, wanted);
     assert_eq!(killed_before_any_operation(&WITHIN), ["never", "lost", "lost", "finished 0"]);
+}
+
+/// The real `lock.sh`, asked for one answer in a folder with these files.
+fn lock_says(files: &[(&str, &str)], question: &str) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let root = dir.path().display();
+    let text = format!(
+        "fl_root={root}; fl_locks={root}/lock/m; fl_run=mine; fl_high=1\n{COMMON}{LOCK}\nfl_find_boot\n{question}\n"
+    );
+    let status = Command::new("/bin/sh").args(["-c", &text, "fleetlift", "mark"]).status().unwrap();
+    status.success()
+}
+
+#[test]
+fn a_lock_is_held_only_where_its_number_is_the_highest_of_all() {
+    for (numbers, held) in [
+        (&["1"][..], true),
+        (&["1", "2"], false),
+        // Renewed late: the next number has come and gone.
+        (&["1", "3"], false),
+        (&["1", "10"], false),
+        (&["2"], false),
+        (&[], false),
+    ] {
+        let files: Vec<String> = numbers.iter().map(|number| format!("lock/m/{number}")).collect();
+        let files: Vec<(&str, &str)> = files.iter().map(|file| (file.as_str(), "")).collect();
+        assert_eq!(lock_says(&files, "fl_still_held"), held, "{numbers:?}");
+    }
+}
+
+#[test]
+fn who_takes_a_lock_sees_the_scripts_of_every_other_run() {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    // This very process stands for a script that is at work.
+    let beside = format!("{boot}{}\n", std::process::id());
+    for (run, ended, busy) in [
+        ("last", false, true),
+        ("one.before", false, true),
+        ("last", true, false),
+        ("mine", false, false),
+        ("mine.1", false, false),
+    ] {
+        let place = |name: &str| format!("{run}/host/0.migrate.step.1/{name}");
+        let [script, boot, exit] = ["script", "boot", "exit"].map(place);
+        let mut files = vec![(script.as_str(), "text\n"), (boot.as_str(), beside.as_str())];
+        if ended {
+            files.push((exit.as_str(), "0\n"));
+        }
+        assert_eq!(lock_says(&files, "fl_is_at_work"), busy, "{run}, ended: {ended}");
+    }
 }
 
 /// What two actors do, one thing after the other: every order of so many of the one's and so many of the other's.

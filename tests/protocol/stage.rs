@@ -13,8 +13,8 @@ use std::{
 };
 use tempfile::TempDir;
 
-const COMMON: &str = include_str!("../../src/host/ssh/remote/common.sh");
-const LOCK: &str = include_str!("../../src/host/ssh/remote/lock.sh");
+pub const COMMON: &str = include_str!("../../src/host/ssh/remote/common.sh");
+pub const LOCK: &str = include_str!("../../src/host/ssh/remote/lock.sh");
 const LAUNCH: &str = include_str!("../../src/host/ssh/remote/launch.sh");
 const LOOK: &str = include_str!("../../src/host/ssh/remote/look.sh");
 const CORE: &str = include_str!("../../src/host/ssh/remote/core.sh");

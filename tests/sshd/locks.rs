@@ -2,7 +2,7 @@
 
 use crate::{
     need,
-    support::{self, Kept, Sshd, on, options, script},
+    support::{Kept, Sshd, on, options, script},
 };
 use fleetlift::host::{
     Exit, Holder, Leave, Script, Session, SessionError, Transport, Whereabouts,
