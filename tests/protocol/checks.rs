@@ -49,7 +49,7 @@ fn nothing_is_found_in_the_protocol_as_it_is() {
     for (name, faults) in worlds() {
         let (found, states) = explore(Model::new(faults), &ALL);
         println!("{states:>8} states: {name}");
-        for (property, path) in found {
+        if let Some((property, path)) = found.first_key_value() {
             panic!("{name}: not so: {property}\n    {}", path.join("\n    "));
         }
         all += states;

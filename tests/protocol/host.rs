@@ -25,7 +25,7 @@ impl Model {
         let place = state.processes.iter().position(|other| *other == process)?;
         state.processes.remove(place);
         match process.at {
-            At::Launcher { next, whole } => self.launch(state, process, next, whole),
+            At::Launcher { next, whole } => self.launch(state, process, next, whole)?,
             At::Core(core) => self.core(state, process, core)?,
             At::Script(Script::Pid) => self.begin(state, process),
             // How it ends is an action of its own.
@@ -35,7 +35,7 @@ impl Model {
         Some(())
     }
 
-    fn launch(&self, state: &mut State, process: Process, next: Launch, whole: bool) {
+    fn launch(&self, state: &mut State, process: Process, next: Launch, whole: bool) -> Option<()> {
         let files = &mut state.files[process.attempt];
         let taken = files.name != Name::Free;
         let next = match next {
@@ -67,10 +67,11 @@ impl Model {
                     files.boot = Some(state.boot);
                 }
                 state.add(Process { at: At::Core(Core::Start), ..process });
-                return;
+                return Some(());
             }
         };
         state.add(Process { at: At::Launcher { next, whole }, ..process });
+        Some(())
     }
 
     fn core(&self, state: &mut State, process: Process, core: Core) -> Option<()> {
@@ -94,8 +95,7 @@ impl Model {
                 Core::Tell(said)
             }
             Core::Tell(exit) => {
-                say(state, process, Word::End(exit));
-                return Some(());
+                return say(state, process, Word::End(exit));
             }
         };
         state.add(Process { at: At::Core(next), ..process });
@@ -152,17 +152,17 @@ impl Model {
                 if takes {
                     state.files[attempt].name = Name::Never;
                 }
-                return Some(say(state, process, Word::Never));
+                return say(state, process, Word::Never);
             }
             // Another one was faster, and has perhaps taken the name for the same answer.
             (Look::Take, _) if self.bug == Some(Bug::LoserGuesses) => begun,
             (Look::Take, _) => Look::Read,
             (Look::Read, _) if files.name == Name::Never => {
-                return Some(say(state, process, Word::Never));
+                return say(state, process, Word::Never);
             }
             (Look::Read, _) => begun,
             (Look::Exit | Look::LastBoot | Look::LastPid | Look::LastGone, Some(word)) => {
-                return Some(say(state, process, word));
+                return say(state, process, word);
             }
             (Look::Exit, None) => Look::Boot,
             (Look::Boot, _) if files.boot != Some(state.boot) => Look::LastBoot,
@@ -175,29 +175,29 @@ impl Model {
                 }
             }
             (Look::Pid, _) if self.is_patient && state.will_say_pid(attempt) => return None,
-            (Look::Pid, _) if stops => return Some(say(state, process, Word::Stopped(false))),
+            (Look::Pid, _) if stops => return say(state, process, Word::Stopped(false)),
             (Look::Pid, _) => Look::LastPid,
             (Look::Alive, _) if state.is_alive(attempt) => return None,
             (Look::Alive, _) if state.foreign[attempt] && self.bug == Some(Bug::PidAlone) => {
                 return None;
             }
             (Look::Alive, _) if self.bug == Some(Bug::NoLastLook) => {
-                return Some(say(state, process, Word::Lost));
+                return say(state, process, Word::Lost);
             }
             (Look::Alive, _) => Look::LastGone,
             (Look::LastGone, None) if self.is_patient && state.will_say_exit(attempt) => {
                 return None;
             }
             (Look::LastBoot | Look::LastPid | Look::LastGone, None) => {
-                return Some(say(state, process, Word::Lost));
+                return say(state, process, Word::Lost);
             }
-            (Look::Kill, _) => return Some(self.kill(state, process)),
+            (Look::Kill, _) => return self.kill(state, process),
         };
         state.add(Process { at: At::Looker { next, stops }, ..process });
         Some(())
     }
 
-    fn kill(&self, state: &mut State, process: Process) {
+    fn kill(&self, state: &mut State, process: Process) -> Option<()> {
         let attempt = process.attempt;
         let script = |p: &&Process| p.attempt == attempt && matches!(p.at, At::Script(_));
         state.truth.foreign_killed |= state.foreign[attempt] && self.bug == Some(Bug::PidAlone);
@@ -205,14 +205,15 @@ impl Model {
             Some(script) => {
                 self.end_script(state, script, Exit::Signal, false);
                 state.add(process);
+                Some(())
             }
             None => say(state, process, Word::Stopped(true)),
         }
     }
 }
 
-/// A process says its last word and ends.
-fn say(state: &mut State, process: Process, word: Word) {
+/// A process says its last word and ends. That is an operation like another.
+fn say(state: &mut State, process: Process, word: Word) -> Option<()> {
     let attempt = process.attempt;
     if word == Word::Lost {
         let files = &state.files[attempt];
@@ -226,4 +227,5 @@ fn say(state: &mut State, process: Process, word: Word) {
     if process.ear == Ear::Open {
         state.words.insert((matches!(process.at, At::Looker { stops: true, .. }), word));
     }
+    Some(())
 }

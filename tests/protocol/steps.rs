@@ -70,8 +70,11 @@ pub enum Action {
     PowerIsCut { hollow: bool },
 }
 
-/// What must hold in every state, by name.
-pub const ALWAYS: [(&str, fn(&State) -> bool); 9] = [
+/// What must hold, by name.
+type Law = (&'static str, fn(&State) -> bool);
+
+/// What must hold in every state.
+pub const ALWAYS: [Law; 9] = [
     ("a script begins at most once in an attempt", |s| s.truth.begun.iter().all(|n| *n <= 1)),
     ("only whole scripts begin", |s| !s.truth.half),
     ("nothing begins that the journal does not know", |s| {
