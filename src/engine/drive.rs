@@ -241,6 +241,7 @@ impl Engine {
             begun,
             epoch: self.state.resumes,
             left_boot: at.left_boot.clone(),
+            boot: at.boot.clone(),
             reopened: at.reopened,
         };
         let lane = self.lanes.entry(host).or_insert_with(|| {

@@ -7,7 +7,9 @@ use super::{
     work::Work,
 };
 use crate::{
-    host::{ConnectError, Exit, Script, Session, SessionError, Target, Transport, Whereabouts},
+    host::{
+        ConnectError, Exit, Script, Session, SessionError, Target, Transport, Whereabouts, facts,
+    },
     journal::{Failure, Part},
     plan::Rendered,
     run::Ending,
@@ -82,7 +84,7 @@ impl Lane {
         part: Part,
     ) -> Result<(Exit, Output), Handed> {
         let began = Instant::now();
-        let mut output = self.output(order, part);
+        let mut output = self.output(order, part, &script.text);
         let patience = if order.touched { PATIENCE } else { FIRST_CONTACT };
         let mut deadline = Instant::now() + patience;
         let mut tries = 0;
@@ -132,7 +134,7 @@ impl Lane {
         order: &Order,
         script: &Script,
     ) -> Result<(Exit, Output), Handed> {
-        let output = self.output(order, Part::Step);
+        let output = self.output(order, Part::Step, &script.text);
         let reason = "the controller went away while it ran".to_owned();
         self.follow(script, script.timeout, reason, output).await
     }
@@ -193,12 +195,14 @@ impl Lane {
         }
     }
 
-    /// What takes a script's output.
-    fn output(&self, order: &Order, part: Part) -> Output {
+    /// What takes a script's output. Which boot a host is in is asked beside any step, and is no output of the step's.
+    fn output(&self, order: &Order, part: Part, text: &str) -> Output {
+        let kept = text != facts::BOOT_SCRIPT;
         let step = self.shared.plan.steps[order.step].id.clone();
         let host = self.target.host.clone();
         let origin = Origin { host, step, attempt: order.attempt, part };
-        Output::new(origin, self.shared.outputs.clone(), self.shared.secrets.redactor())
+        let writer = self.shared.outputs.clone().filter(|_| kept);
+        Output::new(origin, writer, self.shared.secrets.redactor())
     }
 
     /// The connection, opened where there is none. Tries until the deadline, and at least twice.

@@ -43,6 +43,8 @@ pub struct Order {
     pub epoch: u32,
     /// The boot that a reboot of this attempt has left already.
     pub left_boot: Option<String>,
+    /// The boot that the host was seen in last, before this attempt.
+    pub boot: Option<String>,
     /// How often the host was taken up again after its end.
     pub reopened: u32,
 }
@@ -247,6 +249,11 @@ impl Lane {
                 let (exit, output) = match done {
                     Err(Handed::Lost { reason }) => {
                         return self.lost(order, rendered, planned, reason, work).await;
+                    }
+                    Err(Handed::Never) if !self.is_in(order, order.boot.as_deref()).await => {
+                        let reason = "the host knows nothing of it, and was started anew since: a power cut may have \
+                                      taken what it wrote";
+                        return self.lost(order, rendered, planned, reason.to_owned(), work).await;
                     }
                     Err(Handed::Never) => {
                         work.never = true;

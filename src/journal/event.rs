@@ -181,10 +181,10 @@ pub enum Event {
         /// The last lines of the output, both streams, bounded and redacted. Never shown raw on a terminal.
         #[serde(skip_serializing_if = "String::is_empty", default)]
         tail: String,
-        then: Then,
-        /// The host has proven that the attempt never began there: it does not count as one of the step's retries.
+        /// By the host's own word it never began there, and cannot begin any more. Such an attempt costs no retry.
         #[serde(skip_serializing_if = "std::ops::Not::not", default)]
         never: bool,
+        then: Then,
     },
     StepSkipped {
         host: HostName,

@@ -74,7 +74,7 @@ pub struct HostState {
     pub attempts: BTreeMap<usize, u32>,
     /// Attempts of the present step that are no retries: those before the host was taken up again, and those that never began.
     pub uncounted: u32,
-    /// Attempts of the present step that never began.
+    /// Attempts of the present step that never began, as far as the present controller has seen.
     pub nevers: u32,
     /// The hop that the host is in, and how many it has finished in this run or before it.
     pub hop: usize,
@@ -106,6 +106,8 @@ pub struct HostState {
     pub reopened: u32,
     /// The end that it was taken up from, until something was done on it since.
     pub reopened_from: Option<End>,
+    /// The boot that the host was seen in last.
+    pub boot: Option<String>,
     /// What registered steps printed, by step name.
     pub registered: BTreeMap<String, Registered>,
 }
@@ -144,6 +146,7 @@ impl HostState {
             latest: None,
             reopened: 0,
             reopened_from: None,
+            boot: None,
             registered: BTreeMap::new(),
         }
     }
@@ -306,17 +309,22 @@ impl HostState {
                     self.before = Some(Arc::clone(facts));
                 }
                 self.latest = Some(Arc::clone(facts));
+                self.boot = Some(facts.boot_id.clone());
                 return Ok(());
             }
             (Running { .. }, Event::HostDark { boot_id, .. }) => {
                 self.dark = Some(at);
                 self.left_boot = Some(boot_id.clone());
+                self.boot = Some(boot_id.clone());
                 // From now on the host may reboot, whoever hears of it.
                 if let Running { step, .. } = self.phase {
                     self.touched |= plan.steps[step].id.phase == Phase::Migrate;
                 }
             }
-            (Running { .. }, Event::HostReturned { .. }) => self.dark = None,
+            (Running { .. }, Event::HostReturned { boot_id, .. }) => {
+                self.dark = None;
+                self.boot = Some(boot_id.clone());
+            }
             (Running { .. } | Idle | Waiting { .. }, Event::HostFinding { .. }) => return Ok(()),
             (Idle, Event::HopFinished { hop, .. })
                 if self.way == Way::Forward && usize::from(*hop) == self.hop =>
@@ -368,6 +376,7 @@ impl HostState {
                 self.failure = None;
                 self.fate = None;
                 self.blocked = false;
+                self.reopened += 1;
             }
             (phase, event) => return Err(format!("{event:?} is not legal in {phase:?}")),
         }

@@ -178,6 +178,7 @@ impl RunState {
                     self.counts.insert("pending", unborn);
                 }
                 self.stopping = None;
+                self.hosts.iter_mut().for_each(|host| host.nevers = 0);
                 self.resumes += 1;
                 self.bad = 0;
                 self.bad_in_a_row = 0;

@@ -220,7 +220,7 @@ fn a_dead_owner_s_lease_runs_out_and_the_taking_is_written_down() {
     let one = ["run", "-i", "fleet", "-p", "playbook.toml", "--yes", "--limit", "one"];
     yours.say(&one).exits(4);
     let mut locks = place.files("one").into_iter().filter(|file| file.starts_with("lock/"));
-    let lock = place.remote("one").join(locks.next().unwrap());
+    let lock = place.remote("one").join(locks.next_back().unwrap());
     let line = fs::read_to_string(&lock).unwrap();
     fs::write(&lock, format!("{:<12}{}", 1, &line[12..])).unwrap();
     yours.say(&one).exits(0);

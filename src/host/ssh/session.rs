@@ -113,10 +113,11 @@ impl SshSession {
                 }
                 Finish::InTime(ending) => return self.settle(ending).map(|how| exit_of(&how)),
                 Finish::Stopped { gone } => return Ok(Exit::TimedOut { stopped: gone }),
+                // Its name is taken now: it must not be tried again in the same directory, and whoever asks hears `never`.
                 Finish::Never => {
                     let reason = format!("it did not begin within {:?}", script.timeout);
                     self.dead = Some(reason.clone());
-                    return Err(SessionError::NotStarted { reason });
+                    return Err(SessionError::Lost { reason });
                 }
                 Finish::Lost(why) => {
                     self.dead = Some(why.clone());

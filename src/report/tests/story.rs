@@ -451,8 +451,8 @@ impl Part<'_> {
             failure,
             duration_ms: length,
             tail: tail.into(),
-            then,
             never: false,
+            then,
         });
         self
     }

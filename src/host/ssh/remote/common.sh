@@ -65,17 +65,18 @@ fl_nap() {
 fl_never() {
   # Its folder may be gone: nobody can know here any more what became of it.
   [ ! -e "${fl_place%/*}/ended" ] || fl_no "the run has ended with this host"
-  if [ -e "$fl_place/script" ]; then
-    { read -r fl_line <"$fl_place/script"; } 2>/dev/null || :
-    [ "$fl_line" = '#never' ]
-    return
+  if [ ! -e "$fl_place/script" ]; then
+    mkdir -p -- "$fl_place" 2>/dev/null || return 1
+    # Half a word is no word: a disk that is full must not give the name to an empty file.
+    if echo '#never' >"$fl_place/never.$$"; then
+      ln -- "$fl_place/never.$$" "$fl_place/script"
+    fi 2>/dev/null
+    rm -f -- "$fl_place/never.$$"
   fi
-  mkdir -p -- "$fl_place" 2>/dev/null || return 1
-  echo '#never' >"$fl_place/never.$$" 2>/dev/null
-  ln -- "$fl_place/never.$$" "$fl_place/script" 2>/dev/null
-  fl_code=$?
-  rm -f -- "$fl_place/never.$$"
-  return "$fl_code"
+  # Whoever had the name first has written what it stands for: also another one that looks.
+  fl_line=
+  { read -r fl_line <"$fl_place/script"; } 2>/dev/null || :
+  [ "$fl_line" = '#never' ]
 }
 
 # Sets fl_pid to the script's process, to `none` where that has ended, and to nothing where it never said.

@@ -56,7 +56,7 @@ fl_keep_launcher
 
 # Beside the boot stands who may begin the script, until that has said its own number.
 fl_write_beside() {
-  printf '%s\n%s\n' "$fl_boot" "$$" >"$fl_place/boot" && printf '' >"$fl_place/died"
+  printf '%s\n%s\n' "$fl_boot" "$$" >"$fl_place/boot" && printf '' >>"$fl_place/died"
 }
 if ! { fl_write_beside; } 2>/dev/null; then
   fl_said=$({ fl_write_beside; } 2>&1)

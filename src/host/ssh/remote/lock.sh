@@ -88,9 +88,13 @@ fl_renew() {
   { printf '%-12s %-36s' "$1" "$fl_at" 1<>"$fl_locks/$fl_high"; } 2>/dev/null
 }
 
-# Whether a script of the run $1 may still be at work; sets fl_busy to its directory.
+# Whether a script of another run may still be at work; sets fl_busy to its directory. Of any run: who held the lock last may
+# have died before it had looked itself.
 fl_is_at_work() {
-  for fl_busy in "$fl_root/$1"/*/* "$fl_root/$1".*/*/*; do
+  for fl_busy in "$fl_root"/*/*/*; do
+    case $fl_busy in
+      "$fl_root/$fl_run"/* | "$fl_root/$fl_run".*) continue ;;
+    esac
     if [ -e "$fl_busy/script" ] && fl_is_alive "$fl_busy"; then
       return 0
     fi
@@ -176,13 +180,12 @@ fl_take_from_other() {
   fi
   fl_find_left
   [ "$fl_left" = 0 ] || fl_locked "for $fl_left s more unless it is renewed"
-  fl_other=$fl_owner
   fl_note=
   [ "$fl_until" = 0 ] || fl_note="run $fl_owner of $fl_holder had locked the host since $fl_since, and its lease has run out"
-  fl_is_at_work "$fl_other" && fl_locked "and $fl_busy is still at work"
+  fl_is_at_work && fl_locked "and $fl_busy is still at work"
   fl_take || return 1
   # Its launcher makes its script, then looks for our number; we have made our number, now we look for its script.
-  if fl_is_at_work "$fl_other"; then
+  if fl_is_at_work; then
     rm -f -- "$fl_locks/$fl_high"
     fl_read_lock
     fl_locked "and $fl_busy is still at work"
@@ -222,10 +225,15 @@ fl_hold() {
   fl_remove_lower
 }
 
-# Whether the lock is still the one that fl_hold has taken or renewed.
+# Whether the lock is still the one that fl_hold has taken or renewed. Not by the next number alone: a lease that is renewed
+# late makes its file anew, and by then the next number may be removed, and another one be there.
 fl_still_held() {
   [ -z "$fl_run" ] && return 0
-  [ -e "$fl_locks/$fl_high" ] && [ ! -e "$fl_locks/$((fl_high + 1))" ]
+  [ -e "$fl_locks/$fl_high" ] || return 1
+  for fl_file in "$fl_locks"/[0-9]*; do
+    [ "${fl_file##*/}" -gt "$fl_high" ] && return 1
+  done
+  return 0
 }
 
 # Takes over what was this run's, and renews what is ours; refuses nothing. For who looks after a script that was begun.
