@@ -5,6 +5,7 @@ use super::{
     even::EvenClock,
     lane::{Lane, Message, Order, Shared, Word},
     late::Known,
+    lock::RENEW_EVERY,
     paced::Paced,
 };
 use crate::{
@@ -24,6 +25,8 @@ use tokio::{
 
 /// Messages of lanes that wait at most; a lane that finds no room waits for it.
 const MESSAGES_MAX: usize = 4096;
+/// Words that wait for a lane at most: to renew its lock, and one that matters.
+const WORDS_MAX: usize = 2;
 /// How often observers may redraw.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -81,6 +84,8 @@ pub struct Engine {
     observer: Box<dyn Observer>,
     /// When observers last ticked.
     ticked: Timestamp,
+    /// When the locks of hosts of which nothing is asked were last renewed.
+    renewed: Duration,
 }
 
 impl Engine {
@@ -96,6 +101,7 @@ impl Engine {
         shared.clock = Arc::new(EvenClock::new(shared.clock, &shared.plan, &state));
         let in_flight = in_flight(&shared.plan, &state);
         shared.transport = Arc::new(Paced::new(shared.transport, in_flight));
+        let renewed = shared.clock.steady();
         Self {
             shared: Arc::new(shared),
             state,
@@ -108,6 +114,7 @@ impl Engine {
             control,
             observer,
             ticked: Timestamp::from_millis(0),
+            renewed,
         }
     }
 
@@ -168,7 +175,23 @@ impl Engine {
             self.ticked = now;
             self.observer.tick(now, &self.state, &self.shared.plan);
         }
+        self.renew_locks();
         Ok(false)
+    }
+
+    /// Hosts that wait, for a retry or for an operator, stay locked.
+    fn renew_locks(&mut self) {
+        let now = self.shared.clock.steady();
+        if now.saturating_sub(self.renewed) < RENEW_EVERY {
+            return;
+        }
+        self.renewed = now;
+        for (host, lane) in &self.lanes {
+            if !matches!(self.state.hosts[*host].phase, HostPhase::Running { .. }) {
+                // One that has no room has something to do.
+                let _ = lane.try_send(Word::Renew);
+            }
+        }
     }
 
     /// Takes what another process asks: once, however often it comes. Returns whether the operator leaves.
@@ -245,7 +268,7 @@ impl Engine {
             reopened: at.reopened,
         };
         let lane = self.lanes.entry(host).or_insert_with(|| {
-            let (orders, waiting) = mpsc::channel(1);
+            let (orders, waiting) = mpsc::channel(WORDS_MAX);
             let lane = Lane::new(Arc::clone(&self.shared), host, self.messages.0.clone());
             self.tasks.spawn(lane.run(waiting));
             orders

@@ -10,10 +10,7 @@ use crate::{
     run::{Ending, Result as AttemptResult},
 };
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::sync::{mpsc, oneshot};
 
 /// What every lane of a run shares.
 pub struct Shared {
@@ -88,14 +85,14 @@ pub struct Lane {
     pub(super) notes: Vec<String>,
     /// Whether the login user is root.
     pub(super) is_root: bool,
-    /// When the lock of an idle host was last renewed.
-    pub(super) renewed: Instant,
 }
 
 /// What the dispatcher tells a lane.
 #[derive(Debug)]
 pub enum Word {
     Do(Box<Order>),
+    /// Nothing is asked of the host for long, and its lock must not run out.
+    Renew,
     /// The host has ended.
     Leave(Leave),
 }
@@ -122,19 +119,18 @@ impl Lane {
             held_as: BTreeSet::new(),
             notes: Vec::new(),
             is_root: false,
-            renewed: Instant::now(),
         }
     }
 
     /// Takes orders until there are no more, then gives the host's lock back and closes the connection.
     pub async fn run(mut self, mut words: mpsc::Receiver<Word>) {
         let leave = loop {
-            let word = tokio::select! { biased;
-                word = words.recv() => word,
-                never = self.keep_lock() => match never {},
-            };
-            let order = match word {
+            let order = match words.recv().await {
                 Some(Word::Do(order)) => order,
+                Some(Word::Renew) => {
+                    self.renew().await;
+                    continue;
+                }
                 Some(Word::Leave(how)) => break how,
                 None => break Leave::Rests,
             };
@@ -155,7 +151,6 @@ impl Lane {
         let began = shared.clock.steady();
         let mut work = Work::new(self.host);
         self.take_holder(order);
-        self.renewed = Instant::now();
         let ending = match self.steps_of(order, &mut work).await {
             Ok(ending) | Err(ending) => ending,
         };

@@ -3,10 +3,10 @@
 use super::lane::{Lane, Order};
 use crate::host::{Holder, LEASE, Leave};
 use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 /// A host that nothing is asked of hears of us so often.
-const RENEW_EVERY: Duration = LEASE.checked_div(3).expect("three is not zero");
+pub(super) const RENEW_EVERY: Duration = LEASE.checked_div(3).expect("three is not zero");
 /// Tending a lock must not hold a host up.
 const TEND_LIMIT: Duration = Duration::from_secs(20);
 
@@ -42,17 +42,20 @@ impl Lane {
         }
     }
 
-    /// Renews the lock from time to time, for as long as it is waited for something else. Without a connection it does
-    /// nothing: whoever opens one renews it.
+    /// Renews the lock from time to time, for as long as the attempt waits for something that is not the host.
     pub(super) async fn keep_lock(&mut self) -> Infallible {
         loop {
-            sleep_until(self.renewed + RENEW_EVERY).await;
-            self.renewed = Instant::now();
-            for sudo in self.places() {
-                let Some(session) = &mut self.session else { break };
-                // A connection that died is found dead by the next script, which opens another.
-                let _ = timeout(TEND_LIMIT, session.renew(sudo)).await;
-            }
+            sleep(RENEW_EVERY).await;
+            self.renew().await;
+        }
+    }
+
+    /// Renews the lock. Without a connection it does nothing: whoever opens one renews it.
+    pub(super) async fn renew(&mut self) {
+        for sudo in self.places() {
+            let Some(session) = &mut self.session else { return };
+            // A connection that died is found dead by the next script, which opens another.
+            let _ = timeout(TEND_LIMIT, session.renew(sudo)).await;
         }
     }
 

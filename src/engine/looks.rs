@@ -2,6 +2,7 @@
 
 use super::{
     lane::{Lane, Order, Stop, unverified},
+    lock::RENEW_EVERY,
     work::Work,
 };
 use crate::{
@@ -62,6 +63,7 @@ impl Lane {
         work: &mut Work,
     ) -> Result<(), Stop> {
         let deadline = Instant::now() + planned.timeout;
+        let mut renewed = Instant::now();
         let script = match wait {
             WaitFor::Port(_) => None,
             WaitFor::Path(path) => {
@@ -88,9 +90,11 @@ impl Lane {
             if Instant::now() + WAIT_PAUSE >= deadline {
                 return Err(super::lane::timed_out(planned.timeout, true));
             }
-            tokio::select! { biased;
-                () = sleep(WAIT_PAUSE) => {}
-                never = self.keep_lock() => match never {},
+            sleep(WAIT_PAUSE).await;
+            if matches!(wait, WaitFor::Port(_)) && renewed.elapsed() >= RENEW_EVERY {
+                // The host itself hears nothing of this.
+                self.renew().await;
+                renewed = Instant::now();
             }
         }
     }
