@@ -68,6 +68,7 @@ impl Tape {
             title: String::new(),
             support: None,
             hops: vec![hop(0), hop(1)],
+            files: Vec::new(),
             sources: Vec::new(),
             files: Vec::new(),
         };

@@ -197,6 +197,7 @@ impl Writer {
             title: "Simulated".to_owned(),
             support: None,
             hops,
+            files: Vec::new(),
             sources: Vec::new(),
             files: Vec::new(),
         }
