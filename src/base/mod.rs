@@ -17,3 +17,4 @@ pub mod text;
 pub mod time;
 pub mod value;
 pub mod variables;
+pub mod window;
