@@ -1,5 +1,7 @@
 //! The engine over made-up hosts: what becomes of them, and that the journal says so.
 
+#[path = "engine/holds.rs"]
+mod holds;
 mod support;
 
 use fleetlift::{

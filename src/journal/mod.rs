@@ -1,10 +1,12 @@
 //! The journal: what happened and what was decided, in order, durable before it is acted on.
 
 mod event;
+mod requests;
 mod store;
 
 pub use event::{
     End, Event, Failure, Finding, Moment, Outcome, PauseReason, Record, Skip, StepId, Then,
     Verdict, schema,
 };
+pub use requests::{Ask, Inbox, Place, Request};
 pub use store::{OutputChunk, OutputWriter, Part, Reader, Store, StoreError, Writer};

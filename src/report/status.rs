@@ -7,6 +7,7 @@ use crate::{
         text::{fold_names, one_line, shorten},
         time::Timestamp,
     },
+    journal::PauseReason,
     plan::Plan,
     run::{HostPhase, HostState, RunPhase, RunState, WaitingOn},
 };
@@ -61,6 +62,7 @@ pub fn status_json(standing: &Standing<'_>) -> Value {
                 "touched": now.is_touched(plan),
                 "since": now.started.map(|_| now.since),
                 "failure": now.failure,
+                "held_by": now.held_by,
             });
             (host.name.to_string(), row)
         })
@@ -83,7 +85,11 @@ fn at(host: &HostState) -> (Option<usize>, Option<u32>) {
     match host.phase {
         HostPhase::Running { step, attempt } => (Some(step), Some(attempt)),
         HostPhase::Waiting { step, next, .. } => (Some(step), Some(next)),
-        HostPhase::Pending | HostPhase::Idle | HostPhase::Ended(_) => (None, None),
+        HostPhase::Resting { retry: Some(retry) } => (Some(retry.step), Some(retry.next)),
+        HostPhase::Pending
+        | HostPhase::Idle
+        | HostPhase::Resting { retry: None }
+        | HostPhase::Ended(_) => (None, None),
     }
 }
 
@@ -124,8 +130,16 @@ fn run_state(words: &Words, standing: &Standing<'_>) -> String {
         RunPhase::New => words.get("status.not_begun").to_owned(),
         RunPhase::Running => words.get("status.running").to_owned(),
         RunPhase::Paused(reason) => {
+            let key = match reason {
+                PauseReason::Held { .. } => "status.paused_held",
+                PauseReason::Stopped { .. }
+                | PauseReason::OverBudget { .. }
+                | PauseReason::Consecutive { .. }
+                | PauseReason::Canary { .. }
+                | PauseReason::Journal { .. } => "status.paused",
+            };
             let reason = reason.to_string();
-            words.say("status.paused", &[("reason", &one_line(&reason)), ("run", standing.run)])
+            words.say(key, &[("reason", &one_line(&reason)), ("run", standing.run)])
         }
         RunPhase::Finished(_) => words.get("status.finished").to_owned(),
     }
@@ -195,7 +209,14 @@ fn where_now(words: &Words, plan: &Plan, host: &HostState) -> String {
             &[("step", &name(*step)), ("attempt", next), ("at", &words.clock(*not_before))],
         ),
         HostPhase::Ended(_) => host.failure.as_ref().map(ToString::to_string).unwrap_or_default(),
-        HostPhase::Pending | HostPhase::Idle => String::new(),
+        HostPhase::Pending | HostPhase::Idle | HostPhase::Resting { .. } => String::new(),
+    };
+    let text = match &host.held_by {
+        Some(by) if host.is_in_flight() => {
+            words.say("status.holding", &[("at", &text), ("by", by)])
+        }
+        Some(by) => words.say("status.held", &[("by", by)]),
+        None => text,
     };
     one_line(&text).into_owned()
 }
@@ -248,6 +269,10 @@ fn waits(out: &mut String, words: &Words, waiting_on: &[WaitingOn]) {
                 words.say("waits.wave", &[("wave", wave), ("after", &after.join(", "))])
             }
             WaitingOn::Canary { wave } => words.say("waits.canary", &[("wave", wave)]),
+            WaitingOn::Held { hosts } => {
+                let names = fold_names(hosts.iter().map(|host| host.as_str()));
+                words.say("waits.held", &[("hosts", &shorten(&names, FOLDED_COLUMNS_MAX))])
+            }
             WaitingOn::Draining { reason } => words.say("waits.draining", &[("reason", reason)]),
         };
         let _ = writeln!(out, "  {}", one_line(&line));

@@ -33,12 +33,16 @@ pub fn why(plan: &Plan, records: &[Record], host: &HostName) -> String {
     if let Some(failure) = &now.failure {
         let _ = writeln!(out, "{}", teller.because(&records[..legal], host, failure));
     }
+    if let Some(by) = &now.held_by {
+        let key = if now.is_in_flight() { "why.holding" } else { "why.held_by" };
+        let _ = writeln!(out, "{}", words.say(key, &[("by", &one_line(by))]));
+    }
     if now.armed {
         let _ = writeln!(out, "{}", words.get("why.armed"));
     }
     out.push('\n');
     for record in &records[..legal] {
-        if record.event.host().is_none_or(|of| of == host) {
+        if record.event.is_about(host) {
             teller.tell(&mut out, record);
         }
     }
@@ -102,13 +106,17 @@ impl Teller<'_> {
                 "why.run_resumed",
                 &[("operator", &one_line(operator)), ("controller", &one_line(controller))],
             ),
-            Event::StopRequested { by } => self.say("why.stop", &[("by", &one_line(by))]),
+            Event::StopRequested { by, .. } => self.say("why.stop", &[("by", &one_line(by))]),
+            Event::LeaveRequested { by, .. } => self.say("why.leave", &[("by", &one_line(by))]),
+            Event::HoldRequested { by, .. } => self.say("why.hold", &[("by", &one_line(by))]),
+            Event::ReleaseRequested { by, .. } => self.say("why.release", &[("by", &one_line(by))]),
             Event::RunPaused { reason } => self.paused(reason),
             Event::RunFinished { verdict } => self.finished(*verdict).to_owned(),
             Event::WaveStarted { .. } | Event::WaveFinished { .. } => return None,
             Event::HostStarted { wave, .. } => {
                 self.say("why.host_started", &[("wave", &one_line(wave.as_str()))])
             }
+            Event::HostHeld { .. } => self.words.get("why.held").to_owned(),
             Event::HostFacts { facts, .. } => self.facts(facts),
             Event::HopFinished { hop, .. } => {
                 let title = self.plan.hops.get(usize::from(*hop)).map_or("", |hop| &hop.title);

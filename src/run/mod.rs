@@ -1,11 +1,11 @@
 //! The state of a run: a fold of its records. What to do next: a pure function of plan, state and time.
 
 mod decide;
+mod host;
 mod judge;
 mod state;
 
 pub use decide::{Decision, Todo, WaitingOn, decide};
+pub use host::{Fate, HostPhase, HostState, Registered, Retry, Way};
 pub use judge::{Ending, Result, judge};
-pub use state::{
-    Fate, HostPhase, HostState, Illegal, Registered, RunPhase, RunState, WaveState, Way,
-};
+pub use state::{Illegal, RunPhase, RunState, WaveState};

@@ -1,16 +1,13 @@
-//! The state of a run: a fold of its records through one table of transitions.
+//! The state of a run: a fold of its records. The table of a host's transitions is beside it.
 
+use super::host::{HostPhase, HostState};
 use crate::{
     base::{
-        facts::Facts,
-        name::{HostName, WaveName},
-        phase::Phase,
+        name::{HostName, RequestId, WaveName},
         time::Timestamp,
     },
-    journal::{
-        End, Event, Failure, Moment, Outcome, PauseReason, Record, Skip, StepId, Then, Verdict,
-    },
-    plan::{Plan, Task},
+    journal::{Event, PauseReason, Record, Verdict},
+    plan::{Plan, PlanWave},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,154 +23,6 @@ pub enum RunPhase {
     Finished(Verdict),
 }
 
-/// Where a host stands. `step` is an index into the plan's steps.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostPhase {
-    Pending,
-    /// In flight, and nothing runs: something must be decided.
-    Idle,
-    Running {
-        step: usize,
-        attempt: u32,
-    },
-    /// A retry is due.
-    Waiting {
-        step: usize,
-        next: u32,
-        not_before: Timestamp,
-    },
-    Ended(End),
-}
-
-/// Which way a host is going.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// Through the hops to the target.
-    Forward,
-    /// Through the rollback of this hop; `all` goes on with the hops before it.
-    Back { hop: usize, all: bool },
-    /// Through the commit of this hop, and of those after it.
-    Commit { hop: usize },
-}
-
-/// What was decided about a host's last failure, where it ends the way that the host was on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fate {
-    /// Index of the step that failed.
-    pub step: usize,
-    pub failure: Failure,
-    /// Whether the host goes back now; else it ends.
-    pub roll_back: bool,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct HostState {
-    pub phase: HostPhase,
-    pub way: Way,
-    /// The next step to consider; an index into the plan's steps.
-    pub cursor: usize,
-    /// The hop that the host is in, and how many it has finished in this run or before it.
-    pub hop: usize,
-    /// Was on the target system when we came: there is nothing to do.
-    pub already: bool,
-    /// A blocker was found.
-    pub blocked: bool,
-    /// Something on the host was changed.
-    pub touched: bool,
-    /// A step that changes the host has begun in the present hop: it is no place to rest.
-    pub changing: bool,
-    /// Any reboot now migrates the host.
-    pub armed: bool,
-    /// Since when no SSH is expected.
-    pub dark: Option<Timestamp>,
-    /// The boot that a reboot under way left behind.
-    pub left_boot: Option<String>,
-    /// Since when the host is in its present state or step.
-    pub since: Timestamp,
-    pub started: Option<Timestamp>,
-    pub fate: Option<Fate>,
-    /// The failure that decided the host's end.
-    pub failure: Option<Failure>,
-    /// Facts before anything was changed.
-    pub before: Option<Arc<Facts>>,
-    /// The latest facts.
-    pub latest: Option<Arc<Facts>>,
-    /// What registered steps printed, by step name.
-    pub registered: BTreeMap<String, Registered>,
-}
-
-/// What a registered step left for later templates.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Registered {
-    pub stdout: String,
-    pub exit: Option<i32>,
-}
-
-impl HostState {
-    fn new() -> Self {
-        Self {
-            phase: HostPhase::Pending,
-            way: Way::Forward,
-            cursor: 0,
-            hop: 0,
-            already: false,
-            blocked: false,
-            touched: false,
-            changing: false,
-            armed: false,
-            dark: None,
-            left_boot: None,
-            since: Timestamp::from_millis(0),
-            started: None,
-            fate: None,
-            failure: None,
-            before: None,
-            latest: None,
-            registered: BTreeMap::new(),
-        }
-    }
-
-    /// The word of `status` for this state.
-    pub fn word(&self) -> &'static str {
-        match &self.phase {
-            HostPhase::Pending => "pending",
-            HostPhase::Ended(end) => end.word(),
-            HostPhase::Idle | HostPhase::Running { .. } | HostPhase::Waiting { .. } => {
-                match (self.dark, self.armed) {
-                    (Some(_), _) => "dark",
-                    (None, true) => "armed",
-                    (None, false) => "running",
-                }
-            }
-        }
-    }
-
-    /// Whether the host counts as changed now. While a step of the migration is at work nobody can say that it is not.
-    pub fn is_touched(&self, plan: &Plan) -> bool {
-        match self.phase {
-            HostPhase::Running { step, .. } => {
-                self.touched || plan.steps[step].id.phase == Phase::Migrate
-            }
-            HostPhase::Pending
-            | HostPhase::Idle
-            | HostPhase::Waiting { .. }
-            | HostPhase::Ended(_) => self.touched,
-        }
-    }
-
-    /// The step that runs or waits for a retry.
-    pub fn step(&self) -> Option<usize> {
-        match self.phase {
-            HostPhase::Running { step, .. } | HostPhase::Waiting { step, .. } => Some(step),
-            HostPhase::Pending | HostPhase::Idle | HostPhase::Ended(_) => None,
-        }
-    }
-
-    pub fn is_in_flight(&self) -> bool {
-        !matches!(self.phase, HostPhase::Pending | HostPhase::Ended(_))
-    }
-}
-
 /// A record that cannot follow those before it: a bug when writing, corrupt data when reading.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("record {seq}: {message}")]
@@ -187,9 +36,11 @@ pub struct Illegal {
 pub struct WaveState {
     pub started: bool,
     pub finished: bool,
-    /// How many of the wave's hosts have been started: they start in the plan's order.
-    pub begun: usize,
+    /// Hosts that would take a slot now, in the plan's order: neither held nor in flight nor ended.
+    pub ready: BTreeSet<usize>,
     pub in_flight: usize,
+    /// How many of the wave's hosts have not ended.
+    pub open: usize,
     /// Ends on the target system; as many as the wave has canaries open it for the others.
     pub good: usize,
     /// The first host of the canary that ended badly and was not accepted by a resume since.
@@ -208,6 +59,8 @@ pub struct RunState {
     pub counts: BTreeMap<&'static str, usize>,
     pub started: Option<Timestamp>,
     pub next_seq: u64,
+    /// Requests of other processes that were taken: none is taken twice.
+    pub requests: BTreeSet<RequestId>,
     /// Who said stop, until a resume.
     pub stopping: Option<String>,
     /// How often a controller took over.
@@ -220,6 +73,10 @@ pub struct RunState {
     pub bad_in_a_row: usize,
     /// In flight with nothing running, so that something must be decided.
     pub idle: BTreeSet<usize>,
+    /// Held, and at rest.
+    pub held: BTreeSet<usize>,
+    /// Held, and still in flight: they rest at their next safe point.
+    pub holding: BTreeSet<usize>,
     /// Waiting for a retry, by when it is due.
     pub due: BTreeSet<(Timestamp, usize)>,
     /// How many attempts run.
@@ -235,19 +92,27 @@ impl RunState {
         let hosts = vec![HostState::new(); plan.hosts.len()];
         let names = plan.hosts.iter().enumerate().map(|(i, host)| (host.name.clone(), i)).collect();
         let waves = plan.waves.iter().enumerate().map(|(i, wave)| (wave.name.clone(), i)).collect();
+        let in_wave = |wave: &PlanWave| WaveState {
+            ready: wave.hosts.iter().copied().collect(),
+            open: wave.hosts.len(),
+            ..WaveState::default()
+        };
         Self {
             phase: RunPhase::New,
             counts: [("pending", hosts.len())].into(),
             hosts,
-            waves: vec![WaveState::default(); plan.waves.len()],
+            waves: plan.waves.iter().map(in_wave).collect(),
             started: None,
             next_seq: 0,
+            requests: BTreeSet::new(),
             stopping: None,
             resumes: 0,
             only_reopened: None,
             bad: 0,
             bad_in_a_row: 0,
             idle: BTreeSet::new(),
+            held: BTreeSet::new(),
+            holding: BTreeSet::new(),
             due: BTreeSet::new(),
             running: 0,
             machines: BTreeMap::new(),
@@ -279,8 +144,13 @@ impl RunState {
         if record.seq != self.next_seq {
             return Err(illegal(format!("expected record {}", self.next_seq)));
         }
+        if let Some(request) = record.event.request()
+            && !self.requests.insert(request.clone())
+        {
+            return Err(illegal(format!("the request {request} was taken before")));
+        }
         self.apply_run(&record.event, record.at).map_err(illegal)?;
-        if let Some(name) = record.event.host() {
+        for name in record.event.host().into_iter().chain(record.event.named()) {
             let host = self
                 .host(name)
                 .ok_or_else(|| illegal(format!("{name:?} is not a host of the plan")))?;
@@ -315,7 +185,12 @@ impl RunState {
                     wave.bad_canary = None;
                 }
             }
-            (Running, Event::StopRequested { by }) => self.stopping = Some(by.clone()),
+            (Running, Event::StopRequested { by, .. }) => {
+                self.stopping.get_or_insert_with(|| by.clone());
+            }
+            (Running, Event::LeaveRequested { .. }) => {}
+            (Running | Paused(_), Event::HoldRequested { .. } | Event::ReleaseRequested { .. }) => {
+            }
             (Running, Event::RunPaused { reason }) => self.phase = Paused(reason.clone()),
             (Running, Event::RunFinished { verdict }) => {
                 self.phase = Finished(*verdict);
@@ -350,6 +225,7 @@ impl RunState {
         let (word, phase) = (host.word(), host.phase.clone());
         host.next(plan, index, event, at)
             .map_err(|e| format!("{}: {e}", plan.hosts[index].name))?;
+        self.sort(index, wave);
         let host = &self.hosts[index];
         if host.phase != phase {
             self.leave(index, &phase);
@@ -371,12 +247,27 @@ impl RunState {
         Ok(())
     }
 
+    /// Keeps the lists of who is held and who is ready.
+    fn sort(&mut self, index: usize, wave: usize) {
+        fn keep(list: &mut BTreeSet<usize>, index: usize, belongs: bool) {
+            match belongs {
+                true => list.insert(index),
+                false => list.remove(&index),
+            };
+        }
+        let host = &self.hosts[index];
+        let (held, flies) = (host.held_by.is_some(), host.is_in_flight());
+        keep(&mut self.held, index, held && !flies);
+        keep(&mut self.holding, index, held && flies);
+        keep(&mut self.waves[wave].ready, index, host.is_ready());
+    }
+
     fn leave(&mut self, index: usize, phase: &HostPhase) {
         match phase {
             HostPhase::Idle => drop(self.idle.remove(&index)),
             HostPhase::Running { .. } => self.running -= 1,
             HostPhase::Waiting { not_before, .. } => drop(self.due.remove(&(*not_before, index))),
-            HostPhase::Pending | HostPhase::Ended(_) => {}
+            HostPhase::Pending | HostPhase::Resting { .. } | HostPhase::Ended(_) => {}
         }
     }
 
@@ -389,17 +280,19 @@ impl RunState {
             (_, HostPhase::Idle) => {
                 self.idle.insert(index);
             }
-            (_, HostPhase::Pending | HostPhase::Ended(_)) => {}
+            (_, HostPhase::Pending | HostPhase::Resting { .. } | HostPhase::Ended(_)) => {}
         }
         let wave_state = &mut self.waves[wave];
         match (was, &self.hosts[index].phase) {
-            (HostPhase::Pending, _) => {
-                wave_state.begun += 1;
+            (HostPhase::Pending | HostPhase::Resting { .. }, _) => wave_state.in_flight += 1,
+            (HostPhase::Ended(_), _) => {
                 wave_state.in_flight += 1;
+                wave_state.open += 1;
             }
-            (HostPhase::Ended(_), _) => wave_state.in_flight += 1,
+            (_, HostPhase::Resting { .. }) => wave_state.in_flight -= 1,
             (_, HostPhase::Ended(end)) => {
                 wave_state.in_flight -= 1;
+                wave_state.open -= 1;
                 if end.is_good() {
                     self.bad_in_a_row = 0;
                     wave_state.good += 1;
@@ -413,186 +306,6 @@ impl RunState {
                 }
             }
             (_, _) => {}
-        }
-    }
-}
-
-impl HostState {
-    /// The one table of a host's legal transitions. The only wildcard arm is the illegal case.
-    fn next(
-        &mut self,
-        plan: &Plan,
-        index: usize,
-        event: &Event,
-        at: Timestamp,
-    ) -> Result<(), String> {
-        use HostPhase::{Ended, Idle, Pending, Running, Waiting};
-        let place = |id: &StepId| plan.step_index(id).ok_or_else(|| format!("no step {id}"));
-        match (&self.phase, event) {
-            (Pending, Event::HostStarted { .. }) => {
-                self.phase = Idle;
-                self.started = Some(at);
-            }
-            (Idle, Event::AttemptStarted { step, attempt: 1, .. })
-                if place(step)? == self.cursor =>
-            {
-                self.phase = Running { step: self.cursor, attempt: 1 };
-            }
-            (Waiting { step: due, next, .. }, Event::AttemptStarted { step, attempt, .. })
-                if next == attempt && place(step)? == *due =>
-            {
-                self.phase = Running { step: *due, attempt: *attempt };
-            }
-            (Running { step: runs, attempt: a }, Event::AttemptPassed { step, attempt: b, .. })
-                if a == b && place(step)? == *runs =>
-            {
-                self.pass(plan, index, *runs, event);
-            }
-            (Running { step: runs, attempt: a }, Event::AttemptFailed { step, attempt: b, .. })
-                if a == b && place(step)? == *runs =>
-            {
-                self.fail(plan, *runs, *a, event);
-            }
-            (Running { step: now, .. }, Event::StepSkipped { step, reason, .. })
-                if place(step)? == *now =>
-            {
-                // A lost step that is proven to have done its work has changed the host.
-                let proven = matches!(reason, Skip::Proven { .. });
-                self.touched |= proven && step.phase == Phase::Migrate;
-                self.advance(*now);
-            }
-            (Idle, Event::StepSkipped { step, .. }) if place(step)? == self.cursor => {
-                self.advance(self.cursor);
-            }
-            (Running { .. }, Event::HostFacts { moment, facts, .. }) => {
-                if *moment == Moment::Before {
-                    self.before = Some(Arc::clone(facts));
-                }
-                self.latest = Some(Arc::clone(facts));
-                return Ok(());
-            }
-            (Running { .. }, Event::HostDark { boot_id, .. }) => {
-                self.dark = Some(at);
-                self.left_boot = Some(boot_id.clone());
-            }
-            (Running { .. }, Event::HostReturned { .. }) => self.dark = None,
-            (Running { .. } | Idle | Waiting { .. }, Event::HostFinding { .. }) => return Ok(()),
-            (Idle, Event::HopFinished { hop, .. })
-                if self.way == Way::Forward && usize::from(*hop) == self.hop =>
-            {
-                self.hop += 1;
-                self.changing = false;
-                self.cursor =
-                    plan.hops.get(self.hop).map_or(plan.steps.len(), |hop| hop.forward.start);
-            }
-            (Idle, Event::HopFinished { hop, .. })
-                if self.way == (Way::Commit { hop: usize::from(*hop) }) =>
-            {
-                let next = usize::from(*hop) + 1;
-                self.way = Way::Commit { hop: next };
-                self.cursor = plan.hops.get(next).map_or(plan.steps.len(), |hop| hop.commit.start);
-            }
-            (Idle, Event::RollbackStarted { hop, because, .. }) => {
-                let hop = usize::from(*hop);
-                let Some(planned) = plan.hops.get(hop) else { return Err(format!("no hop {hop}")) };
-                let all = matches!(self.way, Way::Back { all: true, .. });
-                self.way = Way::Back { hop, all };
-                self.cursor = planned.rollback.start;
-                if self.failure.is_none() {
-                    self.failure.clone_from(because);
-                }
-                self.fate = None;
-            }
-            (Idle, Event::HostFinished { end, failure, .. }) => {
-                self.phase = Ended(*end);
-                self.failure = failure.clone();
-                self.fate = None;
-                self.dark = None;
-            }
-            (Ended(_), Event::HostReopened { phase, .. }) => {
-                let hop = self.hop.min(plan.hops.len().saturating_sub(1));
-                (self.way, self.cursor) = match phase {
-                    Phase::Rollback => {
-                        (Way::Back { hop, all: true }, plan.hops[hop].rollback.start)
-                    }
-                    Phase::Commit => (Way::Commit { hop: 0 }, plan.hops[0].commit.start),
-                    Phase::Backup | Phase::Precheck | Phase::Migrate | Phase::Verify => {
-                        return Err(format!("a host is not reopened for {phase}"));
-                    }
-                };
-                self.phase = Idle;
-                self.failure = None;
-                self.fate = None;
-                self.blocked = false;
-            }
-            (phase, event) => return Err(format!("{event:?} is not legal in {phase:?}")),
-        }
-        if let HostPhase::Running { step, .. } = self.phase
-            && plan.steps[step].id.phase == Phase::Migrate
-        {
-            self.changing = true;
-        }
-        self.since = at;
-        Ok(())
-    }
-
-    fn advance(&mut self, step: usize) {
-        self.phase = HostPhase::Idle;
-        self.cursor = step + 1;
-    }
-
-    fn pass(&mut self, plan: &Plan, index: usize, step: usize, event: &Event) {
-        let Event::AttemptPassed { outcome, stdout, exit, .. } = event else { return };
-        let planned = &plan.steps[step];
-        if planned.id.phase == Phase::Migrate && *outcome == Outcome::Changed {
-            self.touched = true;
-        }
-        self.armed = (self.armed || planned.arms) && !planned.disarms && !planned.reboots;
-        self.dark = None;
-        self.left_boot = None;
-        if let Some(stdout) = stdout {
-            let kept = Registered { stdout: stdout.clone(), exit: *exit };
-            self.registered.insert(planned.id.step.to_string(), kept);
-        }
-        self.advance(step);
-        let enters =
-            matches!(plan.rendered(index, step).task, Task::Look { moment: Moment::Before, .. });
-        if enters {
-            let system = self.latest.as_ref().and_then(|facts| facts.system.as_ref());
-            // A host that already rests between two hops goes on from there.
-            match plan.entry_hop(system) {
-                Some(hop) if hop > 0 => {
-                    self.hop = hop;
-                    self.cursor = plan.hops[hop].forward.start;
-                }
-                Some(_) => {}
-                None => self.already = true,
-            }
-        }
-    }
-
-    fn fail(&mut self, plan: &Plan, step: usize, attempt: u32, event: &Event) {
-        let Event::AttemptFailed { failure, then, .. } = event else { return };
-        if plan.steps[step].id.phase == Phase::Migrate && failure.touches() {
-            self.touched = true;
-        }
-        self.left_boot = None;
-        match then {
-            Then::Retry { not_before } => {
-                self.phase =
-                    HostPhase::Waiting { step, next: attempt + 1, not_before: *not_before };
-            }
-            Then::GoOn => self.advance(step),
-            Then::Block => {
-                self.blocked = true;
-                self.failure.get_or_insert_with(|| failure.clone());
-                self.advance(step);
-            }
-            Then::RollBack | Then::GiveUp => {
-                let roll_back = *then == Then::RollBack;
-                self.fate = Some(Fate { step, failure: failure.clone(), roll_back });
-                self.phase = HostPhase::Idle;
-            }
         }
     }
 }

@@ -16,6 +16,7 @@ mod plans;
 mod real_ssh;
 mod rollback;
 mod secrets;
+mod steering;
 mod stopping;
 mod texts;
 mod torture;

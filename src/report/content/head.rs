@@ -144,7 +144,13 @@ impl Content<'_> {
             }
         }
         if self.report.run.state == RunStanding::Paused {
-            todo.push(sentence(&self.words.say("todo.paused", &[("run", &self.report.run.id)])));
+            // Only held hosts are left where no other waits for its turn.
+            let count = |state: State| self.report.summary.counts.get(state.word());
+            let key = match (count(State::Held), count(State::Pending)) {
+                (Some(_), None) => "todo.paused_held",
+                (None | Some(_), _) => "todo.paused",
+            };
+            todo.push(sentence(&self.words.say(key, &[("run", &self.report.run.id)])));
         }
         let migrated = self.report.summary.counts.get(State::Migrated.word()).copied().unwrap_or(0);
         if self.report.run.can_commit

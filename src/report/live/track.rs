@@ -55,10 +55,14 @@ impl Track {
                     insert(&mut self.took, millis(from, record.at));
                 }
             }
+            Event::HostHeld { .. } => self.go(index),
             Event::HostReturned { dark_ms, .. } => insert(&mut self.dark, *dark_ms),
             Event::RunStarted { .. }
             | Event::RunResumed { .. }
             | Event::StopRequested { .. }
+            | Event::LeaveRequested { .. }
+            | Event::HoldRequested { .. }
+            | Event::ReleaseRequested { .. }
             | Event::RunPaused { .. }
             | Event::RunFinished { .. }
             | Event::WaveStarted { .. }

@@ -1,0 +1,413 @@
+//! The state of a host, and the one table of its transitions.
+
+use crate::{
+    base::{facts::Facts, phase::Phase, time::Timestamp},
+    journal::{End, Event, Failure, Moment, Outcome, Skip, StepId, Then},
+    plan::{Plan, Task},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Where a host stands. `step` is an index into the plan's steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPhase {
+    Pending,
+    /// In flight, and nothing runs: something must be decided.
+    Idle,
+    Running {
+        step: usize,
+        attempt: u32,
+    },
+    /// A retry is due.
+    Waiting {
+        step: usize,
+        next: u32,
+        not_before: Timestamp,
+    },
+    /// At a safe point, and in no slot: an operator holds it, or has released it and it waits for a slot. A retry that was
+    /// due is due still.
+    Resting {
+        retry: Option<Retry>,
+    },
+    Ended(End),
+}
+
+/// An attempt that is still to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    pub step: usize,
+    pub next: u32,
+    pub not_before: Timestamp,
+}
+
+/// Which way a host is going.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Through the hops to the target.
+    Forward,
+    /// Through the rollback of this hop; `all` goes on with the hops before it.
+    Back { hop: usize, all: bool },
+    /// Through the commit of this hop, and of those after it.
+    Commit { hop: usize },
+}
+
+/// What was decided about a host's last failure, where it ends the way that the host was on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fate {
+    /// Index of the step that failed.
+    pub step: usize,
+    pub failure: Failure,
+    /// Whether the host goes back now; else it ends.
+    pub roll_back: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostState {
+    pub phase: HostPhase,
+    /// Who holds it. One in flight goes on to its next safe point first.
+    pub held_by: Option<String>,
+    pub way: Way,
+    /// The next step to consider; an index into the plan's steps.
+    pub cursor: usize,
+    /// The hop that the host is in, and how many it has finished in this run or before it.
+    pub hop: usize,
+    /// Was on the target system when we came: there is nothing to do.
+    pub already: bool,
+    /// A blocker was found.
+    pub blocked: bool,
+    /// Something on the host was changed.
+    pub touched: bool,
+    /// A step that changes the host has begun in the present hop: it is no place to rest.
+    pub changing: bool,
+    /// Any reboot now migrates the host.
+    pub armed: bool,
+    /// Since when no SSH is expected.
+    pub dark: Option<Timestamp>,
+    /// The boot that a reboot under way left behind.
+    pub left_boot: Option<String>,
+    /// Since when the host is in its present state or step.
+    pub since: Timestamp,
+    pub started: Option<Timestamp>,
+    pub fate: Option<Fate>,
+    /// The failure that decided the host's end.
+    pub failure: Option<Failure>,
+    /// Facts before anything was changed.
+    pub before: Option<Arc<Facts>>,
+    /// The latest facts.
+    pub latest: Option<Arc<Facts>>,
+    /// What registered steps printed, by step name.
+    pub registered: BTreeMap<String, Registered>,
+}
+
+/// What a registered step left for later templates.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Registered {
+    pub stdout: String,
+    pub exit: Option<i32>,
+}
+
+impl HostState {
+    pub(super) fn new() -> Self {
+        Self {
+            phase: HostPhase::Pending,
+            held_by: None,
+            way: Way::Forward,
+            cursor: 0,
+            hop: 0,
+            already: false,
+            blocked: false,
+            touched: false,
+            changing: false,
+            armed: false,
+            dark: None,
+            left_boot: None,
+            since: Timestamp::from_millis(0),
+            started: None,
+            fate: None,
+            failure: None,
+            before: None,
+            latest: None,
+            registered: BTreeMap::new(),
+        }
+    }
+
+    /// The word of `status` for this state.
+    pub fn word(&self) -> &'static str {
+        match &self.phase {
+            HostPhase::Pending | HostPhase::Resting { .. } => match self.held_by {
+                Some(_) => "held",
+                None => "pending",
+            },
+            HostPhase::Ended(end) => end.word(),
+            HostPhase::Idle | HostPhase::Running { .. } | HostPhase::Waiting { .. } => {
+                match (self.dark, self.armed) {
+                    (Some(_), _) => "dark",
+                    (None, true) => "armed",
+                    (None, false) => "running",
+                }
+            }
+        }
+    }
+
+    /// Whether the host counts as changed now. While a step of the migration is at work nobody can say that it is not.
+    pub fn is_touched(&self, plan: &Plan) -> bool {
+        match self.phase {
+            HostPhase::Running { step, .. } => {
+                self.touched || plan.steps[step].id.phase == Phase::Migrate
+            }
+            HostPhase::Pending
+            | HostPhase::Idle
+            | HostPhase::Waiting { .. }
+            | HostPhase::Resting { .. }
+            | HostPhase::Ended(_) => self.touched,
+        }
+    }
+
+    /// The step that runs or waits for a retry.
+    pub fn step(&self) -> Option<usize> {
+        match self.phase {
+            HostPhase::Running { step, .. } | HostPhase::Waiting { step, .. } => Some(step),
+            HostPhase::Resting { retry } => retry.map(|retry| retry.step),
+            HostPhase::Pending | HostPhase::Idle | HostPhase::Ended(_) => None,
+        }
+    }
+
+    /// Whether the host has a slot.
+    pub fn is_in_flight(&self) -> bool {
+        match self.phase {
+            HostPhase::Idle | HostPhase::Running { .. } | HostPhase::Waiting { .. } => true,
+            HostPhase::Pending | HostPhase::Resting { .. } | HostPhase::Ended(_) => false,
+        }
+    }
+
+    /// Whether the host would take a slot if there were one.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.phase, HostPhase::Pending | HostPhase::Resting { .. })
+            && self.held_by.is_none()
+    }
+
+    /// Whether the host may rest where it is: nothing of the present hop has begun to change it.
+    pub fn is_safe(&self) -> bool {
+        match self.way {
+            Way::Forward => !self.changing,
+            Way::Back { .. } | Way::Commit { .. } => false,
+        }
+    }
+}
+
+impl HostState {
+    /// The one table of a host's legal transitions. The only wildcard arm is the illegal case.
+    pub(super) fn next(
+        &mut self,
+        plan: &Plan,
+        index: usize,
+        event: &Event,
+        at: Timestamp,
+    ) -> Result<(), String> {
+        use HostPhase::{Ended, Idle, Pending, Resting, Running, Waiting};
+        let place = |id: &StepId| plan.step_index(id).ok_or_else(|| format!("no step {id}"));
+        match (&self.phase, event) {
+            (_, Event::HoldRequested { by, .. }) => {
+                self.hold(Some(by), at);
+                return Ok(());
+            }
+            (_, Event::ReleaseRequested { .. }) => {
+                self.hold(None, at);
+                return Ok(());
+            }
+            (Pending, Event::HostStarted { .. }) if self.held_by.is_none() => {
+                self.phase = Idle;
+                self.started = Some(at);
+            }
+            (Resting { retry }, Event::HostStarted { .. }) if self.held_by.is_none() => {
+                self.phase = match *retry {
+                    Some(Retry { step, next, not_before }) => Waiting { step, next, not_before },
+                    None => Idle,
+                };
+            }
+            (Idle, Event::HostHeld { .. }) if self.held_by.is_some() && self.is_safe() => {
+                self.phase = Resting { retry: None };
+            }
+            (Waiting { step, next, not_before }, Event::HostHeld { .. })
+                if self.held_by.is_some() && self.is_safe() =>
+            {
+                let retry = Retry { step: *step, next: *next, not_before: *not_before };
+                self.phase = Resting { retry: Some(retry) };
+            }
+            (Idle, Event::AttemptStarted { step, attempt: 1, .. })
+                if place(step)? == self.cursor =>
+            {
+                self.phase = Running { step: self.cursor, attempt: 1 };
+            }
+            (Waiting { step: due, next, .. }, Event::AttemptStarted { step, attempt, .. })
+                if next == attempt && place(step)? == *due =>
+            {
+                self.phase = Running { step: *due, attempt: *attempt };
+            }
+            (Running { step: runs, attempt: a }, Event::AttemptPassed { step, attempt: b, .. })
+                if a == b && place(step)? == *runs =>
+            {
+                self.pass(plan, index, *runs, event);
+            }
+            (Running { step: runs, attempt: a }, Event::AttemptFailed { step, attempt: b, .. })
+                if a == b && place(step)? == *runs =>
+            {
+                self.fail(plan, *runs, *a, event);
+            }
+            (Running { step: now, .. }, Event::StepSkipped { step, reason, .. })
+                if place(step)? == *now =>
+            {
+                // A lost step that is proven to have done its work has changed the host.
+                let proven = matches!(reason, Skip::Proven { .. });
+                self.touched |= proven && step.phase == Phase::Migrate;
+                self.advance(*now);
+            }
+            (Idle, Event::StepSkipped { step, .. }) if place(step)? == self.cursor => {
+                self.advance(self.cursor);
+            }
+            (Running { .. }, Event::HostFacts { moment, facts, .. }) => {
+                if *moment == Moment::Before {
+                    self.before = Some(Arc::clone(facts));
+                }
+                self.latest = Some(Arc::clone(facts));
+                return Ok(());
+            }
+            (Running { .. }, Event::HostDark { boot_id, .. }) => {
+                self.dark = Some(at);
+                self.left_boot = Some(boot_id.clone());
+            }
+            (Running { .. }, Event::HostReturned { .. }) => self.dark = None,
+            (Running { .. } | Idle | Waiting { .. }, Event::HostFinding { .. }) => return Ok(()),
+            (Idle, Event::HopFinished { hop, .. })
+                if self.way == Way::Forward && usize::from(*hop) == self.hop =>
+            {
+                self.hop += 1;
+                self.changing = false;
+                self.cursor =
+                    plan.hops.get(self.hop).map_or(plan.steps.len(), |hop| hop.forward.start);
+            }
+            (Idle, Event::HopFinished { hop, .. })
+                if self.way == (Way::Commit { hop: usize::from(*hop) }) =>
+            {
+                let next = usize::from(*hop) + 1;
+                self.way = Way::Commit { hop: next };
+                self.cursor = plan.hops.get(next).map_or(plan.steps.len(), |hop| hop.commit.start);
+            }
+            (Idle, Event::RollbackStarted { hop, because, .. }) => {
+                let hop = usize::from(*hop);
+                let Some(planned) = plan.hops.get(hop) else { return Err(format!("no hop {hop}")) };
+                let all = matches!(self.way, Way::Back { all: true, .. });
+                self.way = Way::Back { hop, all };
+                self.cursor = planned.rollback.start;
+                if self.failure.is_none() {
+                    self.failure.clone_from(because);
+                }
+                self.fate = None;
+            }
+            (Idle, Event::HostFinished { end, failure, .. }) => {
+                self.phase = Ended(*end);
+                self.held_by = None;
+                self.failure = failure.clone();
+                self.fate = None;
+                self.dark = None;
+            }
+            (Ended(_), Event::HostReopened { phase, .. }) => {
+                let hop = self.hop.min(plan.hops.len().saturating_sub(1));
+                (self.way, self.cursor) = match phase {
+                    Phase::Rollback => {
+                        (Way::Back { hop, all: true }, plan.hops[hop].rollback.start)
+                    }
+                    Phase::Commit => (Way::Commit { hop: 0 }, plan.hops[0].commit.start),
+                    Phase::Backup | Phase::Precheck | Phase::Migrate | Phase::Verify => {
+                        return Err(format!("a host is not reopened for {phase}"));
+                    }
+                };
+                self.phase = Idle;
+                self.failure = None;
+                self.fate = None;
+                self.blocked = false;
+            }
+            (phase, event) => return Err(format!("{event:?} is not legal in {phase:?}")),
+        }
+        if let HostPhase::Running { step, .. } = self.phase
+            && plan.steps[step].id.phase == Phase::Migrate
+        {
+            self.changing = true;
+        }
+        self.since = at;
+        Ok(())
+    }
+
+    /// What an operator asks for the host. In flight it stays what it is, until its next safe point; after its end nothing
+    /// is left to hold.
+    fn hold(&mut self, by: Option<&String>, at: Timestamp) {
+        if let HostPhase::Ended(_) = self.phase {
+            return;
+        }
+        let was = self.word();
+        // Who said it first holds it; anybody may release it.
+        self.held_by = by.map(|by| self.held_by.take().unwrap_or_else(|| by.clone()));
+        if self.word() != was {
+            self.since = at;
+        }
+    }
+
+    fn advance(&mut self, step: usize) {
+        self.phase = HostPhase::Idle;
+        self.cursor = step + 1;
+    }
+
+    fn pass(&mut self, plan: &Plan, index: usize, step: usize, event: &Event) {
+        let Event::AttemptPassed { outcome, stdout, exit, .. } = event else { return };
+        let planned = &plan.steps[step];
+        if planned.id.phase == Phase::Migrate && *outcome == Outcome::Changed {
+            self.touched = true;
+        }
+        self.armed = (self.armed || planned.arms) && !planned.disarms && !planned.reboots;
+        self.dark = None;
+        self.left_boot = None;
+        if let Some(stdout) = stdout {
+            let kept = Registered { stdout: stdout.clone(), exit: *exit };
+            self.registered.insert(planned.id.step.to_string(), kept);
+        }
+        self.advance(step);
+        let enters =
+            matches!(plan.rendered(index, step).task, Task::Look { moment: Moment::Before, .. });
+        if enters {
+            let system = self.latest.as_ref().and_then(|facts| facts.system.as_ref());
+            // A host that already rests between two hops goes on from there.
+            match plan.entry_hop(system) {
+                Some(hop) if hop > 0 => {
+                    self.hop = hop;
+                    self.cursor = plan.hops[hop].forward.start;
+                }
+                Some(_) => {}
+                None => self.already = true,
+            }
+        }
+    }
+
+    fn fail(&mut self, plan: &Plan, step: usize, attempt: u32, event: &Event) {
+        let Event::AttemptFailed { failure, then, .. } = event else { return };
+        if plan.steps[step].id.phase == Phase::Migrate && failure.touches() {
+            self.touched = true;
+        }
+        self.left_boot = None;
+        match then {
+            Then::Retry { not_before } => {
+                self.phase =
+                    HostPhase::Waiting { step, next: attempt + 1, not_before: *not_before };
+            }
+            Then::GoOn => self.advance(step),
+            Then::Block => {
+                self.blocked = true;
+                self.failure.get_or_insert_with(|| failure.clone());
+                self.advance(step);
+            }
+            Then::RollBack | Then::GiveUp => {
+                let roll_back = *then == Then::RollBack;
+                self.fate = Some(Fate { step, failure: failure.clone(), roll_back });
+                self.phase = HostPhase::Idle;
+            }
+        }
+    }
+}
