@@ -7,6 +7,7 @@ pub mod facts;
 pub mod fault;
 pub mod name;
 pub mod phase;
+pub mod quantile;
 pub mod range;
 pub mod redact;
 pub mod selection;

@@ -1,5 +1,6 @@
 //! The arguments, as clap reads them. Their names are a contract.
 
+use crate::base::time::Timestamp;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{io::IsTerminal, path::PathBuf};
 
@@ -188,6 +189,9 @@ pub struct PlanArgs {
     /// Print the whole plan as JSON
     #[arg(long)]
     pub json: bool,
+    /// The calendar as if the run began then: 2024-09-07T12:00:00+08:00
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub at: Option<Timestamp>,
 }
 
 #[derive(Debug, Args)]
@@ -197,6 +201,9 @@ pub struct RunArgs {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+    /// Do not wait for a window: pause with exit code 3
+    #[arg(long)]
+    pub no_wait: bool,
     /// Only show the plan
     #[arg(long)]
     pub dry_run: bool,
@@ -206,6 +213,9 @@ pub struct RunArgs {
 pub struct ResumeArgs {
     /// The run, or `last`; may be left out where there is one candidate
     pub run: Option<String>,
+    /// Do not wait for a window: pause with exit code 3
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 #[derive(Debug, Args)]
@@ -315,4 +325,11 @@ pub enum SchemaOf {
 pub struct CompletionsArgs {
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+/// A point in time with its offset: without one nobody knows which is meant.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    Timestamp::try_from(text.to_owned()).map_err(|_| {
+        "a time with its offset is wanted, such as 2024-09-07T12:00:00+08:00".to_owned()
+    })
 }

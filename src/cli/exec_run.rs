@@ -106,7 +106,7 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitCode, CliError> {
         common::complain(&text);
     }
     confirm(args.yes, &format!("This changes {}.", count(hosts)), hosts)?;
-    let ready = begin(store, planned)?;
+    let ready = Ready { no_wait: args.no_wait, ..begin(store, planned)? };
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
 
@@ -125,7 +125,18 @@ pub fn begin(store: Store, planned: Planned) -> Result<Ready, CliError> {
     };
     let state = RunState::new(&planned.plan);
     let (plan, digest) = (Arc::new(planned.plan), planned.digest);
-    Ok(Ready { store, run, plan, digest, journal, state, first: vec![first], secrets, aim: None })
+    Ok(Ready {
+        store,
+        run,
+        plan,
+        digest,
+        journal,
+        state,
+        first: vec![first],
+        secrets,
+        aim: None,
+        no_wait: false,
+    })
 }
 
 fn new_run_id() -> Result<RunId, CliError> {
@@ -207,7 +218,8 @@ pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> 
     };
     let Seen { run, plan, digest, state, .. } = seen;
     let (plan, first) = (Arc::new(plan), vec![first]);
-    let ready = Ready { store, run, plan, digest, journal, state, first, secrets, aim: None };
+    let (aim, no_wait) = (None, args.no_wait);
+    let ready = Ready { store, run, plan, digest, journal, state, first, secrets, aim, no_wait };
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
 
@@ -280,7 +292,8 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
     let plan = Arc::new(plan);
     let end = if phase == Phase::Commit { End::Committed } else { End::RolledBack };
     let aim = Some(Aim { hosts: able, end });
-    let ready = Ready { store, run, plan, digest, journal, state, first, secrets, aim };
+    let no_wait = false;
+    let ready = Ready { store, run, plan, digest, journal, state, first, secrets, aim, no_wait };
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
 

@@ -76,6 +76,8 @@ pub struct Engine {
     observer: Box<dyn Observer>,
     /// When observers last ticked.
     ticked: Timestamp,
+    /// Pauses rather than wait for a window.
+    no_wait: bool,
 }
 
 impl Engine {
@@ -100,7 +102,14 @@ impl Engine {
             control,
             observer,
             ticked: Timestamp::from_millis(0),
+            no_wait: false,
         }
+    }
+
+    /// Where nothing is left to do now but to wait for a window, the run pauses.
+    #[must_use]
+    pub fn no_wait(self, no_wait: bool) -> Self {
+        Self { no_wait, ..self }
     }
 
     /// Goes on until the run is finished, paused or left. `first` is what the run begins or goes on with.
@@ -183,6 +192,11 @@ impl Engine {
         loop {
             let decision = decide(&self.shared.plan, &self.state, self.shared.clock.now());
             if decision.todo.is_empty() {
+                if self.no_wait
+                    && let Some(reason) = decision.waits_for_window()
+                {
+                    self.note(vec![Event::RunPaused { reason }]).await?;
+                }
                 self.write().await?;
                 return Ok(decision.wake);
             }
@@ -291,10 +305,12 @@ impl Engine {
         while self.tasks.try_join_next().is_some() {}
         for record in records.iter() {
             self.observer.record(record, &self.state, &self.shared.plan);
-            if let Event::HostFinished { host, .. } | Event::HostHeld { host } = &record.event
+            if let Event::HostFinished { host, .. }
+            | Event::HostHeld { host }
+            | Event::HostRested { host } = &record.event
                 && let Some(host) = self.state.host(host)
             {
-                // Without a sender the lane says goodbye to its host and ends. A host that is released gets another.
+                // Without a sender the lane says goodbye to its host and ends. A host that goes on later gets another.
                 self.lanes.remove(&host);
             }
         }

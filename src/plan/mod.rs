@@ -6,6 +6,7 @@ mod render;
 
 pub use build::{IDENTITY, SYSTEM, build};
 pub use model::{
-    Input, Limits, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task,
+    Input, Limits, MEASURED_MIN, Measured, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep,
+    PlanWave, Rendered, Task,
 };
 pub use render::{host_value, render};

@@ -6,6 +6,7 @@ use crate::{
         name::RunId,
         text::{fold_names, one_line, shorten},
         time::Timestamp,
+        window::wall_in,
     },
     journal::PauseReason,
     plan::Plan,
@@ -136,6 +137,7 @@ fn run_state(words: &Words, standing: &Standing<'_>) -> String {
                 | PauseReason::OverBudget { .. }
                 | PauseReason::Consecutive { .. }
                 | PauseReason::Canary { .. }
+                | PauseReason::Window { .. }
                 | PauseReason::Journal { .. } => "status.paused",
             };
             let reason = reason.to_string();
@@ -269,6 +271,13 @@ fn waits(out: &mut String, words: &Words, waiting_on: &[WaitingOn]) {
                 words.say("waits.wave", &[("wave", wave), ("after", &after.join(", "))])
             }
             WaitingOn::Canary { wave } => words.say("waits.canary", &[("wave", wave)]),
+            WaitingOn::Window { wave, opens: Some(opens), zone } => {
+                let at = wall_in(zone, *opens);
+                words.say("waits.window", &[("wave", wave), ("at", &at)])
+            }
+            WaitingOn::Window { wave, opens: None, zone: _ } => {
+                words.say("waits.window_never", &[("wave", wave)])
+            }
             WaitingOn::Held { hosts } => {
                 let names = fold_names(hosts.iter().map(|host| host.as_str()));
                 words.say("waits.held", &[("hosts", &shorten(&names, FOLDED_COLUMNS_MAX))])

@@ -110,18 +110,29 @@ impl Windows {
 
     /// An instant as the zone's wall shows it: `Sun 2024-09-08 01:00`.
     pub fn wall(&self, at: Timestamp) -> String {
-        self.format(at, "%a %F %H:%M")
+        format(self.zone().rules(), at, WALL)
     }
 
     /// The day of an instant in the zone: `2024-09-08`.
     pub fn date(&self, at: Timestamp) -> String {
-        self.format(at, "%F")
+        format(self.zone().rules(), at, "%F")
     }
+}
 
-    fn format(&self, at: Timestamp, form: &str) -> String {
-        match jiff::Timestamp::from_millisecond(at.as_millis()) {
-            Ok(instant) => instant.to_zoned(self.zone().rules().clone()).strftime(form).to_string(),
-            Err(_) => at.to_string(),
-        }
+const WALL: &str = "%a %F %H:%M";
+
+/// An instant as the wall of a zone shows it, with the zone's name: `Sun 2024-09-08 01:00 Asia/Shanghai`. In UTC where
+/// the zone is not known here.
+pub fn wall_in(zone: &str, at: Timestamp) -> String {
+    match zone.parse::<Zone>() {
+        Ok(zone) => format!("{} {zone}", format(zone.rules(), at, WALL)),
+        Err(_) => format!("{} UTC", format(&jiff::tz::TimeZone::UTC, at, WALL)),
+    }
+}
+
+fn format(zone: &jiff::tz::TimeZone, at: Timestamp, form: &str) -> String {
+    match jiff::Timestamp::from_millisecond(at.as_millis()) {
+        Ok(instant) => instant.to_zoned(zone.clone()).strftime(form).to_string(),
+        Err(_) => at.to_string(),
     }
 }

@@ -7,6 +7,6 @@ mod list;
 mod parts;
 mod wall;
 
-pub use list::{NoWindow, Opening, Windows};
+pub use list::{NoWindow, Opening, Windows, wall_in};
 pub use parts::{Clock, Day, Days, Part, Zone, parse_moment};
 pub use wall::{Recurring, When, Window};

@@ -1,10 +1,10 @@
 //! What the display remembers beside the state: who is in flight, in the order of their start, and how long hosts took.
 
 use crate::{
-    base::time::Timestamp,
+    base::{quantile::quantile, time::Timestamp},
     journal::{End, Event, Record},
     plan::Plan,
-    report::build::{millis, quantile},
+    report::build::millis,
     run::RunState,
 };
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ impl Track {
                     insert(&mut self.took, millis(from, record.at));
                 }
             }
-            Event::HostHeld { .. } => self.go(index),
+            Event::HostHeld { .. } | Event::HostRested { .. } => self.go(index),
             Event::HostReturned { dark_ms, .. } => insert(&mut self.dark, *dark_ms),
             Event::RunStarted { .. }
             | Event::RunResumed { .. }

@@ -1,4 +1,4 @@
-//! Maintenance windows: cases with what is expected beside them, and an oracle that looks at the clock on the wall
+//! When windows are open: cases with what is expected beside them, and an oracle that looks at the clock on the wall
 //! minute by minute.
 
 use fleetlift::{
@@ -8,9 +8,9 @@ use fleetlift::{
 use proptest::prelude::*;
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, time::Duration};
 
-const MINUTE: i64 = 60_000;
+pub const MINUTE: i64 = 60_000;
 
-fn at(text: &str) -> Timestamp {
+pub fn at(text: &str) -> Timestamp {
     Timestamp::try_from(text.to_owned()).unwrap()
 }
 
@@ -100,7 +100,7 @@ fn work_fits_only_where_it_ends_inside() {
     assert_eq!(opens(october, hours(7)), Some(at("2026-10-24T20:00:00Z")));
 }
 
-const ZONES: [&str; 9] = [
+pub const ZONES: [&str; 9] = [
     "Europe/Berlin",
     "America/New_York",
     "Asia/Shanghai",
@@ -113,7 +113,7 @@ const ZONES: [&str; 9] = [
 ];
 
 /// A day near which the clocks of one of these zones change, or some other day.
-fn days() -> impl Strategy<Value = jiff::civil::Date> {
+pub fn days() -> impl Strategy<Value = jiff::civil::Date> {
     let changes = [
         (2025, 3, 30),
         (2025, 10, 26),
@@ -138,18 +138,18 @@ fn days() -> impl Strategy<Value = jiff::civil::Date> {
 
 /// A window as the oracle knows it: minutes of the day, and the days on which it begins.
 #[derive(Clone, Debug)]
-struct Said {
-    zone: &'static str,
-    from: i64,
-    to: i64,
-    days: BTreeSet<usize>,
-    except: Option<jiff::civil::Date>,
+pub struct Said {
+    pub zone: &'static str,
+    pub from: i64,
+    pub to: i64,
+    pub days: BTreeSet<usize>,
+    pub except: Option<jiff::civil::Date>,
 }
 
 const WORDS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 impl Said {
-    fn written(&self) -> String {
+    pub fn written(&self) -> String {
         let clock = |minutes: i64| format!("{:02}:{:02}", minutes / 60, minutes % 60);
         let days: Vec<&str> = self.days.iter().map(|day| WORDS[*day]).collect();
         let days = if days.is_empty() { String::new() } else { format!(", days = {days:?}") };
@@ -168,7 +168,7 @@ impl Said {
     }
 
     /// Whether the wall of the zone shows a time of the window at this instant.
-    fn is_open(&self, zone: &jiff::tz::TimeZone, instant: i64) -> bool {
+    pub fn is_open(&self, zone: &jiff::tz::TimeZone, instant: i64) -> bool {
         let wall = jiff::Timestamp::from_millisecond(instant).unwrap().to_zoned(zone.clone());
         let minute = i64::from(wall.hour()) * 60 + i64::from(wall.minute());
         let (today, yesterday) = (wall.date(), wall.date().yesterday().unwrap());
@@ -180,16 +180,12 @@ impl Said {
     }
 }
 
-fn said() -> impl Strategy<Value = Said> {
+pub fn said() -> impl Strategy<Value = Said> {
     let edge = prop_oneof![0..1440i64, 0..240i64, (1380..1440i64)];
-    let days = proptest::collection::btree_set(0..7usize, 0..7);
-    (0..ZONES.len(), edge.clone(), edge, days, proptest::option::of(days_near())).prop_map(
+    let week = proptest::collection::btree_set(0..7usize, 0..7);
+    (0..ZONES.len(), edge.clone(), edge, week, proptest::option::of(days())).prop_map(
         |(zone, from, to, days, except)| Said { zone: ZONES[zone], from, to, days, except },
     )
-}
-
-fn days_near() -> impl Strategy<Value = jiff::civil::Date> {
-    days()
 }
 
 proptest! {
