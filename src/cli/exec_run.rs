@@ -2,13 +2,19 @@
 
 use super::{
     args::{Common, ResumeArgs, RollbackArgs, RunArgs, What},
+    calendar::{calendar, measured},
     common::{self, Candidates, Seen},
     driving::{self, Aim, Ready},
     error::CliError,
 };
 use crate::{
     base::{
-        fault::Faults, name::HostName, name::RunId, phase::Phase, text::fold_names, time::Timestamp,
+        fault::Faults,
+        name::HostName,
+        name::RunId,
+        phase::Phase,
+        text::fold_names,
+        time::{Clock, SystemClock, Timestamp},
     },
     inventory::{self, Inventory, Selection},
     journal::{End, Event, Store},
@@ -82,7 +88,9 @@ fn bad_selection(text: &str, error: &inventory::SelectionError) -> CliError {
 
 /// `run`: plan, ask, execute.
 pub fn run(common: &Common, args: &RunArgs) -> Result<ExitCode, CliError> {
-    let planned = make_plan(&args.what)?;
+    let planned = measured(common, make_plan(&args.what)?)?;
+    let calendar = calendar(&args.what, &planned.plan, SystemClock.now())?;
+    let calendar = |colours| crate::report::calendar_text(&planned.plan, &calendar, colours);
     if args.dry_run {
         let text = crate::report::plan_text(
             &planned.plan,
@@ -91,6 +99,7 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitCode, CliError> {
             common.colours_output(),
         );
         common::print(&text);
+        common::print(&calendar(common.colours_output()));
         return Ok(ExitCode::SUCCESS);
     }
     let store = common::store(common)?;
@@ -104,6 +113,7 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitCode, CliError> {
             common.colours_errors(),
         );
         common::complain(&text);
+        common::complain(&calendar(common.colours_errors()));
     }
     confirm(args.yes, &format!("This changes {}.", count(hosts)), hosts)?;
     let ready = Ready { no_wait: args.no_wait, ..begin(store, planned)? };
@@ -140,7 +150,6 @@ pub fn begin(store: Store, planned: Planned) -> Result<Ready, CliError> {
 }
 
 fn new_run_id() -> Result<RunId, CliError> {
-    use crate::base::time::{Clock, SystemClock};
     use std::hash::{BuildHasher, Hasher};
     // The standard library's hasher is seeded by the system, which is chance enough for a name.
     let chance = std::collections::hash_map::RandomState::new().build_hasher().finish();

@@ -1,6 +1,7 @@
 //! The journal: what happened and what was decided, in order, durable before it is acted on.
 
 mod event;
+mod lengths;
 mod requests;
 mod store;
 

@@ -6,5 +6,5 @@ mod shape;
 mod window;
 
 pub use model::{Allowance, Budget, OnFailure, Rollout, Wave};
-pub use read::{fault_in_wave, of_fleet, read};
+pub use read::{fault_in_wave, fault_in_window, of_fleet, read};
 pub use shape::schema;

@@ -6,7 +6,7 @@ use super::{
     window::windows,
 };
 use crate::base::{
-    fault::{Fault, Faults, Source},
+    fault::{Fault, Faults, Refusal, Source},
     name::WaveName,
     shape::{Collector, Node},
     suggest::did_you_mean,
@@ -44,10 +44,23 @@ pub fn read(path: &Path) -> Result<Rollout, Faults> {
 }
 
 /// A fault of a wave's selection that shows only with the inventory at hand. A range is within the selection.
-pub fn fault_in_wave(
+pub fn fault_in_wave(rollout: &Rollout, wave: &WaveName, refusal: Refusal) -> Fault {
+    fault_at(rollout, wave, refusal, |_, table| table.get("hosts"))
+}
+
+/// A fault of a wave's windows that shows only with the plan at hand; they may be those of all waves.
+pub fn fault_in_window(rollout: &Rollout, wave: &WaveName, refusal: Refusal) -> Fault {
+    fault_at(rollout, wave, refusal, |root, table| {
+        table.get("window").or_else(|| root.get("defaults").and_then(|d| d.get("window")))
+    })
+}
+
+/// A fault at a place of a wave's table, or of the file.
+fn fault_at(
     rollout: &Rollout,
     wave: &WaveName,
-    refusal: crate::base::fault::Refusal,
+    refusal: Refusal,
+    place: for<'n> fn(&'n Node, &'n Node) -> Option<&'n Node>,
 ) -> Fault {
     for source in &rollout.sources {
         let mut out = Collector::new(source);
@@ -56,9 +69,9 @@ pub fn fault_in_wave(
         let named = |table: &&Node| {
             table.get("name").and_then(Node::text).is_some_and(|name| name == wave.as_str())
         };
-        if let Some(hosts) = waves.iter().find(named).and_then(|table| table.get("hosts")) {
+        if let Some(node) = waves.iter().find(named).and_then(|table| place(&root, table)) {
             out.faults.clear();
-            out.refuse(hosts, refusal.clone());
+            out.refuse(node, refusal.clone());
             if let Some(fault) = out.faults.pop() {
                 return fault;
             }
