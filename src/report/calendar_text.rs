@@ -1,5 +1,6 @@
 //! A calendar for a terminal.
 
+use super::words::Words;
 use crate::{
     base::{
         text::{one_line, shorten},
@@ -45,18 +46,17 @@ pub fn calendar_text(plan: &Plan, calendar: &Calendar, colour: bool) -> String {
 }
 
 /// `2h 10m, or 3h 05m where hosts are slow, by …`.
-pub fn forecast_text(forecast: &Forecast) -> String {
+pub(super) fn forecast_text(forecast: &Forecast) -> String {
+    let words = Words::english();
     let length = |seconds| format_length(Duration::from_secs(seconds));
     let (usual, slow) = (length(forecast.p50_s), length(forecast.p90_s));
-    let basis = match forecast.basis {
-        Basis::Playbook => "by the playbook's own estimates",
-        Basis::PastRuns => "by what runs before have measured",
-        Basis::ThisRun => "by what this run has measured",
-    };
-    match usual == slow {
-        true => format!("about {usual}, {basis}"),
-        false => format!("about {usual}, or {slow} where hosts are slow, {basis}"),
-    }
+    let basis = words.get(match forecast.basis {
+        Basis::Playbook => "forecast.by_playbook",
+        Basis::PastRuns => "forecast.by_past_runs",
+        Basis::ThisRun => "forecast.by_this_run",
+    });
+    let key = if usual == slow { "forecast.alike" } else { "forecast.between" };
+    words.say(key, &[("usual", &usual), ("slow", &slow), ("basis", &basis)])
 }
 
 fn wave_line(plan: &Plan, number: usize, wave: &WaveCalendar, zone: &str) -> String {

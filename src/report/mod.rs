@@ -20,7 +20,7 @@ mod summary;
 mod why;
 mod words;
 
-pub use calendar_text::{calendar_text, forecast_text};
+pub use calendar_text::calendar_text;
 pub use html::html;
 pub use json::{json, schema};
 pub use markdown::markdown;
