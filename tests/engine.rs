@@ -3,6 +3,8 @@
 #[path = "engine/holds.rs"]
 mod holds;
 mod support;
+#[path = "engine/windows.rs"]
+mod windows;
 
 use fleetlift::{
     base::{

@@ -20,3 +20,4 @@ mod steering;
 mod stopping;
 mod texts;
 mod torture;
+mod windows;
