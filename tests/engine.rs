@@ -5,6 +5,8 @@ mod holds;
 mod support;
 #[path = "engine/windows.rs"]
 mod windows;
+#[path = "engine/wire.rs"]
+mod wire;
 
 use fleetlift::{
     base::{

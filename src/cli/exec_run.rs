@@ -206,6 +206,8 @@ pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> 
     let run = common::find(&store, args.run.as_deref(), Candidates::Resumable)?;
     let journal = store.take_over(&run)?;
     let seen = common::read(&store, run)?;
+    // Whoever goes on from a journal must be able to trust every record of it.
+    seen.reader.verify()?;
     if let RunPhase::Finished(_) = seen.state.phase {
         return Err(CliError::refused(format!("run {} is finished", seen.run))
             .hint(format!("`fleetlift report {}` shows how it went", seen.run)));
@@ -240,13 +242,16 @@ fn resumed(only_reopened: bool) -> Event {
 /// A run keeps to its own plan; who edited the files since should know that.
 fn say_what_changed(plan: &Plan) {
     for input in &plan.inputs {
-        let same = playbook::input_bytes(&input.path)
-            .is_ok_and(|bytes| crate::base::digest::digest(&bytes) == input.digest);
-        if !same {
-            let path = crate::base::text::one_line(&input.path.to_string_lossy()).into_owned();
-            common::complain(&format!(
+        let path = crate::base::text::one_line(&input.path.to_string_lossy()).into_owned();
+        match playbook::input_bytes(&input.path) {
+            Ok(bytes) if crate::base::digest::digest(&bytes) == input.digest => {}
+            Ok(_) => common::complain(&format!(
                 "note: {path} changed since; the run goes on with the plan that it began with\n"
-            ));
+            )),
+            // It may be there, seen from the folder that the run was begun in.
+            Err(error) => common::complain(&format!(
+                "note: whether {path} changed since is not known ({error}); the run goes on with the plan that it began with\n"
+            )),
         }
     }
 }
@@ -275,7 +280,9 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
     let run = common::find(&store, args.run.as_deref(), Candidates::Only)?;
     let journal = store.take_over(&run)?;
     let seen = common::read(&store, run)?;
+    seen.reader.verify()?;
     common::keep_apart(&store, Some(&seen.run), &seen.plan)?;
+    say_what_changed(&seen.plan);
     let chosen = chosen(&seen, args.hosts.as_deref())?;
     let (able, unable): (Vec<usize>, Vec<usize>) =
         chosen.into_iter().partition(|host| fits(&seen, *host));

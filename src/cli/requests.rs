@@ -83,6 +83,10 @@ pub fn ask(store: &Store, run: &RunId, ask: &Ask) -> Result<Answer, CliError> {
     loop {
         if store.is_driven(run) {
             let seen = common::read(store, run.clone())?;
+            if seen.state.requests.contains(&request.id) {
+                // A controller that came in between had found it.
+                return Ok(Answer::Taken);
+            }
             request.epoch = seen.state.resumes;
             inbox.put(&request)?;
             match wait(store, &seen, &inbox, &request.id, until)? {
@@ -135,6 +139,7 @@ fn wait(
         let gone = inbox.place(id) == Place::Gone || !store.is_driven(&seen.run);
         let records = seen.reader.records(next)?;
         if records.iter().any(|record| record.event.request() == Some(id)) {
+            inbox.forget(id);
             return Ok(Heard::Taken);
         }
         if gone {

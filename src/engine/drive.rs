@@ -2,14 +2,16 @@
 //! what was decided. Everything else sends it messages.
 
 use super::{
+    even::EvenClock,
     lane::{Lane, Message, Order, Shared},
     late::Known,
+    paced::Paced,
 };
 use crate::{
-    base::time::Timestamp,
+    base::{name::HostName, time::Timestamp},
     journal::{Ask, Event, PauseReason, Record, Request, StoreError, Verdict, Writer},
     plan::Plan,
-    run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide, judge},
+    run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide_at, judge},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
@@ -83,13 +85,16 @@ pub struct Engine {
 impl Engine {
     /// `state` is that of the journal's records so far.
     pub fn new(
-        shared: Shared,
+        mut shared: Shared,
         state: RunState,
         journal: Writer,
         control: mpsc::Receiver<Control>,
         observer: Box<dyn Observer>,
     ) -> Self {
         let messages = mpsc::channel(MESSAGES_MAX);
+        shared.clock = Arc::new(EvenClock::new(shared.clock, &shared.plan, &state));
+        let in_flight = in_flight(&shared.plan, &state);
+        shared.transport = Arc::new(Paced::new(shared.transport, in_flight));
         Self {
             shared: Arc::new(shared),
             state,
@@ -114,6 +119,15 @@ impl Engine {
 
     /// Goes on until the run is finished, paused or left. `first` is what the run begins or goes on with.
     pub async fn drive(mut self, first: Vec<Event>) -> Result<(Outcome, RunState), EngineError> {
+        let driven = self.go_on(first).await;
+        if driven.is_err() {
+            // The journal's writer ends only after all lanes: they hold a way to it.
+            self.tasks.shutdown().await;
+        }
+        driven.map(|outcome| (outcome, self.state))
+    }
+
+    async fn go_on(&mut self, first: Vec<Event>) -> Result<Outcome, EngineError> {
         self.note(first).await?;
         self.write().await?;
         self.take_up_attempts().await;
@@ -126,11 +140,11 @@ impl Engine {
             };
             if let Some(outcome) = outcome {
                 self.close_lanes().await;
-                return Ok((outcome, self.state));
+                return Ok(outcome);
             }
             if self.wait(wake).await? {
                 self.tasks.shutdown().await;
-                return Ok((Outcome::Left, self.state));
+                return Ok(Outcome::Left);
             }
         }
     }
@@ -190,7 +204,8 @@ impl Engine {
     /// what is to be started for it go to disk with one sync.
     async fn act_on_decisions(&mut self) -> Result<Option<Timestamp>, EngineError> {
         loop {
-            let decision = decide(&self.shared.plan, &self.state, self.shared.clock.now());
+            let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall());
+            let decision = decide_at(&self.shared.plan, &self.state, now, wall);
             if decision.todo.is_empty() {
                 if self.no_wait
                     && let Some(reason) = decision.waits_for_window()
@@ -344,4 +359,19 @@ impl Engine {
         // A lane that panicked has nothing left to close.
         while self.tasks.join_next().await.is_some() {}
     }
+}
+
+/// Hosts that an earlier controller was at work on.
+fn in_flight(plan: &Plan, state: &RunState) -> Vec<HostName> {
+    let hosts = plan.hosts.iter().zip(&state.hosts);
+    hosts
+        .filter(|(_, at)| match at.phase {
+            HostPhase::Idle
+            | HostPhase::Running { .. }
+            | HostPhase::Waiting { .. }
+            | HostPhase::Resting { .. } => true,
+            HostPhase::Pending | HostPhase::Ended(_) => false,
+        })
+        .map(|(host, _)| host.name.clone())
+        .collect()
 }

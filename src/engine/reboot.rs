@@ -59,7 +59,7 @@ impl Lane {
             let reason = "the host has no boot id, so that no reboot could be proven";
             return Err(Ending::Failed(Failure::Refused { reason: reason.to_owned() }));
         }
-        let went_dark = self.shared.clock.now();
+        let went_dark = self.shared.clock.steady();
         self.tell_to_reboot(order, rendered, reboot, &before, work).await?;
         self.session = None;
         let started = Instant::now();
@@ -177,7 +177,7 @@ impl Lane {
         rendered: &Rendered,
         reboot: &Reboot,
         boots: &mut Vec<String>,
-        went_dark: crate::base::time::Timestamp,
+        went_dark: Duration,
         work: &mut Work,
     ) -> Result<Seen, Stop> {
         if self.session.is_none() {
@@ -207,7 +207,7 @@ impl Lane {
         }
         if boots.last() != Some(&answer.boot_id) {
             boots.push(answer.boot_id.clone());
-            let dark = self.shared.clock.now().since(went_dark);
+            let dark = self.shared.clock.steady().saturating_sub(went_dark);
             let (host, boot_id, system) = (self.host, answer.boot_id, answer.system);
             let _ = self.messages.send(Message::Returned { host, boot_id, dark, system }).await;
         }

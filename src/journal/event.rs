@@ -486,7 +486,7 @@ pub enum PauseReason {
         wave: WaveName,
         host: HostName,
     },
-    /// Nothing is left to do but for hosts that operators hold.
+    /// Nothing is left to do but for hosts that operators hold, and for what comes after these.
     Held {
         hosts: Vec<HostName>,
     },
@@ -523,7 +523,11 @@ impl fmt::Display for PauseReason {
             }
             Self::Held { hosts } => {
                 let names = text::fold_names(hosts.iter().map(HostName::as_str));
-                write!(f, "only held hosts are left: {}", text::shorten(&names, NAMES_WIDTH))
+                write!(
+                    f,
+                    "it waits for hosts that are held: {}",
+                    text::shorten(&names, NAMES_WIDTH)
+                )
             }
             Self::Window { wave, opens: Some(opens), zone } => {
                 write!(f, "the window of wave {wave} opens {}", wall_in(zone, *opens))

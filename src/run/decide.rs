@@ -2,7 +2,7 @@
 //! there is something to wait for.
 
 use super::{
-    gate::{Forecast, Gates, Needs, Pass},
+    gate::{Forecast, Gates, Pass},
     host::{Fate, HostPhase, HostState, Way},
     state::{RunPhase, RunState},
 };
@@ -94,26 +94,31 @@ fn window_pause((wave, opens, zone): (&WaveName, Option<Timestamp>, &String)) ->
 
 /// Decides. Its cost grows with the hosts that need a decision, not with the fleet.
 pub fn decide(plan: &Plan, state: &RunState, now: Timestamp) -> Decision {
-    decide_by(plan, state, now, &Forecast { plan, state, now })
+    decide_at(plan, state, now, now)
 }
 
-/// Decides, with a forecast of one's own.
+/// Decides, where a clock that was set differs from the time of the run, which never goes back: windows are those of the
+/// wall.
+pub fn decide_at(plan: &Plan, state: &RunState, now: Timestamp, wall: Timestamp) -> Decision {
+    decide_by(plan, state, now, &Gates::new(&Forecast { plan, state, now }, now, wall))
+}
+
+/// Decides, with gates of one's own.
 pub(super) fn decide_by(
     plan: &Plan,
     state: &RunState,
     now: Timestamp,
-    needs: &dyn Needs,
+    gates: &Gates<'_>,
 ) -> Decision {
     let mut decision = Decision::default();
     if state.phase != RunPhase::Running {
         return decision;
     }
     let halt = halt(plan, state);
-    let gates = Gates::new(needs, now);
-    let parked = advance_hosts(plan, state, now, &gates, &mut decision);
-    settle_waves(plan, state, halt.is_none().then_some(&gates), &mut decision);
+    let parked = advance_hosts(plan, state, now, gates, &mut decision);
+    settle_waves(plan, state, halt.is_none().then_some(gates), &mut decision);
     if halt.is_none() {
-        start_hosts(plan, state, &gates, &mut decision);
+        start_hosts(plan, state, gates, &mut decision);
     }
     if state.running > 0 {
         decision.waiting_on.push(WaitingOn::Attempts { running: state.running });
@@ -380,7 +385,7 @@ fn enters(
         Pass::Never => None,
     };
     if let Some(opens) = opens {
-        decision.wake_at(opens);
+        decision.wake_at(gates.wake(opens));
     }
     let zone = wave.windows.as_ref().map_or_else(String::new, |windows| windows.zone().to_string());
     decision.waiting_on.push(WaitingOn::Window { wave: wave.name.clone(), opens, zone });

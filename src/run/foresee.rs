@@ -5,7 +5,7 @@
 
 use super::{
     decide::{Todo, WaitingOn, decide_by},
-    gate::{Needs, ROOM},
+    gate::{Gates, Needs, ROOM},
     host::{HostPhase, Way},
     pace::{Mark, rest_of_way},
     state::{RunPhase, RunState},
@@ -108,7 +108,8 @@ impl Model {
 
     fn go(&mut self, needs: &Given) {
         loop {
-            let decision = decide_by(&self.plan, &self.state, self.now, needs);
+            let gates = Gates::new(needs, self.now, self.now);
+            let decision = decide_by(&self.plan, &self.state, self.now, &gates);
             if decision.todo.is_empty() {
                 let next = self.ends.peek().map(|Reverse((at, _))| *at);
                 let next = next.into_iter().chain(decision.wake).min();

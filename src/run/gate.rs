@@ -42,17 +42,23 @@ impl Needs for Forecast<'_> {
     }
 }
 
-/// The gates of all waves at one instant.
+/// The gates of all waves at one instant, as walls show it.
 pub(super) struct Gates<'a> {
     needs: &'a dyn Needs,
     now: Timestamp,
+    wall: Timestamp,
     /// Openings that were asked for, by wave.
     openings: RefCell<BTreeMap<usize, Option<Opening>>>,
 }
 
 impl<'a> Gates<'a> {
-    pub fn new(needs: &'a dyn Needs, now: Timestamp) -> Self {
-        Self { needs, now, openings: RefCell::default() }
+    pub fn new(needs: &'a dyn Needs, now: Timestamp, wall: Timestamp) -> Self {
+        Self { needs, now, wall, openings: RefCell::default() }
+    }
+
+    /// When to decide again for a window that opens then, by the time of the run.
+    pub fn wake(&self, opens: Timestamp) -> Timestamp {
+        self.now + opens.since(self.wall)
     }
 
     /// Whether this host may take a slot.
@@ -73,11 +79,13 @@ impl<'a> Gates<'a> {
 
     fn ask(&self, windows: &Windows, number: usize, need: Duration) -> Pass {
         let mut openings = self.openings.borrow_mut();
-        let opening = *openings.entry(number).or_insert_with(|| windows.opening(self.now));
+        let opening = *openings.entry(number).or_insert_with(|| windows.opening(self.wall));
         match opening {
             None => Pass::Never,
-            Some(opening) if opening.is_open(self.now) && opening.fits(self.now, need) => Pass::Now,
-            Some(_) => match windows.fitting(self.now, need) {
+            Some(opening) if opening.is_open(self.wall) && opening.fits(self.wall, need) => {
+                Pass::Now
+            }
+            Some(_) => match windows.fitting(self.wall, need) {
                 Some(opening) => Pass::At(opening.from),
                 None => Pass::Never,
             },

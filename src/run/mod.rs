@@ -10,7 +10,7 @@ mod pace;
 mod state;
 
 pub use calendar::{Calendar, Forecast, Night, WaveCalendar, calendar, forecast};
-pub use decide::{Decision, Todo, WaitingOn, decide};
+pub use decide::{Decision, Todo, WaitingOn, decide, decide_at};
 pub use foresee::{Course, Stuck, foresee};
 pub use gate::ROOM;
 pub use host::{Fate, HostPhase, HostState, Registered, Retry, Way};

@@ -14,7 +14,7 @@ use fleetlift::{
         Verdict,
     },
     plan::{Plan, build},
-    rollout::{Allowance, Rollout},
+    rollout::{Allowance, Rollout, Wave},
     run::{HostPhase, RunState, Todo, WaitingOn, decide},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -292,6 +292,25 @@ fn a_canary_that_is_held_leaves_its_place_to_the_next() {
     let (outcome, state) = bench.drive(vec![At(begins("copy", "a"), Control::Asked(asked))]);
     assert_eq!(outcome, Outcome::Paused(PauseReason::Held { hosts: names(&["a"]) }));
     assert_eq!(state.counts, BTreeMap::from([("held", 1), ("migrated", 2)]));
+}
+
+#[test]
+fn a_later_wave_waits_for_a_held_host_of_the_one_before_it() {
+    let wave = |name: &str, hosts: &str, after: &[&str]| Wave {
+        name: name.parse().unwrap(),
+        hosts: hosts.into(),
+        after: after.iter().map(|wave| wave.parse().unwrap()).collect(),
+        ..lenient().waves.remove(0)
+    };
+    let waves = vec![wave("first", "a,b", &[]), wave("second", "c", &["first"])];
+    let mut bench = Bench::new(fleet(&["a", "b", "c"]), &Rollout { waves, ..lenient() });
+    let asked = bench.ask(hold(&["a"]));
+    let (outcome, state) = bench.drive(vec![At(started(), Control::Asked(asked))]);
+    assert_eq!(outcome, Outcome::Paused(PauseReason::Held { hosts: names(&["a"]) }));
+    assert_eq!(state.counts, BTreeMap::from([("held", 1), ("migrated", 1), ("pending", 1)]));
+    assert!(!state.waves[0].finished && !state.waves[1].started);
+    bench.note(release(&["a"]));
+    assert_eq!(bench.drive(Vec::new()).0, Outcome::Finished(Verdict::Completed));
 }
 
 #[test]

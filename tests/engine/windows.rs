@@ -13,7 +13,7 @@ use fleetlift::{
     rollout::{self, Rollout},
     run::RunState,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// The time of the runtime, which goes on where all tasks sleep, and which may jump.
 struct Paused {
@@ -50,6 +50,19 @@ fn drive(
     start: &str,
     no_wait: bool,
 ) -> (Outcome, Vec<Record>) {
+    let ((outcome, _), records) =
+        drive_by(store, fleet, plan, no_wait, |since| Arc::new(Paused { since, start: at(start) }));
+    (outcome, records)
+}
+
+/// The same by any clock. Also returns how long it took by one that nobody sets.
+fn drive_by(
+    store: &Store,
+    fleet: &FakeFleet,
+    plan: &Arc<Plan>,
+    no_wait: bool,
+    clock: impl FnOnce(tokio::time::Instant) -> Arc<dyn Clock>,
+) -> ((Outcome, Duration), Vec<Record>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -65,12 +78,12 @@ fn drive(
         };
         let records = store.read(&run).unwrap().records(0).unwrap();
         let state = RunState::replay(plan, &records).unwrap();
-        let clock = Paused { since: tokio::time::Instant::now(), start: at(start) };
+        let began = tokio::time::Instant::now();
         let shared = Shared {
             plan: Arc::clone(plan),
             run: run.clone(),
             transport: Arc::new(fleet.clone()),
-            clock: Arc::new(clock),
+            clock: clock(began),
             secrets: Arc::new(Secrets::default()),
             templates: Templates::default(),
             outputs: journal.outputs(),
@@ -100,7 +113,7 @@ fn drive(
             state,
             "a reader sees what the writer saw"
         );
-        (outcome, records)
+        ((outcome, began.elapsed()), records)
     })
 }
 
@@ -163,4 +176,38 @@ fn a_run_whose_windows_are_over_says_so_whether_it_waits_or_not() {
             "{outcome:?}"
         );
     }
+}
+
+/// A clock that was set an hour ahead, and is set right a while later.
+struct SetRight {
+    paused: Paused,
+    right_after: Duration,
+}
+
+impl Clock for SetRight {
+    fn now(&self) -> Timestamp {
+        let wrong = self.paused.since.elapsed() < self.right_after;
+        let ahead = Duration::from_secs(if wrong { 3600 } else { 0 });
+        self.paused.now() + ahead
+    }
+
+    fn steady(&self) -> Duration {
+        self.paused.since.elapsed()
+    }
+}
+
+/// The time of the run never goes back; but a window is that of the wall, and an hour that was only dreamt of opens none.
+#[test]
+fn a_clock_that_is_set_right_opens_no_window() {
+    let fleet = FakeFleet::with([("a", good())]);
+    let plan = planned(&fleet, &with_window(NIGHT));
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::new(dir.path());
+    // It is 15:50; the clock says 16:50 for five minutes. By the run's own time the window would open at 16:00.
+    let ((outcome, waited), _) = drive_by(&store, &fleet, &plan, false, |since| {
+        let paused = Paused { since, start: at("2026-11-21T15:50:00Z") };
+        Arc::new(SetRight { paused, right_after: Duration::from_secs(300) })
+    });
+    assert_eq!(outcome, Outcome::Finished(Verdict::Completed));
+    assert!(waited.as_secs() >= 70 * 60, "the window was entered after {waited:?}");
 }

@@ -144,11 +144,9 @@ impl Content<'_> {
             }
         }
         if self.report.run.state == RunStanding::Paused {
-            // Only held hosts are left where no other waits for its turn.
-            let count = |state: State| self.report.summary.counts.get(state.word());
-            let key = match (count(State::Held), count(State::Pending)) {
-                (Some(_), None) => "todo.paused_held",
-                (None | Some(_), _) => "todo.paused",
+            let key = match self.report.summary.counts.contains_key(State::Held.word()) {
+                true => "todo.paused_held",
+                false => "todo.paused",
             };
             todo.push(sentence(&self.words.say(key, &[("run", &self.report.run.id)])));
         }
