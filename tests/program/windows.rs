@@ -86,7 +86,8 @@ fn the_reference_rollout_has_the_dates_of_its_report() {
     let json = desk.say(&[&what[..], &["--json"]].concat()).exits(0).json();
     let calendar = &json["calendar"];
     let waves = calendar["waves"].as_array().unwrap();
-    let shown: Vec<(&str, u64, Vec<(&str, u64)>)> = waves
+    type Nights<'j> = Vec<(&'j str, u64)>;
+    let shown: Vec<(&str, u64, Nights<'_>)> = waves
         .iter()
         .map(|wave| {
             let nights = wave["nights"].as_array().unwrap().iter();
