@@ -102,6 +102,7 @@ fn playbook() -> Playbook {
         support: None,
         hops: vec![hop],
         sources: Vec::new(),
+        files: Vec::new(),
     }
 }
 

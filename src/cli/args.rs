@@ -84,6 +84,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Plan, ask, and execute
     Run(RunArgs),
+    /// Execute exactly a plan that `plan -o` saved
+    Apply(ApplyArgs),
     /// Go on with a run that was stopped or interrupted
     Resume(ResumeArgs),
     /// Start no new host, and pause the run as soon as hosts in flight are at a safe point
@@ -192,6 +194,9 @@ pub struct PlanArgs {
     /// The calendar as if the run began then: 2024-09-07T12:00:00+08:00
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub at: Option<Timestamp>,
+    /// Save the plan, for `apply`
+    #[arg(short = 'o', long = "out", value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -205,6 +210,22 @@ pub struct RunArgs {
     #[arg(long)]
     pub no_wait: bool,
     /// Only show the plan
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// A plan that `plan -o` saved
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Do not wait for a window: pause with exit code 3
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Only show the plan, and whether it could be applied
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -68,6 +68,17 @@ pub fn calendar(what: &What, plan: &Plan, now: Timestamp) -> Result<Calendar, Cl
     })
 }
 
+/// The same for a plan whose files are not at hand: one that can never end is refused.
+pub fn calendar_of(plan: &Plan, now: Timestamp) -> Result<Calendar, CliError> {
+    run::calendar(plan, now).map_err(|stuck| {
+        let mut refusals = stuck.iter().map(|stuck| refusal(plan, stuck));
+        let first = refusals.next().unwrap_or_else(|| Refusal::new("the plan can never end"));
+        let said = CliError::refused(first.message);
+        let said = refusals.fold(said, |said, refusal| said.cause(&refusal));
+        said.hint("no host was contacted; change its windows, and save it anew")
+    })
+}
+
 fn refusal(plan: &Plan, stuck: &Stuck) -> Refusal {
     let (wave, needs) = (&stuck.wave, format_length(stuck.needs));
     let host = &plan.hosts[stuck.host].name;

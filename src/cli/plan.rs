@@ -6,6 +6,7 @@ use super::{
     common,
     error::CliError,
     exec_run::make_plan,
+    saved,
 };
 use crate::{
     base::{
@@ -40,6 +41,9 @@ pub fn plan(common: &Common, args: &PlanArgs) -> Result<ExitCode, CliError> {
         common::print(&text);
         let colours = common.colours_output();
         common::print(&report::calendar_text(&planned.plan, &calendar, colours));
+    }
+    if let Some(file) = &args.file {
+        saved::save(&planned, file)?;
     }
     Ok(ExitCode::SUCCESS)
 }

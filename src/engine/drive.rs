@@ -120,11 +120,12 @@ impl Engine {
     /// Goes on until the run is finished, paused or left. `first` is what the run begins or goes on with.
     pub async fn drive(mut self, first: Vec<Event>) -> Result<(Outcome, RunState), EngineError> {
         let driven = self.go_on(first).await;
-        if driven.is_err() {
-            // The journal's writer ends only after all lanes: they hold a way to it.
-            self.tasks.shutdown().await;
+        match driven {
+            Ok(Outcome::Finished(_) | Outcome::Paused(_)) => self.close_lanes().await,
+            // At once. The journal's writer ends only after the lanes, also where it was the writer that failed.
+            Ok(Outcome::Left) | Err(_) => self.tasks.shutdown().await,
         }
-        driven.map(|outcome| (outcome, self.state))
+        Ok((driven?, self.state))
     }
 
     async fn go_on(&mut self, first: Vec<Event>) -> Result<Outcome, EngineError> {
@@ -133,17 +134,12 @@ impl Engine {
         self.take_up_attempts().await;
         loop {
             let wake = self.act_on_decisions().await?;
-            let outcome = match &self.state.phase {
-                RunPhase::Finished(verdict) => Some(Outcome::Finished(*verdict)),
-                RunPhase::Paused(reason) => Some(Outcome::Paused(reason.clone())),
-                RunPhase::New | RunPhase::Running => None,
-            };
-            if let Some(outcome) = outcome {
-                self.close_lanes().await;
-                return Ok(outcome);
+            match &self.state.phase {
+                RunPhase::Finished(verdict) => return Ok(Outcome::Finished(*verdict)),
+                RunPhase::Paused(reason) => return Ok(Outcome::Paused(reason.clone())),
+                RunPhase::New | RunPhase::Running => {}
             }
             if self.wait(wake).await? {
-                self.tasks.shutdown().await;
                 return Ok(Outcome::Left);
             }
         }

@@ -6,7 +6,7 @@ use crate::{
         name::{GroupName, HostName, WaveName},
         phase::Phase,
         quantile::quantile,
-        value::Value,
+        value::{SecretSource, Value},
         window::Windows,
     },
     inventory::Connection,
@@ -38,8 +38,34 @@ pub struct Plan {
     pub rendered: Vec<Rendered>,
     pub connections: Vec<Arc<Connection>>,
     pub limits: Limits,
+    /// What hosts are told by the inventory: each set of variables once; hosts point here.
+    #[serde(default)]
+    pub variables: Vec<BTreeMap<String, Told>>,
     /// The files that the plan was made from.
     pub inputs: Vec<Input>,
+    /// What to say to make the plan anew.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+}
+
+/// The value of a variable, as far as a plan keeps it: for telling what changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    Plain(serde_json::Value),
+    /// Where a secret is read from.
+    Secret(SecretSource),
+    /// `sha256:…` of a value whose name says that it had better not be shown.
+    Hidden(String),
+}
+
+/// What was named for the plan, beside its selection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The fleet's folder, or the inventory's file.
+    pub inventory: PathBuf,
+    /// A shipped playbook's name, or a path.
+    pub playbook: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -153,6 +179,9 @@ pub struct PlanHost {
     pub steps: Vec<u32>,
     /// Variables that templates will need that are rendered late. Secrets are named, not held.
     pub vars: BTreeMap<String, Value>,
+    /// Index into the plan's variables: all that the inventory says of the host.
+    #[serde(default)]
+    pub variables: usize,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -183,6 +212,9 @@ pub struct Input {
     pub path: PathBuf,
     /// `sha256:…` of its content.
     pub digest: String,
+    /// `sha256:…` of what it says, apart from comments and white space. Absent where every byte counts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub meaning: Option<String>,
 }
 
 impl Plan {
@@ -191,6 +223,14 @@ impl Plan {
         for step in &mut self.steps {
             step.measured = lengths.remove(&step.id).and_then(Measured::of);
         }
+    }
+
+    /// The plan as its files alone make it.
+    #[must_use]
+    pub fn unmeasured(&self) -> Self {
+        let mut plan = self.clone();
+        plan.measure(BTreeMap::new());
+        plan
     }
 
     /// The system that hosts are meant to end with.

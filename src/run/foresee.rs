@@ -259,6 +259,7 @@ fn shortened(plan: &Plan) -> Plan {
         connection: host.connection,
         steps: vec![0],
         vars: BTreeMap::new(),
+        variables: 0,
     };
     Plan {
         format: plan.format,
@@ -273,7 +274,9 @@ fn shortened(plan: &Plan) -> Plan {
         rendered: vec![rendered],
         connections: plan.connections.clone(),
         limits: plan.limits.clone(),
+        variables: Vec::new(),
         inputs: Vec::new(),
+        origin: None,
     }
 }
 

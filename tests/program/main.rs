@@ -17,6 +17,7 @@ mod hostile;
 mod plans;
 mod real_ssh;
 mod rollback;
+mod saved;
 mod secrets;
 mod steering;
 mod stopping;

@@ -141,6 +141,11 @@ fn a_plan_learns_from_the_runs_before_it() {
     assert_eq!(after["forecast"]["basis"], "past_runs");
     assert!(after["forecast"]["p90_s"].as_u64().unwrap() < 3600, "{}", after["forecast"]);
     assert!(desk.say(&what).exits(0).out.contains("by what runs before have measured"));
+    // What is measured is no change of an operator's: a plan that was saved before, or with other lengths, still applies.
+    let saved = |file: &str| desk.say(&[&what[..], &["-o", file]].concat()).exits(0);
+    saved("measured.plan");
+    desk.run().exits(0);
+    desk.say(&["apply", "measured.plan", "--dry-run"]).exits(0);
     // Another playbook has learned nothing.
     desk.write("other.toml", quick.replace("quick", "other"));
     let other = desk.say(&["plan", "-i", "fleet", "-p", "other.toml", "--json"]).exits(0).json();
