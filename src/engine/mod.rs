@@ -1,6 +1,7 @@
 //! Executes a plan: the dispatcher's loop, a lane for each host in flight, attempts.
 
 mod compare;
+mod controller;
 mod drive;
 mod even;
 mod hand_over;
@@ -8,6 +9,7 @@ mod lane;
 mod late;
 mod local;
 mod looks;
+mod opening;
 mod output;
 mod paced;
 mod reboot;
@@ -15,6 +17,8 @@ mod secrets;
 mod transfer;
 mod work;
 
+pub use controller::{Controller, LocalScript, ThisMachine};
 pub use drive::{Control, Engine, EngineError, Observer, Outcome};
 pub use lane::Shared;
+pub use opening::{Driver, can_commit, can_roll_back, opening, reopening};
 pub use secrets::{SecretError, Secrets};

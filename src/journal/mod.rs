@@ -1,6 +1,7 @@
 //! The journal: what happened and what was decided, in order, durable before it is acted on.
 
 mod event;
+mod keep;
 mod lengths;
 mod requests;
 mod store;
@@ -9,5 +10,6 @@ pub use event::{
     End, Event, Failure, Finding, Moment, Outcome, PauseReason, Record, Skip, StepId, Then,
     Verdict, schema,
 };
+pub use keep::Journal;
 pub use requests::{Ask, Inbox, Place, Request};
 pub use store::{OutputChunk, OutputWriter, Part, Reader, Store, StoreError, Writer};

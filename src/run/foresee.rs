@@ -131,12 +131,12 @@ impl Model {
             for todo in decision.todo {
                 let event = match todo {
                     Todo::Record(event) => event,
-                    Todo::Attempt { host, .. } => {
+                    Todo::Attempt { host, attempt, .. } => {
                         self.ends.push(Reverse((self.now + self.took[host], host)));
                         Event::AttemptStarted {
                             host: self.plan.hosts[host].name.clone(),
                             step: self.plan.steps[0].id.clone(),
-                            attempt: 1,
+                            attempt,
                         }
                     }
                 };
@@ -296,6 +296,7 @@ fn drawn_together(plan: &Plan, state: &RunState) -> RunState {
         let safe = host.is_safe() && !decided;
         (host.cursor, host.hop, host.way, host.fate) = (0, 0, Way::Forward, None);
         (host.already, host.blocked) = (false, false);
+        host.attempts.clear();
         match host.phase {
             // One that rests may go on; where it rests is a safe point still.
             HostPhase::Resting { .. } => {

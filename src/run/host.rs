@@ -3,7 +3,7 @@
 use crate::{
     base::{facts::Facts, phase::Phase, time::Timestamp},
     journal::{End, Event, Failure, Moment, Outcome, Skip, StepId, Then},
-    plan::{Plan, Task},
+    plan::{Plan, PlanStep, Task},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -68,6 +68,14 @@ pub struct HostState {
     pub way: Way,
     /// The next step to consider; an index into the plan's steps.
     pub cursor: usize,
+    /// The hop that the host entered the way by.
+    pub entry: usize,
+    /// The last attempt of every step that was begun: also a host that is taken up again has no attempt twice.
+    pub attempts: BTreeMap<usize, u32>,
+    /// Attempts of the present step that are no retries: those before the host was taken up again, and those that never began.
+    pub uncounted: u32,
+    /// Attempts of the present step that never began.
+    pub nevers: u32,
     /// The hop that the host is in, and how many it has finished in this run or before it.
     pub hop: usize,
     /// Was on the target system when we came: there is nothing to do.
@@ -112,6 +120,10 @@ impl HostState {
             held_by: None,
             way: Way::Forward,
             cursor: 0,
+            entry: 0,
+            attempts: BTreeMap::new(),
+            uncounted: 0,
+            nevers: 0,
             hop: 0,
             already: false,
             blocked: false,
@@ -169,6 +181,17 @@ impl HostState {
             HostPhase::Resting { retry } => retry.map(|retry| retry.step),
             HostPhase::Pending | HostPhase::Idle | HostPhase::Ended(_) => None,
         }
+    }
+
+    /// The number of the next attempt of a step.
+    pub fn next_attempt(&self, step: usize) -> u32 {
+        self.attempts.get(&step).map_or(1, |last| last + 1)
+    }
+
+    /// The last hop that has changed the host, where one has.
+    pub fn last_changed_hop(&self) -> Option<usize> {
+        let last = if self.changing { Some(self.hop) } else { self.hop.checked_sub(1) };
+        last.filter(|hop| *hop >= self.entry)
     }
 
     /// Whether the host has a slot.
@@ -240,15 +263,19 @@ impl HostState {
                 let retry = Retry { step: *step, next: *next, not_before: *not_before };
                 self.phase = Resting { retry: Some(retry) };
             }
-            (Idle, Event::AttemptStarted { step, attempt: 1, .. })
-                if place(step)? == self.cursor =>
+            (Idle, Event::AttemptStarted { step, attempt, .. })
+                if place(step)? == self.cursor && *attempt == self.next_attempt(self.cursor) =>
             {
-                self.phase = Running { step: self.cursor, attempt: 1 };
+                (self.uncounted, self.nevers) = (attempt - 1, 0);
+                self.attempts.insert(self.cursor, *attempt);
+                self.phase = Running { step: self.cursor, attempt: *attempt };
             }
             (Waiting { step: due, next, .. }, Event::AttemptStarted { step, attempt, .. })
                 if next == attempt && place(step)? == *due =>
             {
-                self.phase = Running { step: *due, attempt: *attempt };
+                let (step, attempt) = (*due, *attempt);
+                self.attempts.insert(step, attempt);
+                self.phase = Running { step, attempt };
             }
             (Running { step: runs, attempt: a }, Event::AttemptPassed { step, attempt: b, .. })
                 if a == b && place(step)? == *runs =>
@@ -263,10 +290,14 @@ impl HostState {
             (Running { step: now, .. }, Event::StepSkipped { step, reason, .. })
                 if place(step)? == *now =>
             {
+                let now = *now;
                 // A lost step that is proven to have done its work has changed the host.
                 let proven = matches!(reason, Skip::Proven { .. });
                 self.touched |= proven && step.phase == Phase::Migrate;
-                self.advance(*now);
+                if matches!(reason, Skip::Guard { .. } | Skip::Proven { .. }) {
+                    self.arm(&plan.steps[now]);
+                }
+                self.advance(now);
             }
             (Idle, Event::StepSkipped { step, .. }) if place(step)? == self.cursor => {
                 self.advance(self.cursor);
@@ -281,6 +312,10 @@ impl HostState {
             (Running { .. }, Event::HostDark { boot_id, .. }) => {
                 self.dark = Some(at);
                 self.left_boot = Some(boot_id.clone());
+                // From now on the host may reboot, whoever hears of it.
+                if let Running { step, .. } = self.phase {
+                    self.touched |= plan.steps[step].id.phase == Phase::Migrate;
+                }
             }
             (Running { .. }, Event::HostReturned { .. }) => self.dark = None,
             (Running { .. } | Idle | Waiting { .. }, Event::HostFinding { .. }) => return Ok(()),
@@ -318,9 +353,9 @@ impl HostState {
                 self.dark = None;
             }
             (Ended(_), Event::HostReopened { phase, .. }) => {
-                let hop = self.hop.min(plan.hops.len().saturating_sub(1));
                 (self.way, self.cursor) = match phase {
                     Phase::Rollback => {
+                        let hop = self.last_changed_hop().ok_or("nothing was changed")?;
                         (Way::Back { hop, all: true }, plan.hops[hop].rollback.start)
                     }
                     Phase::Commit => (Way::Commit { hop: 0 }, plan.hops[0].commit.start),
@@ -361,6 +396,13 @@ impl HostState {
     fn advance(&mut self, step: usize) {
         self.phase = HostPhase::Idle;
         self.cursor = step + 1;
+        self.dark = None;
+        self.left_boot = None;
+    }
+
+    /// Whether the host is armed once this step has done its work.
+    fn arm(&mut self, step: &PlanStep) {
+        self.armed = (self.armed || step.arms) && !step.disarms && !step.reboots;
     }
 
     fn pass(&mut self, plan: &Plan, index: usize, step: usize, event: &Event) {
@@ -369,9 +411,7 @@ impl HostState {
         if planned.id.phase == Phase::Migrate && *outcome == Outcome::Changed {
             self.touched = true;
         }
-        self.armed = (self.armed || planned.arms) && !planned.disarms && !planned.reboots;
-        self.dark = None;
-        self.left_boot = None;
+        self.arm(planned);
         if let Some(stdout) = stdout {
             let kept = Registered { stdout: stdout.clone(), exit: *exit };
             self.registered.insert(planned.id.step.to_string(), kept);
@@ -384,7 +424,7 @@ impl HostState {
             // A host that already rests between two hops goes on from there.
             match plan.entry_hop(system) {
                 Some(hop) if hop > 0 => {
-                    self.hop = hop;
+                    (self.hop, self.entry) = (hop, hop);
                     self.cursor = plan.hops[hop].forward.start;
                 }
                 Some(_) => {}
@@ -394,11 +434,19 @@ impl HostState {
     }
 
     fn fail(&mut self, plan: &Plan, step: usize, attempt: u32, event: &Event) {
-        let Event::AttemptFailed { failure, then, .. } = event else { return };
-        if plan.steps[step].id.phase == Phase::Migrate && failure.touches() {
+        let Event::AttemptFailed { failure, then, never, .. } = event else { return };
+        let planned = &plan.steps[step];
+        if planned.id.phase == Phase::Migrate && failure.touches() {
             self.touched = true;
         }
+        // It may have armed the host before it failed: a rollback disarms it.
+        self.armed |= planned.arms && failure.touches();
+        if *never {
+            self.uncounted += 1;
+            self.nevers += 1;
+        }
         self.left_boot = None;
+        self.dark = None;
         match then {
             Then::Retry { not_before } => {
                 self.phase =

@@ -8,7 +8,7 @@ use fleetlift::{
         template::Templates,
         time::{Clock, Timestamp},
     },
-    engine::{Engine, Outcome, Secrets, Shared},
+    engine::{Engine, Outcome, Secrets, Shared, ThisMachine},
     host::{
         BoxFuture, ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target,
         Transport, Whereabouts,
@@ -255,6 +255,7 @@ fn run(
             support: None,
             hops: vec![hop],
             sources: Vec::new(),
+            files: Vec::new(),
         };
         let mut rollout = lenient();
         rollout.parallel = 10_000;
@@ -279,6 +280,7 @@ fn run(
             run: run.clone(),
             transport: Arc::new(Wire(Arc::clone(&net))),
             clock,
+            controller: Arc::new(ThisMachine),
             secrets: Arc::new(Secrets::default()),
             templates: Templates::default(),
             outputs: journal.outputs(),

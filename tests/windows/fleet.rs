@@ -160,6 +160,7 @@ impl Play {
                     failure: Failure::Exited { code: 1 },
                     duration_ms,
                     tail: String::new(),
+                    never: false,
                     then: Then::Retry { not_before },
                 },
             });
