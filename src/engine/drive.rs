@@ -3,13 +3,16 @@
 
 use super::{
     even::EvenClock,
-    lane::{Lane, Message, Order, Shared},
+    lane::{Lane, Message, Order, Shared, Word},
     late::Known,
     paced::Paced,
 };
 use crate::{
     base::{name::HostName, time::Timestamp},
-    journal::{Ask, Event, Journal, PauseReason, Record, Request, StoreError, Verdict},
+    host::Leave,
+    journal::{
+        Ask, End, Event, Failure, Journal, PauseReason, Record, Request, StoreError, Verdict,
+    },
     plan::Plan,
     run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide_at, judge},
 };
@@ -70,7 +73,7 @@ pub struct Engine {
     /// Lanes that go on when what was noted is on disk.
     waiting: Vec<oneshot::Sender<()>>,
     /// How to reach the lanes of hosts in flight, by the index of the host.
-    lanes: BTreeMap<usize, mpsc::Sender<Order>>,
+    lanes: BTreeMap<usize, mpsc::Sender<Word>>,
     /// All lanes, also those whose hosts have ended and that still say goodbye.
     tasks: JoinSet<()>,
     messages: (mpsc::Sender<Message>, mpsc::Receiver<Message>),
@@ -253,6 +256,7 @@ impl Engine {
             begun,
             epoch: self.state.resumes,
             left_boot: at.left_boot.clone(),
+            reopened: at.reopened,
         };
         let lane = self.lanes.entry(host).or_insert_with(|| {
             let (orders, waiting) = mpsc::channel(1);
@@ -261,7 +265,7 @@ impl Engine {
             orders
         });
         // A lane ends only when its orders do, and has at most one of them.
-        let _ = lane.send(order).await;
+        let _ = lane.send(Word::Do(Box::new(order))).await;
     }
 
     async fn take_in(&mut self, messages: Vec<Message>) -> Result<(), EngineError> {
@@ -320,9 +324,12 @@ impl Engine {
             | Event::HostHeld { host }
             | Event::HostRested { host } = &record.event
                 && let Some(host) = self.state.host(host)
+                && let Some(lane) = self.lanes.remove(&host)
             {
-                // Without a sender the lane says goodbye to its host and ends. A host that goes on later gets another.
-                self.lanes.remove(&host);
+                // It is on disk: from here on nobody asks for what the scripts of a host that has ended left behind. A lane that
+                // waits for its next order has room for this one; it says goodbye to its host and ends. A host that goes on
+                // later gets another.
+                let _ = lane.try_send(Word::Leave(leave(&record.event)));
             }
         }
         Ok(())
@@ -370,4 +377,27 @@ fn in_flight(plan: &Plan, state: &RunState) -> Vec<HostName> {
         })
         .map(|(host, _)| host.name.clone())
         .collect()
+}
+
+/// How a host is left. Where a person must look, or something may still be at work, all that its scripts left behind stays.
+fn leave(event: &Event) -> Leave {
+    let Event::HostFinished { end, failure, .. } = event else { return Leave::Rests };
+    let unknown = match failure {
+        Some(Failure::Lost { .. } | Failure::TimedOut { stopped: false, .. }) => true,
+        Some(
+            Failure::Unreachable { .. }
+            | Failure::Exited { .. }
+            | Failure::Killed { .. }
+            | Failure::TimedOut { stopped: true, .. }
+            | Failure::Unverified { .. }
+            | Failure::Refused { .. },
+        )
+        | None => false,
+    };
+    match end {
+        End::Migrated | End::Already | End::RolledBack | End::Committed => Leave::Clean,
+        End::Blocked | End::Failed if unknown => Leave::Keeps,
+        End::Blocked | End::Failed => Leave::Clean,
+        End::NeedsHands | End::Unreachable => Leave::Keeps,
+    }
 }

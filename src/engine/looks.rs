@@ -88,7 +88,10 @@ impl Lane {
             if Instant::now() + WAIT_PAUSE >= deadline {
                 return Err(super::lane::timed_out(planned.timeout, true));
             }
-            sleep(WAIT_PAUSE).await;
+            tokio::select! { biased;
+                () = sleep(WAIT_PAUSE) => {}
+                never = self.keep_lock() => match never {},
+            }
         }
     }
 

@@ -352,6 +352,14 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// How the refusal of a host begins that another holds the lock of.
+    pub const LOCKED: &str = "locked by run ";
+
+    /// Whether the host is locked by another run or controller.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Refused { reason } if reason.starts_with(Self::LOCKED))
+    }
+
     /// Whether an attempt that failed so may have changed the host.
     pub fn touches(&self) -> bool {
         match self {

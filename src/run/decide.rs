@@ -335,6 +335,12 @@ fn settle(plan: &Plan, index: usize, host: &HostState, fate: &Fate) -> Event {
     }
     let looks = matches!(plan.rendered(index, fate.step).task, Task::Look { .. });
     let end = match (failed.id.phase, &fate.failure) {
+        // Another works on it, and let us do nothing: it is what it was.
+        (Phase::Rollback | Phase::Commit, locked)
+            if locked.is_locked() && host.reopened_from.is_some() =>
+        {
+            host.reopened_from.unwrap_or(End::NeedsHands)
+        }
         (Phase::Rollback | Phase::Commit, _) => End::NeedsHands,
         (_, Failure::Unreachable { .. }) => End::Unreachable,
         (Phase::Precheck, Failure::Unverified { .. }) if looks => End::Blocked,

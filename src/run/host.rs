@@ -102,6 +102,10 @@ pub struct HostState {
     pub before: Option<Arc<Facts>>,
     /// The latest facts.
     pub latest: Option<Arc<Facts>>,
+    /// How often it was taken up again after its end.
+    pub reopened: u32,
+    /// The end that it was taken up from, until something was done on it since.
+    pub reopened_from: Option<End>,
     /// What registered steps printed, by step name.
     pub registered: BTreeMap<String, Registered>,
 }
@@ -138,6 +142,8 @@ impl HostState {
             failure: None,
             before: None,
             latest: None,
+            reopened: 0,
+            reopened_from: None,
             registered: BTreeMap::new(),
         }
     }
@@ -352,7 +358,9 @@ impl HostState {
                 self.fate = None;
                 self.dark = None;
             }
-            (Ended(_), Event::HostReopened { phase, .. }) => {
+            (Ended(end), Event::HostReopened { phase, .. }) => {
+                self.reopened += 1;
+                self.reopened_from = Some(*end);
                 (self.way, self.cursor) = match phase {
                     Phase::Rollback => {
                         let hop = self.last_changed_hop().ok_or("nothing was changed")?;
@@ -407,6 +415,7 @@ impl HostState {
 
     fn pass(&mut self, plan: &Plan, index: usize, step: usize, event: &Event) {
         let Event::AttemptPassed { outcome, stdout, exit, .. } = event else { return };
+        self.reopened_from = None;
         let planned = &plan.steps[step];
         if planned.id.phase == Phase::Migrate && *outcome == Outcome::Changed {
             self.touched = true;
@@ -435,6 +444,9 @@ impl HostState {
 
     fn fail(&mut self, plan: &Plan, step: usize, attempt: u32, event: &Event) {
         let Event::AttemptFailed { failure, then, never, .. } = event else { return };
+        if !failure.is_locked() {
+            self.reopened_from = None;
+        }
         let planned = &plan.steps[step];
         if planned.id.phase == Phase::Migrate && failure.touches() {
             self.touched = true;

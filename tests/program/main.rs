@@ -14,6 +14,7 @@ mod demo;
 mod files;
 mod guards;
 mod hostile;
+mod locks;
 mod plans;
 mod real_ssh;
 mod rollback;

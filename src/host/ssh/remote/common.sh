@@ -29,12 +29,27 @@ fl_end() {
   exit 0
 }
 
+# Sets fl_uid. The kernel says it without another process.
+fl_find_uid() {
+  fl_uid=
+  {
+    while read -r fl_key fl_real fl_uid fl_rest; do
+      [ "$fl_key" = Uid: ] && break
+      fl_uid=
+    done </proc/self/status
+  } 2>/dev/null
+  [ -n "$fl_uid" ] || fl_uid=$(id -u)
+}
+
 # Sets fl_place to the script's directory.
 fl_find_place() {
   # shellcheck disable=SC2088 # The tilde is the controller's, not this shell's.
   case $fl_root in
     /*) ;;
-    '') if [ "$(id -u)" = 0 ]; then fl_root=/var/lib/fleetlift; else fl_root=$HOME/.fleetlift; fi ;;
+    '')
+      fl_find_uid
+      if [ "$fl_uid" = 0 ]; then fl_root=/var/lib/fleetlift; else fl_root=$HOME/.fleetlift; fi
+      ;;
     '~/'*) fl_root=$HOME/${fl_root#??} ;;
     *) fl_root=$HOME/$fl_root ;;
   esac
@@ -48,6 +63,8 @@ fl_nap() {
 
 # Whether the script has not begun. Then its name is taken, so that a launcher that is still on its way cannot begin it.
 fl_never() {
+  # Its folder may be gone: nobody can know here any more what became of it.
+  [ ! -e "${fl_place%/*}/ended" ] || fl_no "the run has ended with this host"
   if [ -e "$fl_place/script" ]; then
     { read -r fl_line <"$fl_place/script"; } 2>/dev/null || :
     [ "$fl_line" = '#never' ]
