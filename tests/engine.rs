@@ -3,6 +3,8 @@
 #[path = "engine/holds.rs"]
 mod holds;
 mod support;
+#[path = "engine/windows.rs"]
+mod windows;
 #[path = "engine/wire.rs"]
 mod wire;
 

@@ -35,6 +35,8 @@ pub struct Ready {
     pub secrets: Arc<Secrets>,
     /// Absent for a whole migration.
     pub aim: Option<Aim>,
+    /// Pauses rather than wait for a window.
+    pub no_wait: bool,
 }
 
 /// Reads what the plan keeps secret, before the run is made or taken up again.
@@ -57,7 +59,7 @@ const CONTROLS_MAX: usize = 16;
 
 /// Drives the run to its end, its pause, or until the operator leaves, and says what came of it.
 pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> {
-    let Ready { store, run, plan, digest, journal, state, first, secrets, aim } = ready;
+    let Ready { store, run, plan, digest, journal, state, first, secrets, aim, no_wait } = ready;
     let transport = transport(&secrets)?;
     let (control, orders) = mpsc::channel(CONTROLS_MAX);
     let listener = tokio::spawn(listen(control.clone()));
@@ -87,7 +89,7 @@ pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> 
     };
     let display = live::Display::new(mode, common.colours_errors(), &plan, &state);
     let observer = Box::new(Show { display, inbox });
-    let engine = Engine::new(shared, state, journal, orders, observer);
+    let engine = Engine::new(shared, state, journal, orders, observer).no_wait(no_wait);
     let driven = engine.drive(first).await;
     listener.abort();
     hearing.abort();

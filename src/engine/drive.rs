@@ -15,7 +15,7 @@ use crate::{
         Ask, End, Event, Failure, Journal, PauseReason, Record, Request, StoreError, Verdict,
     },
     plan::Plan,
-    run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide, judge},
+    run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide_at, judge},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
@@ -86,6 +86,8 @@ pub struct Engine {
     ticked: Timestamp,
     /// When the locks of hosts of which nothing is asked were last renewed.
     renewed: Duration,
+    /// Pauses rather than wait for a window.
+    no_wait: bool,
 }
 
 impl Engine {
@@ -115,7 +117,14 @@ impl Engine {
             observer,
             ticked: Timestamp::from_millis(0),
             renewed,
+            no_wait: false,
         }
+    }
+
+    /// Where nothing is left to do now but to wait for a window, the run pauses.
+    #[must_use]
+    pub fn no_wait(self, no_wait: bool) -> Self {
+        Self { no_wait, ..self }
     }
 
     /// Goes on until the run is finished, paused or left. `first` is what the run begins or goes on with.
@@ -217,8 +226,14 @@ impl Engine {
     /// what is to be started for it go to disk with one sync.
     async fn act_on_decisions(&mut self) -> Result<Option<Timestamp>, EngineError> {
         loop {
-            let decision = decide(&self.shared.plan, &self.state, self.shared.clock.now());
+            let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall());
+            let decision = decide_at(&self.shared.plan, &self.state, now, wall);
             if decision.todo.is_empty() {
+                if self.no_wait
+                    && let Some(reason) = decision.waits_for_window()
+                {
+                    self.note(vec![Event::RunPaused { reason }]).await?;
+                }
                 self.write().await?;
                 return Ok(decision.wake);
             }
@@ -329,13 +344,15 @@ impl Engine {
         while self.tasks.try_join_next().is_some() {}
         for record in records.iter() {
             self.observer.record(record, &self.state, &self.shared.plan);
-            if let Event::HostFinished { host, .. } | Event::HostHeld { host } = &record.event
+            if let Event::HostFinished { host, .. }
+            | Event::HostHeld { host }
+            | Event::HostRested { host } = &record.event
                 && let Some(host) = self.state.host(host)
                 && let Some(lane) = self.lanes.remove(&host)
             {
                 // It is on disk: from here on nobody asks for what the scripts of a host that has ended left behind. A lane that
-                // waits for its next order has room for this one; it says goodbye to its host and ends. A host that is
-                // released gets another.
+                // waits for its next order has room for this one; it says goodbye to its host and ends. A host that goes on
+                // later gets another.
                 let _ = lane.try_send(Word::Leave(leave(&record.event)));
             }
         }

@@ -6,6 +6,7 @@ use crate::base::{
     phase::Phase,
     text,
     time::Timestamp,
+    window::wall_in,
 };
 use crate::playbook::Severity;
 use schemars::JsonSchema;
@@ -108,6 +109,11 @@ pub enum Event {
     },
     /// A host in flight has come to a safe point, and rests there without a slot, since an operator holds it.
     HostHeld {
+        host: HostName,
+    },
+    /// A host in flight has come to a safe point, and rests there without a slot, since its window is closed, or closes
+    /// before the rest of its way would end.
+    HostRested {
         host: HostName,
     },
     /// A look at the host. `before` is the one before anything was changed.
@@ -222,6 +228,7 @@ impl Event {
             | Self::WaveFinished { .. } => None,
             Self::HostStarted { host, .. }
             | Self::HostHeld { host }
+            | Self::HostRested { host }
             | Self::HostFacts { host, .. }
             | Self::HopFinished { host, .. }
             | Self::HostFinding { host, .. }
@@ -252,6 +259,7 @@ impl Event {
             | Self::WaveFinished { .. }
             | Self::HostStarted { .. }
             | Self::HostHeld { .. }
+            | Self::HostRested { .. }
             | Self::HostFacts { .. }
             | Self::HopFinished { .. }
             | Self::HostFinding { .. }
@@ -493,6 +501,15 @@ pub enum PauseReason {
     Held {
         hosts: Vec<HostName>,
     },
+    /// Nothing is left to do now but to wait for a window, and nobody waits; or none opens any more that is long enough.
+    Window {
+        wave: WaveName,
+        /// When one opens, where one does.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        opens: Option<Timestamp>,
+        /// In which zone the window's times are told.
+        zone: String,
+    },
     /// The journal could not be written.
     Journal {
         error: String,
@@ -522,6 +539,12 @@ impl fmt::Display for PauseReason {
                     "it waits for hosts that are held: {}",
                     text::shorten(&names, NAMES_WIDTH)
                 )
+            }
+            Self::Window { wave, opens: Some(opens), zone } => {
+                write!(f, "the window of wave {wave} opens {}", wall_in(zone, *opens))
+            }
+            Self::Window { wave, opens: None, zone: _ } => {
+                write!(f, "no window of wave {wave} opens any more that is long enough")
             }
             Self::Journal { error } => write!(f, "the journal cannot be written: {error}"),
         }

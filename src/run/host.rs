@@ -23,7 +23,7 @@ pub enum HostPhase {
         next: u32,
         not_before: Timestamp,
     },
-    /// At a safe point, and in no slot: an operator holds it, or has released it and it waits for a slot. A retry that was
+    /// At a safe point, and in no slot: an operator holds it, or it waits for its window, or for a slot. A retry that was
     /// due is due still.
     Resting {
         retry: Option<Retry>,
@@ -262,6 +262,13 @@ impl HostState {
             (Waiting { step, next, not_before }, Event::HostHeld { .. })
                 if self.held_by.is_some() && self.is_safe() =>
             {
+                let retry = Retry { step: *step, next: *next, not_before: *not_before };
+                self.phase = Resting { retry: Some(retry) };
+            }
+            (Idle, Event::HostRested { .. }) if self.is_safe() => {
+                self.phase = Resting { retry: None };
+            }
+            (Waiting { step, next, not_before }, Event::HostRested { .. }) if self.is_safe() => {
                 let retry = Retry { step: *step, next: *next, not_before: *not_before };
                 self.phase = Resting { retry: Some(retry) };
             }

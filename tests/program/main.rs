@@ -25,4 +25,5 @@ mod stopping;
 mod store;
 mod texts;
 mod torture;
+mod windows;
 mod wire;

@@ -70,7 +70,6 @@ impl Tape {
             hops: vec![hop(0), hop(1)],
             files: Vec::new(),
             sources: Vec::new(),
-            files: Vec::new(),
         };
         let inventory = inventory(1, 1);
         let all = inventory.hosts.keys().cloned().collect();
