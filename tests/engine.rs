@@ -3,6 +3,8 @@
 #[path = "engine/holds.rs"]
 mod holds;
 mod support;
+#[path = "engine/windows.rs"]
+mod windows;
 #[path = "engine/wire.rs"]
 mod wire;
 
@@ -326,6 +328,40 @@ fn a_lost_step_without_a_probe_is_left_to_a_person() {
     let ran = run(&fleet, &playbook(), &lenient());
     assert_eq!(ran.end("a"), End::NeedsHands);
     assert_eq!(fleet.ran("a").iter().filter(|text| *text == "upgrade a").count(), 1);
+}
+
+#[test]
+fn an_attempt_that_never_began_costs_no_retry() {
+    let never = Answer::Never { power_cut: false };
+    let fails_once = Answer::InTurn(vec![never, Answer::Exit(1, ""), Answer::Exit(0, "")]);
+    let fleet = FakeFleet::with([("a", good().rule("upgrade", fails_once))]);
+    let mut playbook = playbook();
+    playbook.hops[0].steps.get_mut(&Phase::Migrate).unwrap()[0].retries = 1;
+    let ran = run(&fleet, &playbook, &lenient());
+    assert_eq!(ran.end("a"), End::Migrated);
+    assert_eq!(fleet.ran("a").iter().filter(|text| *text == "upgrade a").count(), 2);
+}
+
+#[test]
+fn an_attempt_that_never_begins_is_not_tried_for_ever() {
+    let never = Answer::Never { power_cut: false };
+    let fleet = FakeFleet::with([("a", good().rule("upgrade", never))]);
+    let ran = run(&fleet, &playbook(), &lenient());
+    assert_eq!((ran.end("a"), ran.touched("a")), (End::Unreachable, false));
+    let failed = |record: &&Record| matches!(record.event, Event::AttemptFailed { .. });
+    assert_eq!(ran.records.iter().filter(failed).count(), 5);
+}
+
+#[test]
+fn never_is_not_believed_after_a_power_cut() {
+    // The host has lost what it had written, and with it that the step began.
+    let never = Answer::Never { power_cut: true };
+    let fleet = FakeFleet::with([("a", good().rule("upgrade", never))]);
+    let ran = run(&fleet, &playbook(), &lenient());
+    assert_eq!((ran.end("a"), ran.touched("a")), (End::NeedsHands, true));
+    let failure = ran.state.hosts[0].failure.clone();
+    assert!(matches!(failure, Some(Failure::Lost { .. })), "{failure:?}");
+    assert!(!fleet.ran("a").contains(&"upgrade a".to_owned()));
 }
 
 #[test]

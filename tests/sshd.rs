@@ -15,5 +15,7 @@ mod follow;
 mod host_keys;
 #[path = "sshd/keys.rs"]
 mod keys;
+#[path = "sshd/locks.rs"]
+mod locks;
 #[path = "sshd/users.rs"]
 mod users;

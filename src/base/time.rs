@@ -70,6 +70,11 @@ impl schemars::JsonSchema for Timestamp {
 pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 
+    /// What the clocks on walls show, wherever they were set to. Windows are asked with this, and nothing else is.
+    fn wall(&self) -> Timestamp {
+        self.now()
+    }
+
     /// Time since some fixed point, which nobody can set, and which goes on while the machine sleeps. A clock that is never
     /// set is its own.
     fn steady(&self) -> Duration {

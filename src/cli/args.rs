@@ -1,5 +1,6 @@
 //! The arguments, as clap reads them. Their names are a contract.
 
+use crate::base::time::Timestamp;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{io::IsTerminal, path::PathBuf};
 
@@ -190,6 +191,9 @@ pub struct PlanArgs {
     /// Print the whole plan as JSON
     #[arg(long)]
     pub json: bool,
+    /// The calendar as if the run began then: 2024-09-07T12:00:00+08:00
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub at: Option<Timestamp>,
     /// Save the plan, for `apply`
     #[arg(short = 'o', long = "out", value_name = "FILE")]
     pub file: Option<PathBuf>,
@@ -202,6 +206,9 @@ pub struct RunArgs {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+    /// Do not wait for a window: pause with exit code 3
+    #[arg(long)]
+    pub no_wait: bool,
     /// Only show the plan
     #[arg(long)]
     pub dry_run: bool,
@@ -215,6 +222,9 @@ pub struct ApplyArgs {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+    /// Do not wait for a window: pause with exit code 3
+    #[arg(long)]
+    pub no_wait: bool,
     /// Only show the plan, and whether it could be applied
     #[arg(long)]
     pub dry_run: bool,
@@ -224,6 +234,9 @@ pub struct ApplyArgs {
 pub struct ResumeArgs {
     /// The run, or `last`; may be left out where there is one candidate
     pub run: Option<String>,
+    /// Do not wait for a window: pause with exit code 3
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 #[derive(Debug, Args)]
@@ -333,4 +346,11 @@ pub enum SchemaOf {
 pub struct CompletionsArgs {
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+/// A point in time with its offset: without one nobody knows which is meant.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    Timestamp::try_from(text.to_owned()).map_err(|_| {
+        "a time with its offset is wanted, such as 2024-09-07T12:00:00+08:00".to_owned()
+    })
 }

@@ -16,7 +16,7 @@ use crate::{
     journal::{End, Event, Failure, Inbox, Record, Store, Verdict, Writer},
     plan::Plan,
     report::live,
-    run::{HostPhase, RunState},
+    run::{HostPhase, HostState, RunState},
 };
 use secrecy::SecretString;
 use std::{io::IsTerminal, path::Path, process::ExitCode, sync::Arc};
@@ -35,6 +35,8 @@ pub struct Ready {
     pub secrets: Arc<Secrets>,
     /// Absent for a whole migration.
     pub aim: Option<Aim>,
+    /// Pauses rather than wait for a window.
+    pub no_wait: bool,
 }
 
 /// Reads what the plan keeps secret, before the run is made or taken up again.
@@ -57,7 +59,7 @@ const CONTROLS_MAX: usize = 16;
 
 /// Drives the run to its end, its pause, or until the operator leaves, and says what came of it.
 pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> {
-    let Ready { store, run, plan, digest, journal, state, first, secrets, aim } = ready;
+    let Ready { store, run, plan, digest, journal, state, first, secrets, aim, no_wait } = ready;
     let transport = transport(&secrets)?;
     let (control, orders) = mpsc::channel(CONTROLS_MAX);
     let listener = tokio::spawn(listen(control.clone()));
@@ -87,7 +89,7 @@ pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> 
     };
     let display = live::Display::new(mode, common.colours_errors(), &plan, &state);
     let observer = Box::new(Show { display, inbox });
-    let engine = Engine::new(shared, state, journal, orders, observer);
+    let engine = Engine::new(shared, state, journal, orders, observer).no_wait(no_wait);
     let driven = engine.drive(first).await;
     listener.abort();
     hearing.abort();
@@ -117,11 +119,19 @@ fn exit_code(outcome: &Outcome, state: &RunState, aim: Option<&Aim>) -> ExitCode
     if let (Some(aim), Outcome::Finished(_) | Outcome::Paused(_)) = (aim, outcome) {
         let wanted = HostPhase::Ended(aim.end);
         let done = aim.hosts.iter().all(|host| state.hosts[*host].phase == wanted);
-        return ExitCode::from(u8::from(!done));
+        let locked = |host: &usize| is_locked(&state.hosts[*host]);
+        return match done {
+            true => ExitCode::SUCCESS,
+            false if aim.hosts.iter().all(locked) => ExitCode::from(error::REFUSED),
+            false => ExitCode::from(1),
+        };
     }
     ExitCode::from(match outcome {
         Outcome::Finished(Verdict::Completed) => 0,
         Outcome::Finished(Verdict::Incomplete) if none_matches(state) => error::REFUSED,
+        Outcome::Finished(Verdict::Incomplete) | Outcome::Paused(_) if all_locked(state) => {
+            error::REFUSED
+        }
         Outcome::Finished(Verdict::Incomplete) => 1,
         Outcome::Paused(_) => error::PAUSED,
         Outcome::Left => error::LEFT,
@@ -135,6 +145,17 @@ fn none_matches(state: &RunState) -> bool {
             matches!(&host.failure, Some(Failure::Unverified { check, .. }) if check == "system");
         host.phase == HostPhase::Ended(End::Blocked) && strange && !host.touched
     })
+}
+
+/// Whether every host that was asked turned out to be locked by another, before anything was changed.
+fn all_locked(state: &RunState) -> bool {
+    let mut asked = state.hosts.iter().filter(|host| host.phase != HostPhase::Pending).peekable();
+    asked.peek().is_some() && asked.all(|host| is_locked(host) && !host.touched)
+}
+
+fn is_locked(host: &HostState) -> bool {
+    matches!(host.phase, HostPhase::Ended(_))
+        && host.failure.as_ref().is_some_and(Failure::is_locked)
 }
 
 /// SSH, with secrets read as they are needed and passphrases asked for on a terminal.

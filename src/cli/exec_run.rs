@@ -2,6 +2,7 @@
 
 use super::{
     args::{Common, ResumeArgs, RollbackArgs, RunArgs, What},
+    calendar::{calendar, calendar_of, measured},
     common::{self, Candidates, Seen},
     driving::{self, Aim, Ready},
     error::CliError,
@@ -9,7 +10,12 @@ use super::{
 };
 use crate::{
     base::{
-        fault::Faults, name::HostName, name::RunId, phase::Phase, text::fold_names, time::Timestamp,
+        fault::Faults,
+        name::HostName,
+        name::RunId,
+        phase::Phase,
+        text::fold_names,
+        time::{Clock, SystemClock, Timestamp},
     },
     engine,
     inventory::{self, Inventory, Selection},
@@ -88,7 +94,8 @@ fn bad_selection(text: &str, error: &inventory::SelectionError) -> CliError {
 
 /// `run`: plan, ask, execute.
 pub fn run(common: &Common, args: &RunArgs) -> Result<ExitCode, CliError> {
-    let planned = make_plan(&args.what)?;
+    let planned = measured(common, make_plan(&args.what)?)?;
+    let calendar = calendar(&args.what, &planned.plan, SystemClock.now())?;
     if args.dry_run {
         let text = crate::report::plan_text(
             &planned.plan,
@@ -97,13 +104,21 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitCode, CliError> {
             common.colours_output(),
         );
         common::print(&text);
+        let colours = common.colours_output();
+        common::print(&crate::report::calendar_text(&planned.plan, &calendar, colours));
         return Ok(ExitCode::SUCCESS);
     }
-    execute(common, planned, args.yes)
+    execute(common, planned, args.yes, args.no_wait)
 }
 
 /// Shows the plan, asks, and executes it.
-pub fn execute(common: &Common, planned: Planned, yes: bool) -> Result<ExitCode, CliError> {
+pub fn execute(
+    common: &Common,
+    planned: Planned,
+    yes: bool,
+    no_wait: bool,
+) -> Result<ExitCode, CliError> {
+    let calendar = calendar_of(&planned.plan, SystemClock.now())?;
     let store = common::store(common)?;
     common::keep_apart(&store, None, &planned.plan)?;
     let hosts = planned.plan.hosts.len();
@@ -115,10 +130,12 @@ pub fn execute(common: &Common, planned: Planned, yes: bool) -> Result<ExitCode,
             common.colours_errors(),
         );
         common::complain(&text);
+        let colours = common.colours_errors();
+        common::complain(&crate::report::calendar_text(&planned.plan, &calendar, colours));
     }
     let what = format!("This changes {}.", count(hosts));
     confirm(yes, &what, hosts, Some(&planned.digest))?;
-    let ready = begin(store, planned)?;
+    let ready = Ready { no_wait, ..begin(store, planned)? };
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
 
@@ -140,11 +157,11 @@ pub fn begin(store: Store, planned: Planned) -> Result<Ready, CliError> {
         first: first.into_iter().collect(),
         secrets,
         aim: None,
+        no_wait: false,
     })
 }
 
 fn new_run_id() -> Result<RunId, CliError> {
-    use crate::base::time::{Clock, SystemClock};
     use std::hash::{BuildHasher, Hasher};
     // The standard library's hasher is seeded by the system, which is chance enough for a name.
     let chance = std::collections::hash_map::RandomState::new().build_hasher().finish();
@@ -223,7 +240,8 @@ pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> 
     let secrets = driving::secrets(&seen.plan)?;
     let Seen { run, plan, digest, state, .. } = seen;
     let (plan, first) = (Arc::new(plan), vec![first]);
-    let ready = Ready { store, run, plan, digest, journal, state, first, secrets, aim: None };
+    let (aim, no_wait) = (None, args.no_wait);
+    let ready = Ready { store, run, plan, digest, journal, state, first, secrets, aim, no_wait };
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
 
@@ -288,7 +306,8 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
     let plan = Arc::new(plan);
     let end = if phase == Phase::Commit { End::Committed } else { End::RolledBack };
     let aim = Some(Aim { hosts: able, end });
-    let ready = Ready { store, run, plan, digest, journal, state, first, secrets, aim };
+    let no_wait = false;
+    let ready = Ready { store, run, plan, digest, journal, state, first, secrets, aim, no_wait };
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
 

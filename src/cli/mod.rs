@@ -1,6 +1,7 @@
 //! The command line: arguments, one file for each verb or family of verbs, errors with hints, exit codes.
 
 mod args;
+mod calendar;
 mod common;
 mod demo;
 mod driving;

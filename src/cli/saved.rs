@@ -96,7 +96,7 @@ pub fn apply(common: &Common, args: &ApplyArgs) -> Result<ExitCode, CliError> {
         return Ok(ExitCode::SUCCESS);
     }
     let Saved { plan, text, digest, .. } = saved;
-    exec_run::execute(common, Planned { plan, text, digest }, args.yes)
+    exec_run::execute(common, Planned { plan, text, digest }, args.yes, args.no_wait)
 }
 
 fn read(file: &Path) -> Result<Saved, CliError> {
@@ -173,8 +173,13 @@ pub fn stale(plan: &Plan, digest: &str) -> Option<(Stale, Option<CliError>)> {
         playbook: origin.playbook.clone(),
         limit: Some(plan.selection.clone()),
     };
+    // What runs before have measured is no input of an operator's: it may have changed.
+    let bare = match exec_run::seal(plan.unmeasured()) {
+        Ok(bare) => bare,
+        Err(error) => return Some((Stale { files: Vec::new(), changes: None }, Some(error))),
+    };
     let now = match make_plan(&what) {
-        Ok(now) if now.digest == digest => return None,
+        Ok(now) if now.digest == digest || now.digest == bare.digest => return None,
         Ok(now) => now.plan,
         Err(faults) => {
             let files = compare_inputs(&plan.inputs, None, find);
@@ -182,7 +187,7 @@ pub fn stale(plan: &Plan, digest: &str) -> Option<(Stale, Option<CliError>)> {
         }
     };
     let files = compare_inputs(&plan.inputs, Some(&now.inputs), find);
-    Some(match differences(plan, &now) {
+    Some(match differences(&bare.plan, &now) {
         Ok(changes) => (Stale { files, changes: Some(changes) }, None),
         Err(error) => {
             let error = CliError::usage("the plans cannot be compared").cause(&error);

@@ -3,15 +3,19 @@
 
 use super::{
     even::EvenClock,
-    lane::{Lane, Message, Order, Shared},
+    lane::{Lane, Message, Order, Shared, Word},
     late::Known,
+    lock::RENEW_EVERY,
     paced::Paced,
 };
 use crate::{
     base::{name::HostName, time::Timestamp},
-    journal::{Ask, Event, Journal, PauseReason, Record, Request, StoreError, Verdict},
+    host::Leave,
+    journal::{
+        Ask, End, Event, Failure, Journal, PauseReason, Record, Request, StoreError, Verdict,
+    },
     plan::Plan,
-    run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide, judge},
+    run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide_at, judge},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
@@ -21,6 +25,8 @@ use tokio::{
 
 /// Messages of lanes that wait at most; a lane that finds no room waits for it.
 const MESSAGES_MAX: usize = 4096;
+/// Words that wait for a lane at most: to renew its lock, and one that matters.
+const WORDS_MAX: usize = 2;
 /// How often observers may redraw.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -70,7 +76,7 @@ pub struct Engine {
     /// Lanes that go on when what was noted is on disk.
     waiting: Vec<oneshot::Sender<()>>,
     /// How to reach the lanes of hosts in flight, by the index of the host.
-    lanes: BTreeMap<usize, mpsc::Sender<Order>>,
+    lanes: BTreeMap<usize, mpsc::Sender<Word>>,
     /// All lanes, also those whose hosts have ended and that still say goodbye.
     tasks: JoinSet<()>,
     messages: (mpsc::Sender<Message>, mpsc::Receiver<Message>),
@@ -78,6 +84,10 @@ pub struct Engine {
     observer: Box<dyn Observer>,
     /// When observers last ticked.
     ticked: Timestamp,
+    /// When the locks of hosts of which nothing is asked were last renewed.
+    renewed: Duration,
+    /// Pauses rather than wait for a window.
+    no_wait: bool,
 }
 
 impl Engine {
@@ -93,6 +103,7 @@ impl Engine {
         shared.clock = Arc::new(EvenClock::new(shared.clock, &shared.plan, &state));
         let in_flight = in_flight(&shared.plan, &state);
         shared.transport = Arc::new(Paced::new(shared.transport, in_flight));
+        let renewed = shared.clock.steady();
         Self {
             shared: Arc::new(shared),
             state,
@@ -105,7 +116,15 @@ impl Engine {
             control,
             observer,
             ticked: Timestamp::from_millis(0),
+            renewed,
+            no_wait: false,
         }
+    }
+
+    /// Where nothing is left to do now but to wait for a window, the run pauses.
+    #[must_use]
+    pub fn no_wait(self, no_wait: bool) -> Self {
+        Self { no_wait, ..self }
     }
 
     /// Goes on until the run is finished, paused or left. `first` is what the run begins or goes on with.
@@ -165,7 +184,23 @@ impl Engine {
             self.ticked = now;
             self.observer.tick(now, &self.state, &self.shared.plan);
         }
+        self.renew_locks();
         Ok(false)
+    }
+
+    /// Hosts that wait, for a retry or for an operator, stay locked.
+    fn renew_locks(&mut self) {
+        let now = self.shared.clock.steady();
+        if now.saturating_sub(self.renewed) < RENEW_EVERY {
+            return;
+        }
+        self.renewed = now;
+        for (host, lane) in &self.lanes {
+            if !matches!(self.state.hosts[*host].phase, HostPhase::Running { .. }) {
+                // One that has no room has something to do.
+                let _ = lane.try_send(Word::Renew);
+            }
+        }
     }
 
     /// Takes what another process asks: once, however often it comes. Returns whether the operator leaves.
@@ -191,8 +226,14 @@ impl Engine {
     /// what is to be started for it go to disk with one sync.
     async fn act_on_decisions(&mut self) -> Result<Option<Timestamp>, EngineError> {
         loop {
-            let decision = decide(&self.shared.plan, &self.state, self.shared.clock.now());
+            let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall());
+            let decision = decide_at(&self.shared.plan, &self.state, now, wall);
             if decision.todo.is_empty() {
+                if self.no_wait
+                    && let Some(reason) = decision.waits_for_window()
+                {
+                    self.note(vec![Event::RunPaused { reason }]).await?;
+                }
                 self.write().await?;
                 return Ok(decision.wake);
             }
@@ -238,15 +279,17 @@ impl Engine {
             begun,
             epoch: self.state.resumes,
             left_boot: at.left_boot.clone(),
+            boot: at.boot.clone(),
+            reopened: at.reopened,
         };
         let lane = self.lanes.entry(host).or_insert_with(|| {
-            let (orders, waiting) = mpsc::channel(1);
+            let (orders, waiting) = mpsc::channel(WORDS_MAX);
             let lane = Lane::new(Arc::clone(&self.shared), host, self.messages.0.clone());
             self.tasks.spawn(lane.run(waiting));
             orders
         });
         // A lane ends only when its orders do, and has at most one of them.
-        let _ = lane.send(order).await;
+        let _ = lane.send(Word::Do(Box::new(order))).await;
     }
 
     async fn take_in(&mut self, messages: Vec<Message>) -> Result<(), EngineError> {
@@ -301,11 +344,16 @@ impl Engine {
         while self.tasks.try_join_next().is_some() {}
         for record in records.iter() {
             self.observer.record(record, &self.state, &self.shared.plan);
-            if let Event::HostFinished { host, .. } | Event::HostHeld { host } = &record.event
+            if let Event::HostFinished { host, .. }
+            | Event::HostHeld { host }
+            | Event::HostRested { host } = &record.event
                 && let Some(host) = self.state.host(host)
+                && let Some(lane) = self.lanes.remove(&host)
             {
-                // Without a sender the lane says goodbye to its host and ends. A host that is released gets another.
-                self.lanes.remove(&host);
+                // It is on disk: from here on nobody asks for what the scripts of a host that has ended left behind. A lane that
+                // waits for its next order has room for this one; it says goodbye to its host and ends. A host that goes on
+                // later gets another.
+                let _ = lane.try_send(Word::Leave(leave(&record.event)));
             }
         }
         Ok(())
@@ -353,4 +401,27 @@ fn in_flight(plan: &Plan, state: &RunState) -> Vec<HostName> {
         })
         .map(|(host, _)| host.name.clone())
         .collect()
+}
+
+/// How a host is left. Where a person must look, or something may still be at work, all that its scripts left behind stays.
+fn leave(event: &Event) -> Leave {
+    let Event::HostFinished { end, failure, .. } = event else { return Leave::Rests };
+    let unknown = match failure {
+        Some(Failure::Lost { .. } | Failure::TimedOut { stopped: false, .. }) => true,
+        Some(
+            Failure::Unreachable { .. }
+            | Failure::Exited { .. }
+            | Failure::Killed { .. }
+            | Failure::TimedOut { stopped: true, .. }
+            | Failure::Unverified { .. }
+            | Failure::Refused { .. },
+        )
+        | None => false,
+    };
+    match end {
+        End::Migrated | End::Already | End::RolledBack | End::Committed => Leave::Clean,
+        End::Blocked | End::Failed if unknown => Leave::Keeps,
+        End::Blocked | End::Failed => Leave::Clean,
+        End::NeedsHands | End::Unreachable => Leave::Keeps,
+    }
 }

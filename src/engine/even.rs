@@ -37,6 +37,10 @@ impl Clock for EvenClock {
         even + ahead
     }
 
+    fn wall(&self) -> Timestamp {
+        self.inner.wall()
+    }
+
     fn steady(&self) -> Duration {
         self.inner.steady().saturating_sub(self.began)
     }

@@ -7,7 +7,9 @@ use super::{
     work::Work,
 };
 use crate::{
-    host::{ConnectError, Exit, Script, Session, SessionError, Target, Transport, Whereabouts},
+    host::{
+        ConnectError, Exit, Script, Session, SessionError, Target, Transport, Whereabouts, facts,
+    },
     journal::{Failure, Part},
     plan::Rendered,
     run::Ending,
@@ -82,7 +84,7 @@ impl Lane {
         part: Part,
     ) -> Result<(Exit, Output), Handed> {
         let began = Instant::now();
-        let mut output = self.output(order, part);
+        let mut output = self.output(order, part, &script.text);
         let patience = if order.touched { PATIENCE } else { FIRST_CONTACT };
         let mut deadline = Instant::now() + patience;
         let mut tries = 0;
@@ -90,6 +92,11 @@ impl Lane {
             let fresh = self.session.is_none();
             let session = self.connected(deadline).await.map_err(Handed::Ended)?;
             let run = session.run(script, &mut output).await;
+            let notes = session.notes();
+            self.notes.extend(notes);
+            if matches!(run, Ok(_) | Err(SessionError::Lost { .. })) {
+                self.held_as.insert(script.sudo);
+            }
             match run {
                 Ok(exit) => {
                     output.finish();
@@ -127,7 +134,7 @@ impl Lane {
         order: &Order,
         script: &Script,
     ) -> Result<(Exit, Output), Handed> {
-        let output = self.output(order, Part::Step);
+        let output = self.output(order, Part::Step, &script.text);
         let reason = "the controller went away while it ran".to_owned();
         self.follow(script, script.timeout, reason, output).await
     }
@@ -158,6 +165,7 @@ impl Lane {
             let left = limit.saturating_duration_since(Instant::now()).max(LEAST);
             let seen = output.taken();
             let asked = session.follow(&script.dir, script.sudo, seen, left, &mut output).await;
+            self.held_as.insert(script.sudo);
             match asked {
                 Ok(Whereabouts::Finished(exit)) => {
                     output.finish();
@@ -187,12 +195,14 @@ impl Lane {
         }
     }
 
-    /// What takes a script's output.
-    fn output(&self, order: &Order, part: Part) -> Output {
+    /// What takes a script's output. Which boot a host is in is asked beside any step, and is no output of the step's.
+    fn output(&self, order: &Order, part: Part, text: &str) -> Output {
+        let kept = text != facts::BOOT_SCRIPT;
         let step = self.shared.plan.steps[order.step].id.clone();
         let host = self.target.host.clone();
         let origin = Origin { host, step, attempt: order.attempt, part };
-        Output::new(origin, self.shared.outputs.clone(), self.shared.secrets.redactor())
+        let writer = self.shared.outputs.clone().filter(|_| kept);
+        Output::new(origin, writer, self.shared.secrets.redactor())
     }
 
     /// The connection, opened where there is none. Tries until the deadline, and at least twice.
@@ -205,13 +215,17 @@ impl Lane {
         }
         // The line above has just put it there; the error names the bug if it has not.
         let missing = || Failure::Unreachable { reason: "no session after connecting".to_owned() };
-        self.session.as_mut().ok_or_else(|| Ending::Failed(missing()))
+        let session = self.session.as_mut().ok_or_else(|| Ending::Failed(missing()))?;
+        if let Some(holder) = &self.holder {
+            session.hold(holder);
+        }
+        Ok(session)
     }
 
-    /// The attempt's own directory on the host: only the step itself runs there. It has the host's name in it, since two
-    /// names may lead to one machine, by mistake or on purpose.
-    pub(super) fn dir(&self, order: &Order) -> String {
-        let id = &self.shared.plan.steps[order.step].id;
+    /// The folder of all attempts of this host in this run. It has the host's name in it, since two names may lead to one
+    /// machine, by mistake or on purpose. A host that is taken up again after its end begins in a new one: in the folder of
+    /// a host that has ended nothing begins.
+    pub(super) fn folder(&self, order: &Order) -> String {
         let name = self.target.host.as_str();
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         // A name that cannot be a folder's is told apart from its like by its place in the plan.
@@ -222,7 +236,16 @@ impl Lane {
                 format!("_{}.{safe}", self.host)
             }
         };
-        format!("{}/{folder}/{id}.{}", self.shared.run, order.attempt)
+        match order.reopened {
+            0 => format!("{}/{folder}", self.shared.run),
+            n => format!("{}.{n}/{folder}", self.shared.run),
+        }
+    }
+
+    /// The attempt's own directory on the host: only the step itself runs there.
+    pub(super) fn dir(&self, order: &Order) -> String {
+        let id = &self.shared.plan.steps[order.step].id;
+        format!("{}/{id}.{}", self.folder(order), order.attempt)
     }
 
     /// A directory for one of the questions beside a step: each has its own, since none runs twice.

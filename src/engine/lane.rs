@@ -3,13 +3,13 @@
 use super::{controller::Controller, hand_over::Handed, late::Known, secrets::Secrets, work::Work};
 use crate::{
     base::{name::RunId, phase::Phase, template::Templates, time::Clock},
-    host::{Exit, Session, Target, Transport},
+    host::{Exit, Holder, Leave, Session, Target, Transport},
     journal::{Failure, Outcome, OutputWriter, Part, Skip},
     plan::{Plan, PlanStep, Rendered, Task},
     playbook::{Action, OnLost, WaitFor},
     run::{Ending, Result as AttemptResult},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 /// What every lane of a run shares.
@@ -40,6 +40,10 @@ pub struct Order {
     pub epoch: u32,
     /// The boot that a reboot of this attempt has left already.
     pub left_boot: Option<String>,
+    /// The boot that the host was seen in last, before this attempt.
+    pub boot: Option<String>,
+    /// How often the host was taken up again after its end.
+    pub reopened: u32,
 }
 
 /// What a lane tells the dispatcher.
@@ -73,6 +77,24 @@ pub struct Lane {
     pub(super) messages: mpsc::Sender<Message>,
     /// Questions asked so far.
     pub(super) asked: u32,
+    /// Whose the host's lock is, from the first order on.
+    pub(super) holder: Option<Arc<Holder>>,
+    /// As whom scripts ran on the host, plainly or by sudo: each has a lock of its own where each has a folder of its own.
+    pub(super) held_as: BTreeSet<bool>,
+    /// How the host's lock was taken, where a person should know.
+    pub(super) notes: Vec<String>,
+    /// Whether the login user is root.
+    pub(super) is_root: bool,
+}
+
+/// What the dispatcher tells a lane.
+#[derive(Debug)]
+pub enum Word {
+    Do(Box<Order>),
+    /// Nothing is asked of the host for long, and its lock must not run out.
+    Renew,
+    /// The host has ended.
+    Leave(Leave),
 }
 
 /// How an attempt ends before its end.
@@ -86,17 +108,39 @@ impl Lane {
             addresses: planned.addresses.clone(),
             connection: Arc::clone(&shared.plan.connections[planned.connection]),
         };
-        Self { shared, host, target, session: None, messages, asked: 0 }
+        Self {
+            shared,
+            host,
+            target,
+            session: None,
+            messages,
+            asked: 0,
+            holder: None,
+            held_as: BTreeSet::new(),
+            notes: Vec::new(),
+            is_root: false,
+        }
     }
 
-    /// Takes orders until there are no more, then closes the connection.
-    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
-        while let Some(order) = orders.recv().await {
-            let result = self.attempt(&order).await;
+    /// Takes orders until there are no more, then gives the host's lock back and closes the connection.
+    pub async fn run(mut self, mut words: mpsc::Receiver<Word>) {
+        let leave = loop {
+            let order = match words.recv().await {
+                Some(Word::Do(order)) => order,
+                Some(Word::Renew) => {
+                    self.renew().await;
+                    continue;
+                }
+                Some(Word::Leave(how)) => break how,
+                None => break Leave::Rests,
+            };
+            let mut result = self.attempt(&order).await;
+            result.warnings.append(&mut self.notes);
             if self.messages.send(Message::Done { host: self.host, result }).await.is_err() {
-                break;
+                break Leave::Rests;
             }
-        }
+        };
+        self.leave(leave).await;
         if let Some(session) = self.session.take() {
             session.close().await;
         }
@@ -106,6 +150,7 @@ impl Lane {
         let shared = Arc::clone(&self.shared);
         let began = shared.clock.steady();
         let mut work = Work::new(self.host);
+        self.take_holder(order);
         let ending = match self.steps_of(order, &mut work).await {
             Ok(ending) | Err(ending) => ending,
         };
@@ -200,6 +245,11 @@ impl Lane {
                     Err(Handed::Lost { reason }) => {
                         return self.lost(order, rendered, planned, reason, work).await;
                     }
+                    Err(Handed::Never) if !self.is_in(order, order.boot.as_deref()).await => {
+                        let reason = "the host knows nothing of it, and was started anew since: a power cut may have \
+                                      taken what it wrote";
+                        return self.lost(order, rendered, planned, reason.to_owned(), work).await;
+                    }
                     Err(Handed::Never) => {
                         work.never = true;
                         let reason = "it never began on the host".to_owned();
@@ -233,7 +283,13 @@ impl Lane {
                 self.lost(order, rendered, planned, reason, work).await
             }
             Task::Act(Action::Local(text)) => {
-                super::local::run(&self.shared, self.host, order, rendered, text, work).await
+                let shared = Arc::clone(&self.shared);
+                let host = self.host;
+                // It may take long, and the host hears nothing of it.
+                tokio::select! { biased;
+                    done = super::local::run(&shared, host, order, rendered, text, work) => done,
+                    never = self.keep_lock() => match never {},
+                }
             }
             Task::Act(Action::Compare { what, ignore }) => {
                 let now = self.look(order, planned.timeout).await?;

@@ -2,6 +2,7 @@
 
 use super::{
     lane::{Lane, Order, Stop, unverified},
+    lock::RENEW_EVERY,
     work::Work,
 };
 use crate::{
@@ -62,6 +63,7 @@ impl Lane {
         work: &mut Work,
     ) -> Result<(), Stop> {
         let deadline = Instant::now() + planned.timeout;
+        let mut renewed = Instant::now();
         let script = match wait {
             WaitFor::Port(_) => None,
             WaitFor::Path(path) => {
@@ -89,6 +91,11 @@ impl Lane {
                 return Err(super::lane::timed_out(planned.timeout, true));
             }
             sleep(WAIT_PAUSE).await;
+            if matches!(wait, WaitFor::Port(_)) && renewed.elapsed() >= RENEW_EVERY {
+                // The host itself hears nothing of this.
+                self.renew().await;
+                renewed = Instant::now();
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod hand_over;
 mod lane;
 mod late;
 mod local;
+mod lock;
 mod looks;
 mod opening;
 mod output;

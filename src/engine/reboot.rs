@@ -151,8 +151,14 @@ impl Lane {
                 return false;
             }
         }
+        self.is_in(order, Some(left)).await
+    }
+
+    /// Whether the host still is in this boot. A host without boot ids is in no other.
+    pub(super) async fn is_in(&mut self, order: &Order, boot: Option<&str>) -> bool {
+        let Some(boot) = boot.filter(|boot| !boot.is_empty()) else { return true };
         let answer = self.question(order, facts::BOOT_SCRIPT, QUESTION).await;
-        answer.is_ok_and(|answer| facts::parse(&answer).boot_id == left)
+        answer.is_ok_and(|answer| facts::parse(&answer).boot_id == boot)
     }
 
     /// Gives the command. A connection that goes away under it is what was asked for.

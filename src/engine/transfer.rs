@@ -63,8 +63,13 @@ impl Lane {
             let session = self.connected((Instant::now() + PATIENCE).min(until)).await?;
             // What is whole by now may need a moment to say so.
             let moved = timeout_at(until + LEAST, way.go(session, sudo)).await;
+            let notes = session.notes();
+            self.notes.extend(notes);
             let failure = match moved {
-                Ok(Ok(())) => return Ok(()),
+                Ok(Ok(())) => {
+                    self.held_as.insert(sudo);
+                    return Ok(());
+                }
                 Ok(Err(SessionError::Refused { reason })) => {
                     return Err(Ending::Failed(Failure::Refused { reason }));
                 }

@@ -100,6 +100,33 @@ pub enum Whereabouts {
     },
 }
 
+/// How long a host stays locked for a controller that is not heard of any more and of which no script is at work, by the
+/// host's own clock. Whoever is in flight renews it with whatever it asks, and at least three times within it.
+pub const LEASE: Duration = Duration::from_secs(300);
+
+/// Who holds a host's lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    pub run: String,
+    /// How often the run was taken over: a later controller of a run takes its lock from an earlier one.
+    pub epoch: u32,
+    /// The controller, in one word.
+    pub controller: String,
+    /// Where all scripts of this host in this run have their directories, below the connection's `remote_dir`.
+    pub folder: String,
+}
+
+/// How a host is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// It goes on later: its folder stays as it is.
+    Rests,
+    /// It has ended, and what its scripts left behind is evidence.
+    Keeps,
+    /// It has ended, and nothing of its scripts is needed any more.
+    Clean,
+}
+
 /// An open connection to one host. After `NotStarted` or `Lost` it is dead: open another.
 pub trait Session: Send {
     /// Runs a script to its end.
@@ -151,6 +178,30 @@ pub trait Session: Send {
         to: &'a Path,
         sudo: bool,
     ) -> BoxFuture<'a, Result<u64, SessionError>>;
+
+    /// From here on whatever changes the host needs its lock: it is taken with the first script, renewed with each, and where
+    /// another holds it the script is refused.
+    fn hold(&mut self, holder: &Arc<Holder>) {
+        let _ = holder;
+    }
+
+    /// What a person should know of how the lock was taken, since the last question.
+    fn notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Renews the lock of a host that is asked nothing for long.
+    fn renew(&mut self, sudo: bool) -> BoxFuture<'_, Result<(), SessionError>> {
+        let _ = sudo;
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Gives the lock back. At an end, nothing is begun any more in the holder's folder; where nothing of it is needed, its
+    /// content is removed.
+    fn leave(&mut self, how: Leave, sudo: bool) -> BoxFuture<'_, Result<(), SessionError>> {
+        let _ = (how, sudo);
+        Box::pin(async { Ok(()) })
+    }
 
     /// Ends the connection politely.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;

@@ -6,6 +6,7 @@ use crate::base::{
     phase::Phase,
     text,
     time::Timestamp,
+    window::wall_in,
 };
 use crate::playbook::Severity;
 use schemars::JsonSchema;
@@ -110,6 +111,11 @@ pub enum Event {
     HostHeld {
         host: HostName,
     },
+    /// A host in flight has come to a safe point, and rests there without a slot, since its window is closed, or closes
+    /// before the rest of its way would end.
+    HostRested {
+        host: HostName,
+    },
     /// A look at the host. `before` is the one before anything was changed.
     HostFacts {
         host: HostName,
@@ -181,10 +187,10 @@ pub enum Event {
         /// The last lines of the output, both streams, bounded and redacted. Never shown raw on a terminal.
         #[serde(skip_serializing_if = "String::is_empty", default)]
         tail: String,
-        then: Then,
-        /// The host has proven that the attempt never began there: it does not count as one of the step's retries.
+        /// By the host's own word it never began there, and cannot begin any more. Such an attempt costs no retry.
         #[serde(skip_serializing_if = "std::ops::Not::not", default)]
         never: bool,
+        then: Then,
     },
     StepSkipped {
         host: HostName,
@@ -222,6 +228,7 @@ impl Event {
             | Self::WaveFinished { .. } => None,
             Self::HostStarted { host, .. }
             | Self::HostHeld { host }
+            | Self::HostRested { host }
             | Self::HostFacts { host, .. }
             | Self::HopFinished { host, .. }
             | Self::HostFinding { host, .. }
@@ -252,6 +259,7 @@ impl Event {
             | Self::WaveFinished { .. }
             | Self::HostStarted { .. }
             | Self::HostHeld { .. }
+            | Self::HostRested { .. }
             | Self::HostFacts { .. }
             | Self::HopFinished { .. }
             | Self::HostFinding { .. }
@@ -344,6 +352,14 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// How the refusal of a host begins that another holds the lock of.
+    pub const LOCKED: &str = "locked by run ";
+
+    /// Whether the host is locked by another run or controller.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Refused { reason } if reason.starts_with(Self::LOCKED))
+    }
+
     /// Whether an attempt that failed so may have changed the host.
     pub fn touches(&self) -> bool {
         match self {
@@ -485,6 +501,15 @@ pub enum PauseReason {
     Held {
         hosts: Vec<HostName>,
     },
+    /// Nothing is left to do now but to wait for a window, and nobody waits; or none opens any more that is long enough.
+    Window {
+        wave: WaveName,
+        /// When one opens, where one does.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        opens: Option<Timestamp>,
+        /// In which zone the window's times are told.
+        zone: String,
+    },
     /// The journal could not be written.
     Journal {
         error: String,
@@ -514,6 +539,12 @@ impl fmt::Display for PauseReason {
                     "it waits for hosts that are held: {}",
                     text::shorten(&names, NAMES_WIDTH)
                 )
+            }
+            Self::Window { wave, opens: Some(opens), zone } => {
+                write!(f, "the window of wave {wave} opens {}", wall_in(zone, *opens))
+            }
+            Self::Window { wave, opens: None, zone: _ } => {
+                write!(f, "no window of wave {wave} opens any more that is long enough")
             }
             Self::Journal { error } => write!(f, "the journal cannot be written: {error}"),
         }

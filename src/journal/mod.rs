@@ -2,6 +2,7 @@
 
 mod event;
 mod keep;
+mod lengths;
 mod requests;
 mod store;
 

@@ -482,7 +482,7 @@ fn chain(last: &str, json: &str) -> String {
 #[derive(Debug)]
 pub struct Reader {
     path: PathBuf,
-    database: Connection,
+    pub(super) database: Connection,
 }
 
 impl Reader {
@@ -490,7 +490,7 @@ impl Reader {
         meta(&self.database, &self.path, key)
     }
 
-    fn fail(&self, source: rusqlite::Error) -> StoreError {
+    pub(super) fn fail(&self, source: rusqlite::Error) -> StoreError {
         StoreError::Database { path: self.path.clone(), source }
     }
 

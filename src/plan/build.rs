@@ -72,6 +72,7 @@ pub fn build(
                 .collect(),
             canary: (wave.canary as usize).min(members.len()),
             parallel: wave.parallel.unwrap_or(rollout.parallel).max(1) as usize,
+            windows: wave.windows.clone(),
         }
     });
     Ok(Plan {
@@ -232,6 +233,7 @@ impl Builder {
             severity: step.severity,
             remedy: step.remedy.clone(),
             estimate: step.estimate.unwrap_or(ESTIMATE),
+            measured: None,
         };
         let draft = Rendered {
             task: Task::Act(step.action.clone()),
@@ -479,6 +481,7 @@ fn blank(id: StepId) -> PlanStep {
         severity: Severity::Blocker,
         remedy: None,
         estimate: Duration::from_secs(1),
+        measured: None,
     }
 }
 

@@ -9,8 +9,8 @@ mod stale;
 
 pub use build::{IDENTITY, SYSTEM, build};
 pub use model::{
-    Input, Limits, Origin, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered,
-    Task, Told,
+    Input, Limits, MEASURED_MIN, Measured, Origin, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep,
+    PlanWave, Rendered, Task, Told,
 };
 pub use render::{host_value, render};
 pub use saved::{PROGRAM, Saved, SavedError, read as read_saved, write as write_saved};

@@ -5,7 +5,9 @@ use crate::{
         facts::System,
         name::{GroupName, HostName, WaveName},
         phase::Phase,
+        quantile::quantile,
         value::{SecretSource, Value},
+        window::Windows,
     },
     inventory::Connection,
     journal::{Moment, StepId},
@@ -101,8 +103,35 @@ pub struct PlanStep {
     pub reboots: bool,
     pub severity: Severity,
     pub remedy: Option<String>,
+    /// The playbook's word for how long it takes.
     #[serde(with = "crate::base::time::millis")]
     pub estimate: Duration,
+    /// What it took in runs before, where there were enough of them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub measured: Option<Measured>,
+}
+
+/// So many attempts say more about a step than its author does.
+pub const MEASURED_MIN: usize = 5;
+
+/// How long attempts of a step took that passed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    pub attempts: usize,
+    #[serde(with = "crate::base::time::millis")]
+    pub p50: Duration,
+    #[serde(with = "crate::base::time::millis")]
+    pub p90: Duration,
+}
+
+impl Measured {
+    /// Of lengths in milliseconds; `None` for too few of them.
+    pub fn of(mut lengths: Vec<u64>) -> Option<Self> {
+        lengths.sort_unstable();
+        let at = |percent| quantile(&lengths, percent).map(Duration::from_millis);
+        let (p50, p90) = (at(50)?, at(90)?);
+        (lengths.len() >= MEASURED_MIN).then_some(Self { attempts: lengths.len(), p50, p90 })
+    }
 }
 
 /// What a step does on a host.
@@ -165,6 +194,9 @@ pub struct PlanWave {
     pub canary: usize,
     /// Hosts of this wave in flight at once.
     pub parallel: usize,
+    /// When its hosts may be worked on; at any time without them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub windows: Option<Windows>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,6 +218,21 @@ pub struct Input {
 }
 
 impl Plan {
+    /// Takes in how long attempts of steps took in runs before, in milliseconds.
+    pub fn measure(&mut self, mut lengths: BTreeMap<StepId, Vec<u64>>) {
+        for step in &mut self.steps {
+            step.measured = lengths.remove(&step.id).and_then(Measured::of);
+        }
+    }
+
+    /// The plan as its files alone make it.
+    #[must_use]
+    pub fn unmeasured(&self) -> Self {
+        let mut plan = self.clone();
+        plan.measure(BTreeMap::new());
+        plan
+    }
+
     /// The system that hosts are meant to end with.
     pub fn to(&self) -> Option<&System> {
         self.hops.last().and_then(|hop| hop.to.as_ref())

@@ -10,7 +10,7 @@ use super::{
     state::State,
 };
 use crate::{
-    base::{facts::Facts, name::RunId, text::one_line, time::Timestamp},
+    base::{facts::Facts, name::RunId, quantile::quantile, text::one_line, time::Timestamp},
     journal::{Record, StepId},
     plan::{Plan, PlanWave},
     run::{HostState, RunState},
@@ -206,12 +206,6 @@ fn hops(plan: &Plan, history: &History<'_>) -> Vec<HopReport> {
         }
     };
     plan.hops.iter().enumerate().map(one).collect()
-}
-
-/// The smallest value that at least so many percent of the values do not exceed. The values are sorted.
-pub(super) fn quantile(sorted: &[u64], percent: usize) -> Option<u64> {
-    let rank = (sorted.len() * percent).div_ceil(100);
-    sorted.get(rank.saturating_sub(1)).copied()
 }
 
 #[derive(Default)]

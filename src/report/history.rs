@@ -128,6 +128,7 @@ impl<'a> History<'a> {
             | Event::HoldRequested { .. }
             | Event::ReleaseRequested { .. }
             | Event::HostHeld { .. }
+            | Event::HostRested { .. }
             | Event::HostStarted { .. }
             | Event::HostFacts { .. }
             | Event::HopFinished { .. }
@@ -152,7 +153,7 @@ impl<'a> HostHistory<'a> {
             Event::HostStarted { .. } => {
                 self.started.get_or_insert(at);
             }
-            Event::HostHeld { .. } => {
+            Event::HostHeld { .. } | Event::HostRested { .. } => {
                 self.segment(SegmentKind::Waiting, self.at_step.map_or(0, |step| step.hop), at);
             }
             Event::HostFacts { moment, facts, .. } => self.look(at, *moment, facts),

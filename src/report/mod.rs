@@ -2,6 +2,7 @@
 
 mod build;
 mod build_groups;
+mod calendar_text;
 mod content;
 mod document;
 mod history;
@@ -20,6 +21,7 @@ mod summary;
 mod why;
 mod words;
 
+pub use calendar_text::calendar_text;
 pub use html::html;
 pub use json::{json, schema};
 pub use markdown::markdown;

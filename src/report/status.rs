@@ -1,15 +1,19 @@
 //! `status`: where every host stands now, and what the run waits on.
 
-use super::{build::in_order, naming::step_name, paint::Paint, state::State, words::Words};
+use super::{
+    build::in_order, calendar_text::forecast_text, naming::step_name, paint::Paint, state::State,
+    words::Words,
+};
 use crate::{
     base::{
         name::RunId,
         text::{fold_names, one_line, shorten},
         time::Timestamp,
+        window::wall_in,
     },
     journal::PauseReason,
     plan::Plan,
-    run::{HostPhase, HostState, RunPhase, RunState, WaitingOn},
+    run::{Forecast, HostPhase, HostState, RunPhase, RunState, WaitingOn, forecast},
 };
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -76,8 +80,15 @@ pub fn status_json(standing: &Standing<'_>) -> Value {
         "counts": state.counts,
         "hosts": hosts,
         "waiting_on": waiting_on,
-        "forecast": null,
+        "forecast": left(standing),
     })
+}
+
+/// What is left of a run that goes on. What rests has no forecast: nobody knows when it is taken up.
+fn left(standing: &Standing<'_>) -> Option<Forecast> {
+    let Standing { plan, state, now, .. } = *standing;
+    let goes_on = state.phase == RunPhase::Running && !standing.abandoned;
+    goes_on.then(|| forecast(plan, state, now))
 }
 
 /// The step that a host is in, and which attempt runs or comes next.
@@ -118,6 +129,10 @@ pub fn status(standing: &Standing<'_>, color: bool) -> String {
     } else {
         folded(&mut out, words, paint, standing);
     }
+    if let Some(left) = left(standing) {
+        let _ =
+            writeln!(out, "{}\n", words.say("status.left", &[("forecast", &forecast_text(&left))]));
+    }
     waits(&mut out, words, standing.waiting_on);
     out
 }
@@ -136,6 +151,7 @@ fn run_state(words: &Words, standing: &Standing<'_>) -> String {
                 | PauseReason::OverBudget { .. }
                 | PauseReason::Consecutive { .. }
                 | PauseReason::Canary { .. }
+                | PauseReason::Window { .. }
                 | PauseReason::Journal { .. } => "status.paused",
             };
             let reason = reason.to_string();
@@ -257,24 +273,35 @@ fn waits(out: &mut String, words: &Words, waiting_on: &[WaitingOn]) {
     }
     let _ = writeln!(out, "{}", words.get("status.waiting"));
     for reason in waiting_on {
-        let line = match reason {
-            WaitingOn::Attempts { running } => {
-                words.say("waits.attempts", &[("n", &words.number(*running))])
-            }
-            WaitingOn::Retry { host, until } => {
-                words.say("waits.retry", &[("host", host), ("at", &words.clock(*until))])
-            }
-            WaitingOn::Wave { wave, after } => {
-                let after: Vec<&str> = after.iter().map(|wave| wave.as_str()).collect();
-                words.say("waits.wave", &[("wave", wave), ("after", &after.join(", "))])
-            }
-            WaitingOn::Canary { wave } => words.say("waits.canary", &[("wave", wave)]),
-            WaitingOn::Held { hosts } => {
-                let names = fold_names(hosts.iter().map(|host| host.as_str()));
-                words.say("waits.held", &[("hosts", &shorten(&names, FOLDED_COLUMNS_MAX))])
-            }
-            WaitingOn::Draining { reason } => words.say("waits.draining", &[("reason", reason)]),
-        };
-        let _ = writeln!(out, "  {}", one_line(&line));
+        let _ = writeln!(out, "  {}", one_line(&waits_on(words, reason)));
+    }
+}
+
+/// What is waited on, as a part of a sentence.
+pub(super) fn waits_on(words: &Words, reason: &WaitingOn) -> String {
+    match reason {
+        WaitingOn::Attempts { running } => {
+            words.say("waits.attempts", &[("n", &words.number(*running))])
+        }
+        WaitingOn::Retry { host, until } => {
+            words.say("waits.retry", &[("host", host), ("at", &words.clock(*until))])
+        }
+        WaitingOn::Wave { wave, after } => {
+            let after: Vec<&str> = after.iter().map(|wave| wave.as_str()).collect();
+            words.say("waits.wave", &[("wave", wave), ("after", &after.join(", "))])
+        }
+        WaitingOn::Canary { wave } => words.say("waits.canary", &[("wave", wave)]),
+        WaitingOn::Window { wave, opens: Some(opens), zone } => {
+            let at = wall_in(zone, *opens);
+            words.say("waits.window", &[("wave", wave), ("at", &at)])
+        }
+        WaitingOn::Window { wave, opens: None, zone: _ } => {
+            words.say("waits.window_never", &[("wave", wave)])
+        }
+        WaitingOn::Held { hosts } => {
+            let names = fold_names(hosts.iter().map(|host| host.as_str()));
+            words.say("waits.held", &[("hosts", &shorten(&names, FOLDED_COLUMNS_MAX))])
+        }
+        WaitingOn::Draining { reason } => words.say("waits.draining", &[("reason", reason)]),
     }
 }

@@ -117,6 +117,7 @@ impl Teller<'_> {
                 self.say("why.host_started", &[("wave", &one_line(wave.as_str()))])
             }
             Event::HostHeld { .. } => self.words.get("why.held").to_owned(),
+            Event::HostRested { .. } => self.words.get("why.rested").to_owned(),
             Event::HostFacts { facts, .. } => self.facts(facts),
             Event::HopFinished { hop, .. } => {
                 let title = self.plan.hops.get(usize::from(*hop)).map_or("", |hop| &hop.title);

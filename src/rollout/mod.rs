@@ -1,9 +1,10 @@
-//! When, and with what care: waves, canaries, limits.
+//! When, and with what care: waves, canaries, limits, windows.
 
 mod model;
 mod read;
 mod shape;
+mod window;
 
 pub use model::{Allowance, Budget, OnFailure, Rollout, Wave};
-pub use read::{fault_in_wave, of_fleet, read};
+pub use read::{fault_in_wave, fault_in_window, of_fleet, read};
 pub use shape::schema;

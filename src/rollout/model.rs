@@ -1,6 +1,6 @@
 //! The rollout as resolved.
 
-use crate::base::{fault::Source, name::WaveName};
+use crate::base::{fault::Source, name::WaveName, window::Windows};
 use serde::{Deserialize, Serialize};
 
 /// How many of a number of hosts.
@@ -62,6 +62,8 @@ pub struct Wave {
     pub canary: u32,
     /// Hosts of this wave in flight at once, within the rollout's `parallel`.
     pub parallel: Option<u32>,
+    /// When hosts of this wave may be worked on; at any time without them.
+    pub windows: Option<Windows>,
 }
 
 impl Default for Rollout {
@@ -73,6 +75,7 @@ impl Default for Rollout {
             after: Vec::new(),
             canary: 1,
             parallel: None,
+            windows: None,
         };
         Self {
             parallel: 10,

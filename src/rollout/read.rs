@@ -3,12 +3,14 @@
 use super::{
     Allowance, Budget, OnFailure, Rollout, Wave,
     shape::{ROLLOUT, parse_percentage},
+    window::windows,
 };
 use crate::base::{
-    fault::{Fault, Faults, Source},
+    fault::{Fault, Faults, Refusal, Source},
     name::WaveName,
     shape::{Collector, Node},
     suggest::did_you_mean,
+    window::Windows,
 };
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -42,10 +44,23 @@ pub fn read(path: &Path) -> Result<Rollout, Faults> {
 }
 
 /// A fault of a wave's selection that shows only with the inventory at hand. A range is within the selection.
-pub fn fault_in_wave(
+pub fn fault_in_wave(rollout: &Rollout, wave: &WaveName, refusal: Refusal) -> Fault {
+    fault_at(rollout, wave, refusal, |_, table| table.get("hosts"))
+}
+
+/// A fault of a wave's windows that shows only with the plan at hand; they may be those of all waves.
+pub fn fault_in_window(rollout: &Rollout, wave: &WaveName, refusal: Refusal) -> Fault {
+    fault_at(rollout, wave, refusal, |root, table| {
+        table.get("window").or_else(|| root.get("defaults").and_then(|d| d.get("window")))
+    })
+}
+
+/// A fault at a place of a wave's table, or of the file.
+fn fault_at(
     rollout: &Rollout,
     wave: &WaveName,
-    refusal: crate::base::fault::Refusal,
+    refusal: Refusal,
+    place: for<'n> fn(&'n Node, &'n Node) -> Option<&'n Node>,
 ) -> Fault {
     for source in &rollout.sources {
         let mut out = Collector::new(source);
@@ -54,9 +69,9 @@ pub fn fault_in_wave(
         let named = |table: &&Node| {
             table.get("name").and_then(Node::text).is_some_and(|name| name == wave.as_str())
         };
-        if let Some(hosts) = waves.iter().find(named).and_then(|table| table.get("hosts")) {
+        if let Some(node) = waves.iter().find(named).and_then(|table| place(&root, table)) {
             out.faults.clear();
-            out.refuse(hosts, refusal.clone());
+            out.refuse(node, refusal.clone());
             if let Some(fault) = out.faults.pop() {
                 return fault;
             }
@@ -72,9 +87,10 @@ fn rollout(root: &Node, out: &mut Collector<'_>) -> Rollout {
     let of_defaults = |key: &str| defaults.and_then(|table| table.get(key));
     let budget = of_defaults("budget");
     let of_budget = |key: &str| budget.and_then(|table| table.get(key));
+    let usual = of_defaults("window").and_then(|node| windows(node, out));
     let waves = match root.get("wave") {
-        Some(tables) => waves(tables.items(), out),
-        None => default.waves,
+        Some(tables) => waves(tables.items(), usual.as_ref(), out),
+        None => default.waves.into_iter().map(|w| Wave { windows: usual.clone(), ..w }).collect(),
     };
     Rollout {
         parallel: of_defaults("parallel").and_then(Node::whole).unwrap_or(default.parallel),
@@ -95,7 +111,8 @@ fn allowance(node: &Node) -> Option<Allowance> {
     node.whole().map(Allowance::Hosts).or_else(|| node.parse(parse_percentage))
 }
 
-fn waves(tables: &[Node], out: &mut Collector<'_>) -> Vec<Wave> {
+/// `usual` are the windows of waves that have none of their own.
+fn waves(tables: &[Node], usual: Option<&Windows>, out: &mut Collector<'_>) -> Vec<Wave> {
     // Every wave with a name, and where it stands: also those that have other faults are known to `after`.
     let mut known: BTreeMap<WaveName, usize> = BTreeMap::new();
     for (i, table) in tables.iter().enumerate() {
@@ -124,10 +141,14 @@ fn waves(tables: &[Node], out: &mut Collector<'_>) -> Vec<Wave> {
         }
     }
     find_cycles(tables, &known, out);
-    tables.iter().filter_map(wave).collect()
+    tables.iter().filter_map(|table| wave(table, usual, out)).collect()
 }
 
-fn wave(table: &Node) -> Option<Wave> {
+fn wave(table: &Node, usual: Option<&Windows>, out: &mut Collector<'_>) -> Option<Wave> {
+    let windows = match table.get("window") {
+        Some(node) => windows(node, out),
+        None => usual.cloned(),
+    };
     let after = table.get("after").map_or(&[][..], Node::items);
     Some(Wave {
         name: table.get("name")?.parse(str::parse)?,
@@ -135,6 +156,7 @@ fn wave(table: &Node) -> Option<Wave> {
         after: after.iter().filter_map(|item| item.parse(str::parse)).collect(),
         canary: table.get("canary").and_then(Node::whole).unwrap_or(0),
         parallel: table.get("parallel").and_then(Node::whole),
+        windows,
     })
 }
 

@@ -6,6 +6,7 @@ use crate::base::{
     name::WaveName,
     selection::Selection,
     shape::{Form, Key, Shape, Table, json_schema},
+    window::{Clock, Day, Days, Part, Zone, parse_moment},
 };
 
 /// The JSON Schema of rollouts.
@@ -48,8 +49,12 @@ static DEFAULTS: Shape = Shape::Table(&Table {
             "What happens to a host whose migration failed after it was touched; rollback by default.",
         ),
         Key::optional("budget", &BUDGET, "How many hosts may end badly before the run pauses."),
+        Key::optional(
+            "window",
+            &WINDOWS,
+            "When hosts may be worked on, for waves without windows of their own.",
+        ),
         Key::later("at_most"),
-        Key::later("window"),
         Key::later("approval"),
         Key::later("soak"),
         Key::later("health"),
@@ -91,7 +96,11 @@ static WAVE: Shape = Shape::Table(&Table {
             "So many hosts go first, and all must be migrated before the others start; 0 by default.",
         ),
         Key::optional("parallel", &PARALLEL, "Hosts of this wave in flight at once."),
-        Key::later("window"),
+        Key::optional(
+            "window",
+            &WINDOWS,
+            "When hosts of this wave may be worked on: a window, or a list of them; `[]` at any time.",
+        ),
         Key::later("approval"),
         Key::later("soak"),
         Key::later("health"),
@@ -101,6 +110,69 @@ static WAVE: Shape = Shape::Table(&Table {
     ],
     one_of: &[],
 });
+
+static WINDOWS: Shape =
+    Shape::OneOf(&[Shape::Table(&WINDOW), Shape::List { of: &Shape::Table(&WINDOW), min: 0 }]);
+
+static WINDOW: Table = Table {
+    what: "a window",
+    keys: &[
+        Key::required(
+            "from",
+            &Shape::Form(&MOMENT),
+            "When it opens: 2024-09-08 01:00, or a time of each day, 01:00.",
+        ),
+        Key::required(
+            "to",
+            &Shape::Form(&MOMENT),
+            "When it closes. A time of the day that is not later than `from` is of the next day.",
+        ),
+        Key::required("zone", &Shape::Form(&ZONE), "Whose clocks show these times: Europe/Berlin."),
+        Key::optional(
+            "days",
+            &Shape::List { of: &Shape::Word(&Day::WORDS), min: 1 },
+            "Only on these days of the week; it is the day on which it opens that counts.",
+        ),
+        Key::optional(
+            "dates",
+            &Shape::List { of: &Shape::Form(&DATES), min: 1 },
+            "Only on these dates: 2024-09-08, or from one to another, 2024-09-12..2024-09-18.",
+        ),
+        Key::optional(
+            "except",
+            &Shape::List { of: &Shape::Form(&PART), min: 1 },
+            "Not on these days of the week or dates.",
+        ),
+    ],
+    one_of: &[],
+};
+
+static MOMENT: Form = Form {
+    what: "a time",
+    example: "2024-09-08 01:00",
+    check: |text| match text.contains('-') {
+        true => parse_moment(text).map(drop),
+        false => text.parse::<Clock>().map(drop),
+    },
+};
+
+static ZONE: Form = Form {
+    what: "a time zone",
+    example: "Europe/Berlin",
+    check: |text| text.parse::<Zone>().map(drop),
+};
+
+static DATES: Form = Form {
+    what: "a date",
+    example: "2024-09-12..2024-09-18",
+    check: |text| text.parse::<Days>().map(drop),
+};
+
+static PART: Form = Form {
+    what: "a day of the week or a date",
+    example: "2024-12-24",
+    check: |text| text.parse::<Part>().map(drop),
+};
 
 static WAVE_NAME: Form = Form {
     what: "the name of a wave",

@@ -2,13 +2,14 @@
 //! there is something to wait for.
 
 use super::{
+    gate::{Forecast, Gates, Pass},
     host::{Fate, HostPhase, HostState, Way},
     state::{RunPhase, RunState},
 };
 use crate::{
     base::{name::HostName, name::WaveName, phase::Phase, time::Timestamp},
     journal::{End, Event, Failure, PauseReason, Skip, Verdict},
-    plan::{Plan, Task},
+    plan::{Plan, PlanWave, Task},
 };
 use serde::Serialize;
 
@@ -33,6 +34,9 @@ pub enum WaitingOn {
     Wave { wave: WaveName, after: Vec<WaveName> },
     /// The rest of a wave waits for its canary.
     Canary { wave: WaveName },
+    /// The window of a wave is closed, or too little of it is left. It opens then, for long enough; without that no window
+    /// does any more.
+    Window { wave: WaveName, opens: Option<Timestamp>, zone: String },
     /// Operators hold these hosts; they go on when they are released.
     Held { hosts: Vec<HostName> },
     /// No new host starts, for this reason; hosts in flight go on to their end or to a safe point.
@@ -47,17 +51,74 @@ pub struct Decision {
     pub wake: Option<Timestamp>,
 }
 
+impl Decision {
+    fn wake_at(&mut self, at: Timestamp) {
+        self.wake = Some(self.wake.map_or(at, |sooner| sooner.min(at)));
+    }
+
+    /// Where nothing is left to do now but to wait for a window: why a controller that does not wait pauses.
+    pub fn waits_for_window(&self) -> Option<PauseReason> {
+        let busy = |waits: &WaitingOn| match waits {
+            WaitingOn::Attempts { .. } | WaitingOn::Retry { .. } | WaitingOn::Draining { .. } => {
+                true
+            }
+            WaitingOn::Wave { .. }
+            | WaitingOn::Canary { .. }
+            | WaitingOn::Window { .. }
+            | WaitingOn::Held { .. } => false,
+        };
+        if !self.todo.is_empty() || self.waiting_on.iter().any(busy) {
+            return None;
+        }
+        let opening = self.windows().filter(|(_, opens, _)| opens.is_some());
+        opening.min_by_key(|(_, opens, _)| *opens).map(window_pause)
+    }
+
+    /// The windows that are waited for: of which wave, when they open, in which zone.
+    fn windows(&self) -> impl Iterator<Item = (&WaveName, Option<Timestamp>, &String)> {
+        self.waiting_on.iter().filter_map(|waits| match waits {
+            WaitingOn::Window { wave, opens, zone } => Some((wave, *opens, zone)),
+            WaitingOn::Attempts { .. }
+            | WaitingOn::Retry { .. }
+            | WaitingOn::Wave { .. }
+            | WaitingOn::Canary { .. }
+            | WaitingOn::Held { .. }
+            | WaitingOn::Draining { .. } => None,
+        })
+    }
+}
+
+fn window_pause((wave, opens, zone): (&WaveName, Option<Timestamp>, &String)) -> PauseReason {
+    PauseReason::Window { wave: wave.clone(), opens, zone: zone.clone() }
+}
+
 /// Decides. Its cost grows with the hosts that need a decision, not with the fleet.
 pub fn decide(plan: &Plan, state: &RunState, now: Timestamp) -> Decision {
+    decide_at(plan, state, now, now)
+}
+
+/// Decides, where a clock that was set differs from the time of the run, which never goes back: windows are those of the
+/// wall.
+pub fn decide_at(plan: &Plan, state: &RunState, now: Timestamp, wall: Timestamp) -> Decision {
+    decide_by(plan, state, now, &Gates::new(&Forecast { plan, state, now }, now, wall))
+}
+
+/// Decides, with gates of one's own.
+pub(super) fn decide_by(
+    plan: &Plan,
+    state: &RunState,
+    now: Timestamp,
+    gates: &Gates<'_>,
+) -> Decision {
     let mut decision = Decision::default();
     if state.phase != RunPhase::Running {
         return decision;
     }
     let halt = halt(plan, state);
-    let parked = advance_hosts(plan, state, now, &mut decision);
-    settle_waves(plan, state, halt.is_none(), &mut decision);
+    let parked = advance_hosts(plan, state, now, gates, &mut decision);
+    settle_waves(plan, state, halt.is_none().then_some(gates), &mut decision);
     if halt.is_none() {
-        start_hosts(plan, state, &mut decision);
+        start_hosts(plan, state, gates, &mut decision);
     }
     if state.running > 0 {
         decision.waiting_on.push(WaitingOn::Attempts { running: state.running });
@@ -71,12 +132,21 @@ pub fn decide(plan: &Plan, state: &RunState, now: Timestamp) -> Decision {
     if in_flight == parked {
         // Hosts that are held keep the run from its end; when only they are left, it says so and waits for an operator.
         let only_held = || (!state.held.is_empty()).then(|| PauseReason::Held { hosts: held() });
+        let closed = || decision.windows().next().map(window_pause);
         let end = match state.waves.iter().all(|wave| wave.finished) {
             true => Some(Event::RunFinished { verdict: verdict(state) }),
-            false => halt.or_else(only_held).map(|reason| Event::RunPaused { reason }),
+            // A window that opens is worth waiting for; one that never does is said when nothing else is left.
+            false if halt.is_none() && decision.wake.is_some() => None,
+            false => halt
+                .clone()
+                .or_else(closed)
+                .or_else(only_held)
+                .map(|reason| Event::RunPaused { reason }),
         };
-        decision.todo.extend(end.map(Todo::Record));
-        return decision;
+        if let Some(end) = end {
+            decision.todo.push(Todo::Record(end));
+            return decision;
+        }
     }
     if !state.held.is_empty() {
         decision.waiting_on.push(WaitingOn::Held { hosts: held() });
@@ -116,7 +186,13 @@ fn halt(plan: &Plan, state: &RunState) -> Option<PauseReason> {
 }
 
 /// What hosts in flight do next. Returns how many of them are parked at a safe point, since the run is to stop.
-fn advance_hosts(plan: &Plan, state: &RunState, now: Timestamp, decision: &mut Decision) -> usize {
+fn advance_hosts(
+    plan: &Plan,
+    state: &RunState,
+    now: Timestamp,
+    gates: &Gates<'_>,
+    decision: &mut Decision,
+) -> usize {
     let stops = state.stopping.is_some() || state.only_reopened.is_some();
     let rests = |host: &HostState| {
         host.is_safe() || (state.only_reopened.is_some() && host.way == Way::Forward)
@@ -132,6 +208,10 @@ fn advance_hosts(plan: &Plan, state: &RunState, now: Timestamp, decision: &mut D
         match next(plan, *index, host) {
             Todo::Attempt { .. } if held(host) => decision.todo.push(rest(*index)),
             Todo::Attempt { .. } if stops && rests(host) => parked += 1,
+            Todo::Attempt { .. } if is_shut_out(plan, *index, host, gates) => {
+                let host = plan.hosts[*index].name.clone();
+                decision.todo.push(Todo::Record(Event::HostRested { host }));
+            }
             todo => decision.todo.push(todo),
         }
     }
@@ -152,15 +232,24 @@ fn advance_hosts(plan: &Plan, state: &RunState, now: Timestamp, decision: &mut D
             let until = *not_before;
             let host = plan.hosts[*index].name.clone();
             decision.waiting_on.push(WaitingOn::Retry { host, until });
-            decision.wake = Some(until);
+            decision.wake_at(until);
             if !stops {
                 break;
             }
+        } else if is_shut_out(plan, *index, host, gates) {
+            let host = plan.hosts[*index].name.clone();
+            decision.todo.push(Todo::Record(Event::HostRested { host }));
         } else if let HostPhase::Waiting { step, next, .. } = host.phase {
             decision.todo.push(Todo::Attempt { host: *index, step, attempt: next });
         }
     }
     parked
+}
+
+/// Whether a host at a safe point has to rest there: its window is closed, or closes too soon.
+fn is_shut_out(plan: &Plan, index: usize, host: &HostState, gates: &Gates<'_>) -> bool {
+    let number = plan.hosts[index].wave;
+    host.is_safe() && gates.may_go_on(&plan.waves[number], number, index) != Pass::Now
 }
 
 /// The next thing for a host with nothing running.
@@ -246,6 +335,12 @@ fn settle(plan: &Plan, index: usize, host: &HostState, fate: &Fate) -> Event {
     }
     let looks = matches!(plan.rendered(index, fate.step).task, Task::Look { .. });
     let end = match (failed.id.phase, &fate.failure) {
+        // Another works on it, and let us do nothing: it is what it was.
+        (Phase::Rollback | Phase::Commit, locked)
+            if locked.is_locked() && host.reopened_from.is_some() =>
+        {
+            host.reopened_from.unwrap_or(End::NeedsHands)
+        }
         (Phase::Rollback | Phase::Commit, _) => End::NeedsHands,
         (_, Failure::Unreachable { .. }) => End::Unreachable,
         (Phase::Precheck, Failure::Unverified { .. }) if looks => End::Blocked,
@@ -257,9 +352,10 @@ fn settle(plan: &Plan, index: usize, host: &HostState, fate: &Fate) -> Event {
     Event::HostFinished { host: name.clone(), end, touched: host.touched, failure: Some(failure) }
 }
 
-/// Waves begin when those before them have ended, and end with their last host.
-fn settle_waves(plan: &Plan, state: &RunState, may_begin: bool, decision: &mut Decision) {
-    for (wave, at) in plan.waves.iter().zip(&state.waves) {
+/// Waves begin when those before them have ended and their window is open, and end with their last host. Without gates
+/// none begins.
+fn settle_waves(plan: &Plan, state: &RunState, gates: Option<&Gates<'_>>, decision: &mut Decision) {
+    for (number, (wave, at)) in plan.waves.iter().zip(&state.waves).enumerate() {
         if at.finished {
             continue;
         }
@@ -272,19 +368,45 @@ fn settle_waves(plan: &Plan, state: &RunState, may_begin: bool, decision: &mut D
         let name = wave.name.clone();
         if at.started && at.open == 0 {
             decision.todo.push(Todo::Record(Event::WaveFinished { wave: name }));
-        } else if !at.started && open.is_empty() && may_begin {
-            decision.todo.push(Todo::Record(Event::WaveStarted { wave: name }));
+        } else if let Some(gates) = gates
+            && !at.started
+            && open.is_empty()
+        {
+            if at.ready.first().is_none_or(|host| enters(gates, wave, number, *host, decision)) {
+                decision.todo.push(Todo::Record(Event::WaveStarted { wave: name }));
+            }
         } else if !at.started && !open.is_empty() {
             decision.waiting_on.push(WaitingOn::Wave { wave: name, after: open });
         }
     }
 }
 
+/// Whether this host of a wave may take a slot now. If not, it is said what for it waits.
+fn enters(
+    gates: &Gates<'_>,
+    wave: &PlanWave,
+    number: usize,
+    host: usize,
+    decision: &mut Decision,
+) -> bool {
+    let opens = match gates.may_start(wave, number, host) {
+        Pass::Now => return true,
+        Pass::At(opens) => Some(opens),
+        Pass::Never => None,
+    };
+    if let Some(opens) = opens {
+        decision.wake_at(gates.wake(opens));
+    }
+    let zone = wave.windows.as_ref().map_or_else(String::new, |windows| windows.zone().to_string());
+    decision.waiting_on.push(WaitingOn::Window { wave: wave.name.clone(), opens, zone });
+    false
+}
+
 /// Free slots take the next hosts: there is no barrier inside a wave.
-fn start_hosts(plan: &Plan, state: &RunState, decision: &mut Decision) {
+fn start_hosts(plan: &Plan, state: &RunState, gates: &Gates<'_>, decision: &mut Decision) {
     let in_flight: usize = state.waves.iter().map(|wave| wave.in_flight).sum();
     let mut slots = plan.limits.parallel.saturating_sub(in_flight);
-    for (wave, at) in plan.waves.iter().zip(&state.waves) {
+    for (number, (wave, at)) in plan.waves.iter().zip(&state.waves).enumerate() {
         if !at.started || at.finished || at.ready.is_empty() {
             continue;
         }
@@ -294,6 +416,9 @@ fn start_hosts(plan: &Plan, state: &RunState, decision: &mut Decision) {
             decision.waiting_on.push(WaitingOn::Canary { wave: wave.name.clone() });
         }
         for index in at.ready.iter().take(free) {
+            if !enters(gates, wave, number, *index, decision) {
+                break;
+            }
             let host = plan.hosts[*index].name.clone();
             let event = Event::HostStarted { host, wave: wave.name.clone() };
             decision.todo.push(Todo::Record(event));

@@ -23,7 +23,7 @@ pub enum HostPhase {
         next: u32,
         not_before: Timestamp,
     },
-    /// At a safe point, and in no slot: an operator holds it, or has released it and it waits for a slot. A retry that was
+    /// At a safe point, and in no slot: an operator holds it, or it waits for its window, or for a slot. A retry that was
     /// due is due still.
     Resting {
         retry: Option<Retry>,
@@ -74,7 +74,7 @@ pub struct HostState {
     pub attempts: BTreeMap<usize, u32>,
     /// Attempts of the present step that are no retries: those before the host was taken up again, and those that never began.
     pub uncounted: u32,
-    /// Attempts of the present step that never began.
+    /// Attempts of the present step that never began, as far as the present controller has seen.
     pub nevers: u32,
     /// The hop that the host is in, and how many it has finished in this run or before it.
     pub hop: usize,
@@ -102,6 +102,12 @@ pub struct HostState {
     pub before: Option<Arc<Facts>>,
     /// The latest facts.
     pub latest: Option<Arc<Facts>>,
+    /// How often it was taken up again after its end.
+    pub reopened: u32,
+    /// The end that it was taken up from, until something was done on it since.
+    pub reopened_from: Option<End>,
+    /// The boot that the host was seen in last.
+    pub boot: Option<String>,
     /// What registered steps printed, by step name.
     pub registered: BTreeMap<String, Registered>,
 }
@@ -138,6 +144,9 @@ impl HostState {
             failure: None,
             before: None,
             latest: None,
+            reopened: 0,
+            reopened_from: None,
+            boot: None,
             registered: BTreeMap::new(),
         }
     }
@@ -256,6 +265,13 @@ impl HostState {
                 let retry = Retry { step: *step, next: *next, not_before: *not_before };
                 self.phase = Resting { retry: Some(retry) };
             }
+            (Idle, Event::HostRested { .. }) if self.is_safe() => {
+                self.phase = Resting { retry: None };
+            }
+            (Waiting { step, next, not_before }, Event::HostRested { .. }) if self.is_safe() => {
+                let retry = Retry { step: *step, next: *next, not_before: *not_before };
+                self.phase = Resting { retry: Some(retry) };
+            }
             (Idle, Event::AttemptStarted { step, attempt, .. })
                 if place(step)? == self.cursor && *attempt == self.next_attempt(self.cursor) =>
             {
@@ -300,17 +316,22 @@ impl HostState {
                     self.before = Some(Arc::clone(facts));
                 }
                 self.latest = Some(Arc::clone(facts));
+                self.boot = Some(facts.boot_id.clone());
                 return Ok(());
             }
             (Running { .. }, Event::HostDark { boot_id, .. }) => {
                 self.dark = Some(at);
                 self.left_boot = Some(boot_id.clone());
+                self.boot = Some(boot_id.clone());
                 // From now on the host may reboot, whoever hears of it.
                 if let Running { step, .. } = self.phase {
                     self.touched |= plan.steps[step].id.phase == Phase::Migrate;
                 }
             }
-            (Running { .. }, Event::HostReturned { .. }) => self.dark = None,
+            (Running { .. }, Event::HostReturned { boot_id, .. }) => {
+                self.dark = None;
+                self.boot = Some(boot_id.clone());
+            }
             (Running { .. } | Idle | Waiting { .. }, Event::HostFinding { .. }) => return Ok(()),
             (Idle, Event::HopFinished { hop, .. })
                 if self.way == Way::Forward && usize::from(*hop) == self.hop =>
@@ -345,7 +366,9 @@ impl HostState {
                 self.fate = None;
                 self.dark = None;
             }
-            (Ended(_), Event::HostReopened { phase, .. }) => {
+            (Ended(end), Event::HostReopened { phase, .. }) => {
+                self.reopened += 1;
+                self.reopened_from = Some(*end);
                 (self.way, self.cursor) = match phase {
                     Phase::Rollback => {
                         let hop = self.last_changed_hop().ok_or("nothing was changed")?;
@@ -360,6 +383,7 @@ impl HostState {
                 self.failure = None;
                 self.fate = None;
                 self.blocked = false;
+                self.reopened += 1;
             }
             (phase, event) => return Err(format!("{event:?} is not legal in {phase:?}")),
         }
@@ -400,6 +424,7 @@ impl HostState {
 
     fn pass(&mut self, plan: &Plan, index: usize, step: usize, event: &Event) {
         let Event::AttemptPassed { outcome, stdout, exit, .. } = event else { return };
+        self.reopened_from = None;
         let planned = &plan.steps[step];
         if planned.id.phase == Phase::Migrate && *outcome == Outcome::Changed {
             self.touched = true;
@@ -428,6 +453,9 @@ impl HostState {
 
     fn fail(&mut self, plan: &Plan, step: usize, attempt: u32, event: &Event) {
         let Event::AttemptFailed { failure, then, never, .. } = event else { return };
+        if !failure.is_locked() {
+            self.reopened_from = None;
+        }
         let planned = &plan.steps[step];
         if planned.id.phase == Phase::Migrate && failure.touches() {
             self.touched = true;

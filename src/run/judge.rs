@@ -36,7 +36,7 @@ pub struct Result {
     pub never: bool,
 }
 
-/// So many attempts that never began are followed by another.
+/// So many attempts of a step that never began are followed by another. Every controller counts anew.
 const NEVER_MAX: u32 = 4;
 
 /// The records of a result. The host must be running the attempt.
@@ -84,6 +84,7 @@ pub fn judge(
         }),
         Ending::Skipped(reason) => events.push(Event::StepSkipped { host: name, step: id, reason }),
         Ending::Failed(failure) => {
+            // Only what began counts: how often a controller dies does not decide what becomes of a host.
             let tries = attempt - at.uncounted;
             let then = match result.never && at.nevers < NEVER_MAX {
                 true => Then::Retry { not_before: now },

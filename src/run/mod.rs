@@ -1,11 +1,19 @@
 //! The state of a run: a fold of its records. What to do next: a pure function of plan, state and time.
 
+mod calendar;
 mod decide;
+mod foresee;
+mod gate;
 mod host;
 mod judge;
+mod pace;
 mod state;
 
-pub use decide::{Decision, Todo, WaitingOn, decide};
+pub use calendar::{Calendar, Forecast, Night, WaveCalendar, calendar, forecast};
+pub use decide::{Decision, Todo, WaitingOn, decide, decide_at};
+pub use foresee::{Course, Stuck, foresee};
+pub use gate::ROOM;
 pub use host::{Fate, HostPhase, HostState, Registered, Retry, Way};
 pub use judge::{Ending, Result, judge};
+pub use pace::{Basis, Mark, Pace, basis, rest_of_way, step_length};
 pub use state::{Illegal, RunPhase, RunState, WaveState};

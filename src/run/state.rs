@@ -1,6 +1,9 @@
 //! The state of a run: a fold of its records. The table of a host's transitions is beside it.
 
-use super::host::{HostPhase, HostState};
+use super::{
+    host::{HostPhase, HostState},
+    pace::Pace,
+};
 use crate::{
     base::{
         name::{HostName, RequestId, WaveName},
@@ -81,6 +84,8 @@ pub struct RunState {
     pub due: BTreeSet<(Timestamp, usize)>,
     /// How many attempts run.
     pub running: usize,
+    /// How long attempts took.
+    pub pace: Pace,
     /// Which host has which machine id.
     pub machines: BTreeMap<String, usize>,
     names: Arc<BTreeMap<HostName, usize>>,
@@ -115,6 +120,7 @@ impl RunState {
             holding: BTreeSet::new(),
             due: BTreeSet::new(),
             running: 0,
+            pace: Pace::default(),
             machines: BTreeMap::new(),
             names: Arc::new(names),
             wave_names: Arc::new(waves),
@@ -178,6 +184,7 @@ impl RunState {
                     self.counts.insert("pending", unborn);
                 }
                 self.stopping = None;
+                self.hosts.iter_mut().for_each(|host| host.nevers = 0);
                 self.resumes += 1;
                 self.bad = 0;
                 self.bad_in_a_row = 0;
@@ -238,6 +245,11 @@ impl RunState {
                 Some(n) => *n -= 1,
             }
             *self.counts.entry(now).or_default() += 1;
+        }
+        if let Event::AttemptPassed { step, duration_ms, .. } = event
+            && let Some(step) = plan.step_index(step)
+        {
+            self.pace.take(step, *duration_ms);
         }
         if let Event::HostFacts { facts, .. } = event
             && !facts.machine_id.is_empty()

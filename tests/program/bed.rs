@@ -93,6 +93,11 @@ impl Bed {
         text
     }
 
+    /// The files that let this fleet's hosts be logged in to: our key, and the hosts' own.
+    pub fn keys(&self) -> [PathBuf; 2] {
+        ["key", "known_hosts"].map(|name| self.dir.path().join(name))
+    }
+
     /// A desk with this fleet's inventory, a rollout that never pauses by itself, and a playbook.
     pub fn desk(&self, more: &str, playbook: &str) -> Desk {
         let desk = Desk::new();

@@ -159,7 +159,7 @@ impl Story {
 
     /// The whole story.
     async fn run(&mut self) -> Result<(), String> {
-        self.finish().await?;
+        self.go_to_the_end().await?;
         if !self.course.verbs || self.is_wrong() {
             return Ok(());
         }
@@ -178,13 +178,13 @@ impl Story {
             }
             let first = reopening(&plan, &hosts, phase, &self.driver());
             self.drive(state, first).await?;
-            self.finish().await?;
+            self.go_to_the_end().await?;
         }
         Ok(())
     }
 
     /// Resumes until the run is finished.
-    async fn finish(&mut self) -> Result<(), String> {
+    async fn go_to_the_end(&mut self) -> Result<(), String> {
         let plan = Arc::clone(&self.sim.world().scenario.plan);
         let digest = self.sim.world().scenario.digest.clone();
         let most = plan.hosts.len() + self.course.crashes.len() + self.course.stops.len() + 30;

@@ -4,13 +4,14 @@ use fleetlift::{
     base::name::HostName,
     host::{
         BoxFuture, ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target,
-        Transport,
+        Transport, Whereabouts,
     },
 };
 use std::{
     collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 /// What a made-up host does with a script that contains `containing`.
@@ -26,6 +27,12 @@ pub enum Answer {
     Lost,
     /// Sets the host's system and boot id: a reboot that migrates.
     Becomes(&'static str, &'static str),
+    /// The connection goes away, and the host says afterwards that nothing began. It may have lost power meanwhile.
+    Never {
+        power_cut: bool,
+    },
+    /// One answer after the other; the last of them for good.
+    InTurn(Vec<Answer>),
 }
 
 /// One made-up host.
@@ -39,6 +46,8 @@ pub struct FakeHost {
     pub machine: Option<&'static str>,
     /// Every script that ran, by its directory.
     pub ran: Vec<(String, String)>,
+    /// The directories of scripts that never began.
+    pub never: Vec<String>,
 }
 
 impl FakeHost {
@@ -50,6 +59,7 @@ impl FakeHost {
             rules: Vec::new(),
             machine: None,
             ran: Vec::new(),
+            never: Vec::new(),
         }
     }
 
@@ -114,10 +124,20 @@ impl FakeSession {
             output.take(Stream::Out, host.facts(&self.host).as_bytes());
             return Ok(Exit::Code(0));
         }
+        let rule = host.rules.iter_mut().find(|rule| script.text.contains(&rule.containing));
+        let answer = match rule.map(|rule| &mut rule.answer) {
+            Some(Answer::InTurn(answers)) if answers.len() > 1 => Some(answers.remove(0)),
+            Some(Answer::InTurn(answers)) => answers.first().cloned(),
+            answer => answer.cloned(),
+        };
+        if let Some(Answer::Never { power_cut }) = answer {
+            host.never.push(script.dir.clone());
+            host.boot += u32::from(power_cut);
+            return Err(SessionError::Lost { reason: "the connection went away".into() });
+        }
         host.ran.push((script.dir.clone(), script.text.to_string()));
-        let rule = host.rules.iter().find(|rule| script.text.contains(&rule.containing)).cloned();
-        match rule.map(|rule| rule.answer) {
-            None => Ok(Exit::Code(0)),
+        match answer {
+            None | Some(Answer::Never { .. } | Answer::InTurn(_)) => Ok(Exit::Code(0)),
             Some(Answer::Exit(code, text)) => {
                 output.take(Stream::Out, text.as_bytes());
                 Ok(Exit::Code(code))
@@ -141,6 +161,24 @@ impl Session for FakeSession {
         output: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<Exit, SessionError>> {
         Box::pin(async move { self.answer(script, output) })
+    }
+
+    fn follow<'a>(
+        &'a mut self,
+        dir: &'a str,
+        _: bool,
+        _: [u64; 2],
+        _: Duration,
+        _: &'a mut dyn OutputSink,
+    ) -> BoxFuture<'a, Result<Whereabouts, SessionError>> {
+        let fleet = self.fleet.0.lock().unwrap();
+        let never = fleet[&self.host].never.iter().any(|other| other == dir);
+        Box::pin(async move {
+            match never {
+                true => Ok(Whereabouts::Never),
+                false => Err(SessionError::Refused { reason: "nobody knows of it".into() }),
+            }
+        })
     }
 
     fn upload<'a>(

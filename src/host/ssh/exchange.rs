@@ -3,13 +3,12 @@
 use super::{
     client::{Client, SharedHeard, last_words},
     marks::{Said, Streams},
-    shell::{self, Become, Program},
+    shell::{self, Become},
 };
 use crate::host::Stream;
 use russh::{ChannelMsg, ChannelWriteHalf, client};
 use secrecy::{ExposeSecret, SecretString};
 use std::{
-    fmt::Write as _,
     pin::pin,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -18,16 +17,27 @@ use tokio::{
     sync::Notify,
 };
 
+/// What a server takes in one packet, with room for the packet's own head.
+const PACKET_BYTES: usize = 32 * 1024;
+
 /// Takes a command's output.
 pub(super) type Output<'a> = dyn FnMut(Stream, &[u8]) + Send + 'a;
 
-/// A program to run on the host, with its values and what follows it on standard input.
+/// A program to run on the host, with what follows it on standard input.
 pub(super) struct Job<'a> {
-    pub(super) program: Program,
-    pub(super) values: &'a [(&'a str, &'a str)],
+    pub(super) text: String,
     pub(super) body: &'a [u8],
     /// Whether to become root.
     pub(super) sudo: bool,
+}
+
+/// What a host says beside the output of a script.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    /// The launcher is kept below this directory.
+    pub(super) launcher_at: Option<String>,
+    /// How the lock was taken.
+    pub(super) took: Option<String>,
 }
 
 /// How an exchange ended.
@@ -55,11 +65,7 @@ pub(super) struct Link {
 pub(super) fn draw_word() -> Result<String, String> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|error| format!("no random numbers: {error}"))?;
-    let mut word = "fl".to_owned();
-    for byte in bytes {
-        let _ = write!(word, "{byte:02x}");
-    }
-    Ok(word)
+    Ok(format!("fl{}", crate::base::text::hex(&bytes)))
 }
 
 /// Runs what may block, such as a slow reader of output. A worker that blocks may be the one that watches all sockets and
@@ -77,6 +83,7 @@ pub(super) fn patiently<T>(work: impl FnOnce() -> T) -> T {
 struct Seen {
     asked: bool,
     begun: bool,
+    aside: Aside,
     no: Option<String>,
     out_ended: bool,
     err_ended: Option<String>,
@@ -86,7 +93,22 @@ struct Seen {
 
 impl Link {
     /// Runs a job to its end. Output goes to `output` as it comes; while that waits, so does the host.
-    pub(super) async fn exchange(&self, job: &Job<'_>, output: &mut Output<'_>) -> Ending {
+    pub(super) async fn exchange(&self, job: Job<'_>, output: &mut Output<'_>) -> Ending {
+        self.exchange_aside(job, output).await.0
+    }
+
+    /// The same, with what the host said beside.
+    pub(super) async fn exchange_aside(
+        &self,
+        job: Job<'_>,
+        output: &mut Output<'_>,
+    ) -> (Ending, Aside) {
+        let mut seen = Seen::default();
+        let ending = self.speak(job, &mut seen, output).await;
+        (ending, seen.aside)
+    }
+
+    async fn speak(&self, job: Job<'_>, seen: &mut Seen, output: &mut Output<'_>) -> Ending {
         let gone = |why: String| Ending::Gone { handed: false, why };
         let mark = match draw_word() {
             Ok(mark) => mark,
@@ -105,7 +127,16 @@ impl Link {
             return gone(self.why(&error.to_string()));
         }
         let (mut read, write) = channel.split();
-        let text = shell::program_text(job.program, job.values);
+        let Job { text: mut first, body, sudo: _ } = job;
+        first.push_str(&shell::last_line(&mark));
+        let mut first = first.into_bytes();
+        // What fits into one packet goes as one.
+        let rest = if first.len() + body.len() <= PACKET_BYTES {
+            first.extend_from_slice(body);
+            &[]
+        } else {
+            body
+        };
         let ready = Notify::new();
         let handed = AtomicBool::new(false);
         let mut feed = pin!(async {
@@ -113,15 +144,16 @@ impl Link {
             if become_root == Become::RootByPassword {
                 ready.notified().await;
             }
-            write.data(text.as_bytes()).await?;
             // From here on it may arrive whole, even where the library reports an error: then it may have begun.
             handed.store(true, Ordering::Relaxed);
-            write.data(job.body).await?;
+            write.data_bytes(first).await?;
+            if !rest.is_empty() {
+                write.data(rest).await?;
+            }
             write.eof().await
         });
         let mut feeding = true;
         let mut streams = Streams::new(&mark);
-        let mut seen = Seen::default();
         loop {
             let message = tokio::select! {
                 biased;
@@ -134,7 +166,7 @@ impl Link {
             let Some(message) = message else { break };
             let said = seen.hear(message, &mut streams, output);
             for said in said {
-                self.answer(said, &mut seen, &write, &ready).await;
+                self.answer(said, seen, &write, &ready).await;
             }
             if seen.is_over() {
                 break;
@@ -159,6 +191,8 @@ impl Link {
         match said {
             Said::Ready => ready.notify_one(),
             Said::No(why) => seen.no = Some(why),
+            Said::At(root) => seen.aside.launcher_at = Some(root),
+            Said::Took(note) => seen.aside.took = Some(note),
             Said::Go(_) => seen.begun = true,
             Said::End(Stream::Out, _) => seen.out_ended = true,
             Said::End(Stream::Err, how) => seen.err_ended = Some(how),
@@ -175,14 +209,14 @@ impl Link {
         }
     }
 
-    fn ending(&self, seen: Seen, handed: bool, streams: &Streams) -> Ending {
-        if let Some(why) = seen.no {
+    fn ending(&self, seen: &mut Seen, handed: bool, streams: &Streams) -> Ending {
+        if let Some(why) = seen.no.take() {
             return Ending::No(why);
         }
-        if let (true, Some(how)) = (seen.out_ended, seen.err_ended) {
+        if let (true, Some(how)) = (seen.out_ended, seen.err_ended.take()) {
             return Ending::Ended(how);
         }
-        match (seen.status, seen.closed, seen.begun) {
+        match (seen.status.take(), seen.closed, seen.begun) {
             (Some(status), true, false) => Ending::NoProgram { status, said: streams.prelude() },
             (Some(status), true, true) => Ending::Gone {
                 handed: true,

@@ -3,7 +3,7 @@
 use super::{
     exchange::{Ending, Job, patiently},
     session::SshSession,
-    shell::Program,
+    shell::{Program, Text},
 };
 use crate::{
     base::text,
@@ -35,15 +35,18 @@ impl SshSession {
         sums.update(content);
         let (sha256, cksum, size) = sums.finish();
         let (size, mode) = (size.to_string(), format!("{:o}", mode & 0o7777));
-        let values = [
+        let mut values = self.lock_values();
+        values.extend([
             ("path", path),
             ("size", &size),
             ("sha256", &sha256),
             ("cksum", &cksum),
             ("mode", &mode),
-        ];
-        let job = Job { program: Program::Upload, values: &values, body: content, sudo };
-        let ending = self.link.exchange(&job, &mut |_, _| ()).await;
+        ]);
+        let text = Text::new(&values).program(Program::Upload);
+        let job = Job { text, body: content, sudo };
+        let (ending, aside) = self.link.exchange_aside(job, &mut |_, _| ()).await;
+        self.note(aside, sudo);
         self.settle(ending).map(drop)
     }
 
@@ -75,8 +78,8 @@ impl SshSession {
                 words.extend_from_slice(&bytes[..bytes.len().min(room)]);
             }
         };
-        let job = Job { program: Program::Download, values: &[("path", path)], body: &[], sudo };
-        let ending = self.link.exchange(&job, &mut take).await;
+        let text = Text::new(&[("path", path)]).program(Program::Download);
+        let ending = self.link.exchange(Job { text, body: &[], sudo }, &mut take).await;
         let how = match ending {
             // The host's file is as it was, however the connection ended: nothing is lost.
             Ending::Gone { why, .. } => self.settle(Ending::Gone { handed: false, why })?,
@@ -126,7 +129,17 @@ impl Sums {
     fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         self.size += bytes.len() as u64;
-        for byte in bytes {
+        // Eight bytes in one step: each of them goes through the table for its distance from the end.
+        let mut eights = bytes.chunks_exact(8);
+        for eight in &mut eights {
+            let [a, b, c, d] = self.crc.to_be_bytes();
+            let mixed = [eight[0] ^ a, eight[1] ^ b, eight[2] ^ c, eight[3] ^ d];
+            let far = mixed.iter().zip(CRC_TABLES[4..].iter().rev());
+            let near = eight[4..].iter().zip(CRC_TABLES[..4].iter().rev());
+            self.crc =
+                far.chain(near).fold(0, |crc, (byte, table)| crc ^ table[usize::from(*byte)]);
+        }
+        for byte in eights.remainder() {
             self.crc = crc_step(self.crc, *byte);
         }
     }
@@ -147,12 +160,12 @@ impl Sums {
 }
 
 fn crc_step(crc: u32, byte: u8) -> u32 {
-    (crc << 8) ^ CRC_TABLE[usize::from(crc.to_be_bytes()[0] ^ byte)]
+    (crc << 8) ^ CRC_TABLES[0][usize::from(crc.to_be_bytes()[0] ^ byte)]
 }
 
-/// The polynomial of ISO 8802-3, one entry per byte.
-const CRC_TABLE: [u32; 256] = {
-    let mut table = [0_u32; 256];
+/// The polynomial of ISO 8802-3, one entry per byte; then the same for a byte that so many zero bytes follow.
+static CRC_TABLES: [[u32; 256]; 8] = {
+    let mut tables = [[0_u32; 256]; 8];
     let mut index: u32 = 0;
     while index < 256 {
         let mut crc = index << 24;
@@ -161,10 +174,20 @@ const CRC_TABLE: [u32; 256] = {
             crc = if crc & 0x8000_0000 == 0 { crc << 1 } else { (crc << 1) ^ 0x04c1_1db7 };
             bit += 1;
         }
-        table[index as usize] = crc;
+        tables[0][index as usize] = crc;
         index += 1;
     }
-    table
+    let mut distance = 1;
+    while distance < 8 {
+        let mut index = 0;
+        while index < 256 {
+            let before = tables[distance - 1][index];
+            tables[distance][index] = (before << 8) ^ tables[0][(before >> 24) as usize];
+            index += 1;
+        }
+        distance += 1;
+    }
+    tables
 };
 
 #[cfg(test)]
@@ -179,5 +202,12 @@ mod tests {
         assert_eq!(sha256, "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03");
         assert_eq!((cksum.as_str(), size), ("3015617425", 6));
         assert_eq!(Sums::default().finish().1, "4294967295");
+        // However it comes in pieces, as `cksum` says of 1000 bytes that count up.
+        let bytes: Vec<u8> = (0..1000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        for piece in [1, 7, 8, 9, 1000] {
+            let mut sums = Sums::default();
+            bytes.chunks(piece).for_each(|piece| sums.update(piece));
+            assert_eq!(sums.finish().1, "1520827854", "pieces of {piece}");
+        }
     }
 }

@@ -18,6 +18,10 @@ pub(super) enum Said {
     Ready,
     /// It refuses, and has changed nothing.
     No(String),
+    /// The launcher is kept below this directory of the host.
+    At(String),
+    /// The host's lock was taken from another, who did not give it back.
+    Took(String),
     /// This stream is the command's from here on.
     Go(Stream),
     /// This stream has ended; the text says how.
@@ -113,6 +117,8 @@ impl Splitter {
                         said.push(Said::Asks);
                     }
                     Word::Ready => said.push(Said::Ready),
+                    Word::At(root) => said.push(Said::At(root)),
+                    Word::Took(note) => said.push(Said::Took(note)),
                     Word::No(why) => said.push(Said::No(why)),
                     Word::Go => {
                         self.phase = Phase::During;
@@ -145,9 +151,11 @@ impl Splitter {
         let word = match line.trim_end() {
             "-ready" => Word::Ready,
             "-go" => Word::Go,
-            line => match line.strip_prefix("-end ") {
-                Some(how) => Word::End(how.to_owned()),
-                None => Word::Other,
+            line => match line.split_once(' ') {
+                Some(("-end", how)) => Word::End(how.to_owned()),
+                Some(("-at", root)) => Word::At(root.to_owned()),
+                Some(("-took", note)) => Word::Took(note.to_owned()),
+                Some((_, _)) | None => Word::Other,
             },
         };
         Some((word, end + 1))
@@ -168,6 +176,8 @@ enum Word {
     Ask,
     Ready,
     No(String),
+    At(String),
+    Took(String),
     Go,
     End(String),
     Other,

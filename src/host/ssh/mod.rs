@@ -20,7 +20,7 @@ mod tap;
 
 use crate::{
     base::value::SecretSource,
-    host::{ConnectError, Session, Target, Transport, transport::BoxFuture},
+    host::{ConnectError, LEASE, Session, Target, Transport, transport::BoxFuture},
     inventory::Connection,
 };
 use client::HostKeys;
@@ -36,6 +36,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tokio::sync::Semaphore;
 
@@ -55,6 +56,8 @@ pub struct SshOptions {
     pub known_hosts: Vec<PathBuf>,
     /// Connections at once; None takes what the limit on open files allows.
     pub open_max: Option<usize>,
+    /// How long a host's lock outlives the last word of who holds it.
+    pub lease: Duration,
 }
 
 impl fmt::Debug for SshOptions {
@@ -71,7 +74,8 @@ impl SshOptions {
     pub fn new(secrets: Resolver) -> Self {
         let own = env::home_dir().map(|home| home.join(".ssh").join("known_hosts"));
         let known_hosts = own.into_iter().chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]);
-        Self { secrets, prompt: None, known_hosts: known_hosts.collect(), open_max: None }
+        let known_hosts = known_hosts.collect();
+        Self { secrets, prompt: None, known_hosts, open_max: None, lease: LEASE }
     }
 }
 
@@ -90,6 +94,7 @@ pub struct SshTransport {
     default_known_hosts: Vec<PathBuf>,
     limit: OpenLimit,
     places: Arc<Semaphore>,
+    lease: Duration,
 }
 
 impl fmt::Debug for SshTransport {
@@ -114,6 +119,7 @@ impl SshTransport {
             default_known_hosts: options.known_hosts,
             limit,
             places: Arc::new(Semaphore::new(limit.connections)),
+            lease: options.lease,
         })
     }
 
@@ -153,6 +159,10 @@ impl SshTransport {
                             link: Link { handle, heard, sudo_password },
                             connection: Arc::clone(connection),
                             dead: None,
+                            held: None,
+                            lease: self.lease.as_secs().max(1).to_string(),
+                            notes: Vec::new(),
+                            launchers: Default::default(),
                         }));
                     }
                     Err(ConnectError::Unreachable { reason }) => tried.push(reason),

@@ -2,14 +2,16 @@
 
 use super::{
     auth::is_going_down,
-    exchange::{self, Ending, Job, Link},
-    shell::{self, Program},
+    exchange::{self, Aside, Ending, Job, Link},
+    shell::{self, NO_LAUNCHER, Program, Text},
 };
 use crate::{
     host::{
-        Exit, OutputSink, Script, Session, SessionError, Stream, Whereabouts, transport::BoxFuture,
+        Exit, Holder, Leave, OutputSink, Script, Session, SessionError, Stream, Whereabouts,
+        transport::BoxFuture,
     },
     inventory::Connection,
+    journal::Failure,
 };
 use russh::Disconnect;
 use std::{path::Path, pin::pin, sync::Arc, time::Duration};
@@ -21,6 +23,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(40);
 /// For the last output of a script whose processes are gone.
 const TAIL_LIMIT: Duration = Duration::from_secs(5);
 
+/// Longer scripts are not part of the program that is read byte by byte.
+const INLINE_BYTES_MAX: usize = 2048;
+
 /// A polite end must not take longer.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -30,6 +35,31 @@ pub(super) struct SshSession {
     pub(super) connection: Arc<Connection>,
     /// Why no more scripts are taken.
     pub(super) dead: Option<String>,
+    /// Whose the host's lock must be for scripts.
+    pub(super) held: Option<Held>,
+    /// The lock's lease, in seconds.
+    pub(super) lease: String,
+    /// What is to be told of how the lock was taken.
+    pub(super) notes: Vec<String>,
+    /// Whether the launcher is kept on the host for the login user, and for root.
+    pub(super) launchers: [Kept; 2],
+}
+
+/// A holder, and its epoch as it is sent.
+pub(super) struct Held {
+    holder: Arc<Holder>,
+    epoch: String,
+}
+
+/// Whether the host keeps the launcher.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Kept {
+    #[default]
+    Unknown,
+    /// Below this directory.
+    At(String),
+    /// It did once, and does not any more.
+    Never,
 }
 
 impl SshSession {
@@ -71,53 +101,115 @@ impl SshSession {
         let refuse = |reason: String| SessionError::Refused { reason };
         let token = exchange::draw_word().map_err(refuse)?;
         let file = shell::script_file(&token, &script.env, &script.text);
+        let mut kept = self.launchers[usize::from(script.sudo)].clone();
+        loop {
+            let (finish, aside) = self.launch(script, &token, &file, &kept, output).await;
+            self.note(aside, script.sudo);
+            match finish {
+                // The host has another system than a moment ago, say: it is sent again, and nothing has begun.
+                Finish::InTime(Ending::No(why)) if why == NO_LAUNCHER && kept != Kept::Never => {
+                    kept = Kept::Never;
+                    self.launchers[usize::from(script.sudo)] = Kept::Never;
+                }
+                Finish::InTime(ending) => return self.settle(ending).map(|how| exit_of(&how)),
+                Finish::Stopped { gone } => return Ok(Exit::TimedOut { stopped: gone }),
+                // Its name is taken now: it must not be tried again in the same directory, and whoever asks hears `never`.
+                Finish::Never => {
+                    let reason = format!("it did not begin within {:?}", script.timeout);
+                    self.dead = Some(reason.clone());
+                    return Err(SessionError::Lost { reason });
+                }
+                Finish::Lost(why) => {
+                    self.dead = Some(why.clone());
+                    return Err(SessionError::Lost { reason: why });
+                }
+            }
+        }
+    }
+
+    async fn launch(
+        &self,
+        script: &Script,
+        token: &str,
+        file: &str,
+        kept: &Kept,
+        output: &mut dyn OutputSink,
+    ) -> (Finish, Aside) {
         let size = file.len().to_string();
-        let root = self.connection.remote_dir.clone().unwrap_or_default();
-        let values = [
-            ("root", root.as_str()),
-            ("dir", script.dir.as_str()),
-            ("machine", script.machine_id.as_deref().unwrap_or_default()),
-            ("size", size.as_str()),
-            ("token", token.as_str()),
-            ("core", shell::core()),
-        ];
-        let launch = Job {
-            program: Program::Launch,
-            values: &values,
-            body: file.as_bytes(),
-            sudo: script.sudo,
+        let machine = script.machine_id.as_deref().unwrap_or_default();
+        let mut values = self.lock_values();
+        values.extend([("dir", script.dir.as_str()), ("machine", machine)]);
+        // A long script follows the program: that is read byte by byte on the host.
+        let body = if file.len() <= INLINE_BYTES_MAX {
+            values.push(("script", file));
+            &[]
+        } else {
+            values.push(("size", &size));
+            file.as_bytes()
         };
-        let stop = Job { program: Program::Stop, values: &values, body: &[], sudo: script.sudo };
-        let finish = run_in_time(&self.link, &launch, &stop, script.timeout, output).await;
-        match finish {
-            Finish::InTime(ending) => self.settle(ending).map(|how| exit_of(&how)),
-            Finish::Stopped { gone: true } => Ok(Exit::TimedOut { stopped: true }),
-            Finish::Stopped { gone: false } => Ok(Exit::TimedOut { stopped: false }),
-            Finish::Never => {
-                let reason = format!("it did not begin within {:?}", script.timeout);
-                self.dead = Some(reason.clone());
-                Err(SessionError::NotStarted { reason })
+        let text = match kept {
+            Kept::At(root) => {
+                values.push(("root", root));
+                Text::new(&values).kept_launcher(root)
             }
-            Finish::Lost(why) => {
-                self.dead = Some(why.clone());
-                Err(SessionError::Lost { reason: why })
+            Kept::Unknown | Kept::Never => {
+                Text::new(&values).whole_launcher(*kept == Kept::Unknown)
             }
+        };
+        let launch = Job { text, body, sudo: script.sudo };
+        let stop = || self.stop_job(&script.dir, token, script.sudo);
+        run_in_time(&self.link, launch, stop, script.timeout, output).await
+    }
+
+    fn stop_job(&self, dir: &str, token: &str, sudo: bool) -> Job<'static> {
+        let values = [("root", self.root()), ("dir", dir), ("token", token)];
+        Job { text: Text::new(&values).program(Program::Stop), body: &[], sudo }
+    }
+
+    fn root(&self) -> &str {
+        self.connection.remote_dir.as_deref().unwrap_or_default()
+    }
+
+    /// Where scripts have their directories, and whose the lock must be.
+    pub(super) fn lock_values(&self) -> Vec<(&'static str, &str)> {
+        let mut values = vec![("root", self.root())];
+        if let Some(Held { holder, epoch }) = &self.held {
+            values.extend([
+                ("run", holder.run.as_str()),
+                ("epoch", epoch),
+                ("who", &holder.controller),
+                ("home", &holder.folder),
+                ("dir", &holder.folder),
+                ("lease", &self.lease),
+                ("shared", if self.connection.allow_shared_machine { "1" } else { "" }),
+            ]);
+        } else {
+            values.push(("run", ""));
+        }
+        values
+    }
+
+    /// Keeps what the host said beside.
+    pub(super) fn note(&mut self, aside: Aside, sudo: bool) {
+        self.notes.extend(aside.took);
+        if let Some(root) = aside.launcher_at {
+            self.launchers[usize::from(sudo)] = Kept::At(root);
         }
     }
 
     async fn look_for(&mut self, dir: &str, sudo: bool) -> Result<Whereabouts, SessionError> {
         self.alive()?;
         check_dir(dir)?;
-        let root = self.connection.remote_dir.clone().unwrap_or_default();
-        let values = [("root", root.as_str()), ("dir", dir)];
-        let job = Job { program: Program::Look, values: &values, body: &[], sudo };
+        let mut values = self.lock_values();
+        values.push(("dir", dir));
+        let text = Text::new(&values).program(Program::Look);
         let mut words = String::new();
         let mut hear = |stream: Stream, bytes: &[u8]| {
             if stream == Stream::Out {
                 words.push_str(&String::from_utf8_lossy(bytes));
             }
         };
-        let ending = self.link.exchange(&job, &mut hear).await;
+        let ending = self.link.exchange(Job { text, body: &[], sudo }, &mut hear).await;
         match ending {
             // Nothing was changed by looking, however the connection ended.
             Ending::Gone { why, .. } => self.settle(Ending::Gone { handed: false, why })?,
@@ -136,19 +228,14 @@ impl SshSession {
     ) -> Result<Whereabouts, SessionError> {
         self.alive()?;
         check_dir(dir)?;
-        let root = self.connection.remote_dir.clone().unwrap_or_default();
         let [out, err] = seen.map(|bytes| bytes.to_string());
+        let mut values = self.lock_values();
+        values.extend([("dir", dir), ("out", out.as_str()), ("err", err.as_str())]);
+        let text = Text::new(&values).program(Program::Follow);
+        let follow = Job { text, body: &[], sudo };
         // The token is in the script's own file.
-        let values = [
-            ("root", root.as_str()),
-            ("dir", dir),
-            ("out", out.as_str()),
-            ("err", err.as_str()),
-            ("token", ""),
-        ];
-        let follow = Job { program: Program::Follow, values: &values, body: &[], sudo };
-        let stop = Job { program: Program::Stop, values: &values, body: &[], sudo };
-        match run_in_time(&self.link, &follow, &stop, limit, output).await {
+        let stop = || self.stop_job(dir, "", sudo);
+        match run_in_time(&self.link, follow, &stop, limit, output).await.0 {
             // Nothing was changed by following, however the connection ended.
             Finish::InTime(Ending::Gone { why, .. }) | Finish::Lost(why) => {
                 let gone = Ending::Gone { handed: false, why };
@@ -157,7 +244,7 @@ impl SshSession {
             Finish::InTime(ending) => match self.settle(ending)?.as_str() {
                 // Its time was over, and whoever ended it did not hear whether all of it is gone.
                 "stopped" => {
-                    let stopped = ended_all(&self.link, &stop).await;
+                    let stopped = ended_all(&self.link, self.stop_job(dir, "", sudo)).await;
                     Ok(Whereabouts::Finished(Exit::TimedOut { stopped }))
                 }
                 words => whereabouts(words),
@@ -165,6 +252,31 @@ impl SshSession {
             Finish::Stopped { gone } => Ok(Whereabouts::Finished(Exit::TimedOut { stopped: gone })),
             Finish::Never => Ok(Whereabouts::Never),
         }
+    }
+
+    /// Runs one of the programs that only tend the lock.
+    async fn tend(
+        &mut self,
+        program: Program,
+        more: (&'static str, &str),
+        sudo: bool,
+    ) -> Result<(), SessionError> {
+        if self.held.is_none() {
+            return Ok(());
+        }
+        self.alive()?;
+        let mut values = self.lock_values();
+        values.push(more);
+        let text = Text::new(&values).program(program);
+        let job = Job { text, body: &[], sudo };
+        let (ending, aside) = self.link.exchange_aside(job, &mut |_, _| ()).await;
+        self.note(aside, sudo);
+        match ending {
+            // A lock that was not tended is tended later, or runs out.
+            Ending::Gone { why, .. } => self.settle(Ending::Gone { handed: false, why }),
+            ending => self.settle(ending),
+        }
+        .map(drop)
     }
 }
 
@@ -184,7 +296,7 @@ fn whereabouts(words: &str) -> Result<Whereabouts, SessionError> {
 }
 
 /// Ends what is left of a script that was ended before. Whether nothing is.
-async fn ended_all(link: &Link, stop: &Job<'_>) -> bool {
+async fn ended_all(link: &Link, stop: Job<'_>) -> bool {
     let mut words = String::new();
     let mut hear = |_: Stream, bytes: &[u8]| words.push_str(&String::from_utf8_lossy(bytes));
     let ended = timeout(STOP_LIMIT, link.exchange(stop, &mut hear)).await;
@@ -204,11 +316,11 @@ enum Finish {
 
 async fn run_in_time(
     link: &Link,
-    launch: &Job<'_>,
-    stop: &Job<'_>,
+    launch: Job<'_>,
+    stop: impl Fn() -> Job<'static>,
     limit: Duration,
     output: &mut dyn OutputSink,
-) -> Finish {
+) -> (Finish, Aside) {
     let may_block = output.may_block();
     let mut sink = |stream: Stream, bytes: &[u8]| {
         if may_block {
@@ -217,10 +329,10 @@ async fn run_in_time(
             output.take(stream, bytes);
         }
     };
-    let mut running = pin!(link.exchange(launch, &mut sink));
+    let mut running = pin!(link.exchange_aside(launch, &mut sink));
     tokio::select! {
         biased;
-        ending = &mut running => return Finish::InTime(ending),
+        (ending, aside) = &mut running => return (Finish::InTime(ending), aside),
         () = sleep(limit) => {}
     }
     // The first channel is read on meanwhile: one that is not read stops the whole connection, the second with it.
@@ -228,7 +340,7 @@ async fn run_in_time(
     let mut hear = |_: Stream, bytes: &[u8]| words.push_str(&String::from_utf8_lossy(bytes));
     let mut ended = None;
     let stopping = {
-        let mut stopping = pin!(timeout(STOP_LIMIT, link.exchange(stop, &mut hear)));
+        let mut stopping = pin!(timeout(STOP_LIMIT, link.exchange(stop(), &mut hear)));
         loop {
             tokio::select! {
                 biased;
@@ -237,28 +349,28 @@ async fn run_in_time(
             }
         }
     };
-    match stopping {
-        Ok(Ending::Ended(_)) => {}
+    let trouble = match stopping {
+        Ok(Ending::Ended(_)) => None,
         Ok(Ending::Gone { why, .. }) => {
-            return Finish::Lost(format!("while it was being ended: {why}"));
+            Some(Finish::Lost(format!("while it was being ended: {why}")))
         }
         // A connection that died quietly looks like this until its keep-alives are over: another one must ask.
-        Err(_) => {
-            return Finish::Lost("the host did not answer when it was to be ended".to_owned());
-        }
-        Ok(Ending::No(_) | Ending::NoProgram { .. }) => return Finish::Stopped { gone: false },
-    }
-    if ended.is_none() {
+        Err(_) => Some(Finish::Lost("the host did not answer when it was to be ended".to_owned())),
+        Ok(Ending::No(_) | Ending::NoProgram { .. }) => Some(Finish::Stopped { gone: false }),
+    };
+    if ended.is_none() && trouble.is_none() {
         ended = timeout(TAIL_LIMIT, &mut running).await.ok();
     }
-    match (words.trim(), ended) {
+    let (ended, aside) = ended.map_or((None, Aside::default()), |(end, aside)| (Some(end), aside));
+    let finish = trouble.unwrap_or(match (words.trim(), ended) {
         ("never", Some(Ending::No(_) | Ending::NoProgram { .. }) | None) => Finish::Never,
         // It had ended by itself, and only we heard of it late: since we were stopped, or its last words were long.
         ("over", Some(ending)) => Finish::InTime(ending),
         ("over", None) => Finish::Lost("it has ended, but its output does not come".to_owned()),
         ("gone", _) => Finish::Stopped { gone: true },
         (_, _) => Finish::Stopped { gone: false },
-    }
+    });
+    (finish, aside)
 }
 
 fn exit_of(how: &str) -> Exit {
@@ -314,6 +426,12 @@ fn with_hint(said: String) -> String {
         ("is not allowed to execute", "sudoers must allow the user /bin/sh"),
         ("sudo: not found", "install sudo, or log in as root"),
         ("sudo did not accept", "check `sudo_password`"),
+        ("has had this host since", "look at the host, and run it again in a new run"),
+        (
+            Failure::LOCKED,
+            "wait until that run has ended with this host or stop it there, or leave the host out with --limit; \
+             a controller that is gone loses the lock when its lease runs out and nothing of it is at work on the host",
+        ),
     ];
     match hints.iter().find(|(sign, _)| said.contains(sign)) {
         Some((_, hint)) => format!("{said}; {hint}"),
@@ -366,6 +484,30 @@ impl Session for SshSession {
         sudo: bool,
     ) -> BoxFuture<'a, Result<u64, SessionError>> {
         Box::pin(self.get_file(path, to, sudo))
+    }
+
+    fn hold(&mut self, holder: &Arc<Holder>) {
+        if self.held.as_ref().is_none_or(|held| !Arc::ptr_eq(&held.holder, holder)) {
+            let epoch = holder.epoch.to_string();
+            self.held = Some(Held { holder: Arc::clone(holder), epoch });
+        }
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    fn renew(&mut self, sudo: bool) -> BoxFuture<'_, Result<(), SessionError>> {
+        Box::pin(self.tend(Program::Renew, ("leave", ""), sudo))
+    }
+
+    fn leave(&mut self, how: Leave, sudo: bool) -> BoxFuture<'_, Result<(), SessionError>> {
+        let how = match how {
+            Leave::Rests => "rests",
+            Leave::Keeps => "keeps",
+            Leave::Clean => "clean",
+        };
+        Box::pin(self.tend(Program::Leave, ("leave", how), sudo))
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {

@@ -1,6 +1,7 @@
 //! What is sent to a host's shell: the command line that every login shell takes, and the text that follows on standard
 //! input.
 
+use sha2::{Digest, Sha256};
 use std::{fmt::Write as _, sync::LazyLock};
 
 /// Decides about sudo. `$1`: the mark, `$2`: how to become root, `$3`: [`READ`].
@@ -8,16 +9,17 @@ use std::{fmt::Write as _, sync::LazyLock};
 /// It stands in single quotes on a line that the login shell reads, be that sh, csh or fish: no quote, backslash, newline
 /// or `!` in it, and no word beyond the 1024 characters of an old csh.
 const ENTER: &str = concat!(
-    "if [ $2 = 0 ] || [ \"$(id -u)\" = 0 ]; then exec /bin/sh -c \"$3\" fleetlift $1; fi; ",
+    "if [ \"$(id -u)\" = 0 ]; then exec /bin/sh -c \"$3\" fleetlift $1; fi; ",
     "if [ $2 = 1 ]; then exec sudo -H -n -- /bin/sh -c \"$3\" fleetlift $1; fi; ",
     "exec sudo -H -S -p $1-ask: -- /bin/sh -c \"$3\" fleetlift $1",
 );
 
 /// Reads the real program from standard input, up to its last line, and nothing behind it: `read` takes single bytes. A
-/// program that was cut short is not run.
+/// program that was cut short is not run. Every shell begins with the same `IFS`, whatever its environment says, and that
+/// ends in a newline, which cannot stand here itself. The last line is made of the mark, so that no value can hold it.
 const READ: &str = concat!(
-    "echo $1-ready >&2; n=$(echo; echo x); n=${n%x}; t=; e=; ",
-    "while IFS= read -r l; do case $l in \"#end\") e=1; break;; esac; t=$t$l$n; done; ",
+    "echo $1-ready >&2; n=${IFS#??}; n=${n%\"${n#?}\"}; t=; e=; ",
+    "while IFS= read -r l; do case $l in \"$1-text\") e=1; break;; esac; t=$t$l$n; done; ",
     "[ -n \"$e\" ] || exit 125; eval \"$t\"",
 );
 
@@ -32,66 +34,140 @@ pub(super) enum Become {
     RootByPassword,
 }
 
-/// The programs that run on hosts.
+/// The programs that run on hosts, beside the launcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Program {
-    Launch,
     Stop,
     Look,
     Follow,
     Upload,
     Download,
+    Renew,
+    Leave,
 }
+
+const COMMON: &str = include_str!("remote/common.sh");
+const LOCK: &str = include_str!("remote/lock.sh");
 
 impl Program {
     fn text(self) -> &'static str {
-        static LAUNCH: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/launch.sh")));
-        static STOP: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/stop.sh")));
-        static LOOK: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/look.sh")));
-        static FOLLOW: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/follow.sh")));
-        static UPLOAD: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/upload.sh")));
+        static STOP: LazyLock<String> = LazyLock::new(|| join(&[COMMON, Program::Stop.own()]));
+        static LOOK: LazyLock<String> =
+            LazyLock::new(|| join(&[COMMON, LOCK, Program::Look.own()]));
+        static FOLLOW: LazyLock<String> =
+            LazyLock::new(|| join(&[COMMON, LOCK, Program::Follow.own()]));
+        static UPLOAD: LazyLock<String> =
+            LazyLock::new(|| join(&[COMMON, LOCK, Program::Upload.own()]));
         static DOWNLOAD: LazyLock<String> =
-            LazyLock::new(|| slim(include_str!("remote/download.sh")));
+            LazyLock::new(|| join(&[COMMON, Program::Download.own()]));
+        static RENEW: LazyLock<String> =
+            LazyLock::new(|| join(&[COMMON, LOCK, Program::Renew.own()]));
+        static LEAVE: LazyLock<String> =
+            LazyLock::new(|| join(&[COMMON, LOCK, Program::Leave.own()]));
         match self {
-            Self::Launch => &LAUNCH,
             Self::Stop => &STOP,
             Self::Look => &LOOK,
             Self::Follow => &FOLLOW,
             Self::Upload => &UPLOAD,
             Self::Download => &DOWNLOAD,
+            Self::Renew => &RENEW,
+            Self::Leave => &LEAVE,
         }
     }
+
+    fn own(self) -> &'static str {
+        match self {
+            Self::Stop => include_str!("remote/stop.sh"),
+            Self::Look => include_str!("remote/look.sh"),
+            Self::Follow => include_str!("remote/follow.sh"),
+            Self::Upload => include_str!("remote/upload.sh"),
+            Self::Download => include_str!("remote/download.sh"),
+            Self::Renew => include_str!("remote/renew.sh"),
+            Self::Leave => include_str!("remote/leave.sh"),
+        }
+    }
+}
+
+/// The launcher. It stays on the host, so that it is sent there once.
+struct Launcher {
+    text: String,
+    /// It has the digest of its text in its name, so that launchers of two versions do not meet.
+    name: String,
+    /// A program that keeps it on the host and runs it.
+    whole: String,
+}
+
+static LAUNCHER: LazyLock<Launcher> = LazyLock::new(|| {
+    let core = format!("fl_core={}\n", quote(&slim(include_str!("remote/core.sh"))));
+    let text = core + &join(&[COMMON, LOCK, include_str!("remote/launch.sh")]);
+    let digest = crate::base::text::hex(&Sha256::digest(&text));
+    let name = format!("launch-{}", &digest[..16]);
+    let whole = format!("fl_name={name}\nfl_library={}\neval \"$fl_library\"\n", quote(&text));
+    Launcher { text, name, whole }
+});
+
+/// What a host says that has no launcher, or not there.
+pub(super) const NO_LAUNCHER: &str = "no launcher";
+
+/// What [`READ`] reads, without its last line: values, then a program.
+#[derive(Debug)]
+pub(super) struct Text(String);
+
+impl Text {
+    /// A program begins with its values, which may hold anything but NUL.
+    pub(super) fn new(values: &[(&str, &str)]) -> Self {
+        let mut text = String::with_capacity(512);
+        for (name, value) in values {
+            text.push_str("fl_");
+            text.push_str(name);
+            text.push('=');
+            push_quoted(&mut text, value);
+            text.push('\n');
+        }
+        Self(text)
+    }
+
+    pub(super) fn program(mut self, program: Program) -> String {
+        self.0.push_str(program.text());
+        self.0
+    }
+
+    /// The launcher as it stands below this directory of the host.
+    pub(super) fn kept_launcher(mut self, root: &str) -> String {
+        let path = quote(&format!("{root}/bin/{}", LAUNCHER.name));
+        let _ = writeln!(
+            self.0,
+            "if [ -r {path} ]; then . {path}; fi\n\
+             printf '%s-no {NO_LAUNCHER}%s-on\\n' \"$1\" \"$1\" >&2; exit 125"
+        );
+        self.0
+    }
+
+    /// The launcher, sent with the program; `keep`: to be kept on the host.
+    pub(super) fn whole_launcher(mut self, keep: bool) -> String {
+        self.0.push_str(if keep { &LAUNCHER.whole } else { &LAUNCHER.text });
+        self.0
+    }
+}
+
+/// The line after which nothing more is read as a program.
+pub(super) fn last_line(mark: &str) -> String {
+    format!("{mark}-text\n")
+}
+
+fn join(parts: &[&str]) -> String {
+    parts.iter().map(|part| slim(part)).collect()
 }
 
 /// The command line for the login shell.
 pub(super) fn command_line(mark: &str, become_root: Become) -> String {
     let mode = match become_root {
-        Become::Nobody => 0,
+        // Nothing to decide: that is one shell less to start.
+        Become::Nobody => return format!("exec /bin/sh -c '{READ}' fleetlift {mark}"),
         Become::Root => 1,
         Become::RootByPassword => 2,
     };
     format!("exec /bin/sh -c '{ENTER}' fleetlift {mark} {mode} '{READ}'")
-}
-
-/// What [`READ`] reads: the program with its values. Values may hold anything but NUL.
-pub(super) fn program_text(program: Program, values: &[(&str, &str)]) -> String {
-    static COMMON: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/common.sh")));
-    let mut text = String::new();
-    for (name, value) in values {
-        // A line that says `#end` inside a value would end the program early; so no value's line begins with `#`.
-        let quoted = quote(value).replace("\n#", "\n''#");
-        let _ = writeln!(text, "fl_{name}={quoted}");
-    }
-    text.push_str(&COMMON);
-    text.push_str(program.text());
-    text.push_str("#end\n");
-    text
-}
-
-/// What runs the script on the host, beside the launcher and longer than it where the connection breaks.
-pub(super) fn core() -> &'static str {
-    static CORE: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/core.sh")));
-    &CORE
 }
 
 /// The content of a script file: what the launcher needs, the environment, the text.
@@ -108,7 +184,20 @@ pub(super) fn script_file(token: &str, env: &[(String, String)], text: &str) -> 
 
 /// One word for a POSIX shell.
 pub(super) fn quote(value: &str) -> String {
-    format!("'{}'", value.replace('\'', "'\\''"))
+    let mut word = String::with_capacity(value.len() + 2);
+    push_quoted(&mut word, value);
+    word
+}
+
+fn push_quoted(text: &mut String, value: &str) {
+    text.push('\'');
+    for (n, part) in value.split('\'').enumerate() {
+        if n > 0 {
+            text.push_str("'\\''");
+        }
+        text.push_str(part);
+    }
+    text.push('\'');
 }
 
 /// Whether a shell takes it as a variable's name.
@@ -145,8 +234,15 @@ mod tests {
         process::{Command, Stdio},
     };
 
-    const ALL: [Program; 5] =
-        [Program::Launch, Program::Stop, Program::Look, Program::Upload, Program::Download];
+    const ALL: [Program; 7] = [
+        Program::Stop,
+        Program::Look,
+        Program::Follow,
+        Program::Upload,
+        Program::Download,
+        Program::Renew,
+        Program::Leave,
+    ];
 
     #[test]
     fn the_command_line_suits_every_login_shell() {
@@ -160,13 +256,46 @@ mod tests {
 
     #[test]
     fn values_reach_the_program_as_they_are() {
-        let value = "it's\n#end\n\"$x\" `y` \\ \n\n#";
-        let text = program_text(Program::Stop, &[("x", value)]);
-        assert_eq!(text.lines().filter(|line| *line == "#end").count(), 1);
-        let end = text.find("umask 077").unwrap();
-        let script = format!("{}printf %s \"$fl_x\"", &text[..end]);
-        let output = Command::new("/bin/sh").arg("-c").arg(script).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&output.stdout), value);
+        let value = "it's\n#end\n\"$x\" `y` \\ \n\n# \u{101}";
+        let text = Text::new(&[("x", value)]).0;
+        for shell in SHELLS {
+            let script = format!("{text}printf %s \"$fl_x\"");
+            let Some(output) = run(shell, &script) else { continue };
+            assert_eq!(output, value, "{shell:?}");
+        }
+    }
+
+    const SHELLS: [&[&str]; 5] =
+        [&["/bin/sh"], &["bash", "--posix"], &["busybox", "ash"], &["dash"], &["mksh"]];
+
+    /// What a shell prints; nothing where it is not here.
+    fn run(shell: &[&str], script: &str) -> Option<String> {
+        let output = Command::new(shell[0]).args(&shell[1..]).arg("-c").arg(script).output();
+        let Ok(output) = output else {
+            eprintln!("SKIPPED: no {} here", shell[0]);
+            return None;
+        };
+        Some(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// What the launcher builds on: a name is made once, and a full disk is noticed by whoever writes.
+    #[test]
+    fn every_shell_makes_a_name_once_and_notices_a_full_disk() {
+        let script = r#"
+            cd "$(mktemp -d)" || exit
+            set -C
+            claim() { { { c=1 && printf x && c=0; } >script; } 2>/dev/null; }
+            c=; claim; printf 'first %s\n' "$c"
+            c=; claim; printf 'second %s\n' "$c"
+            set +C
+            c=; { { c=1 && printf x && c=0; } >/dev/full; } 2>/dev/null; printf 'full %s\n' "$c"
+            printf 'abcdef\n' >line; printf 12 1<>line; cat line
+            rm -r "$PWD"
+        "#;
+        for shell in SHELLS {
+            let Some(output) = run(shell, script) else { continue };
+            assert_eq!(output, "first 0\nsecond \nfull 1\n12cdef\n", "{shell:?}");
+        }
     }
 
     #[test]
@@ -180,23 +309,17 @@ mod tests {
     /// What is sent must be free of findings, as it is sent. Not of style: variables come from outside.
     #[test]
     fn shellcheck_finds_nothing() {
-        let heads = [
-            ENTER.to_owned(),
-            READ.to_owned(),
-            slim(include_str!("remote/head.sh")),
-            core().to_owned(),
-        ];
-        let sources = [
-            include_str!("remote/launch.sh"),
-            include_str!("remote/stop.sh"),
-            include_str!("remote/look.sh"),
-            include_str!("remote/follow.sh"),
-            include_str!("remote/upload.sh"),
-            include_str!("remote/download.sh"),
-        ];
-        let common = include_str!("remote/common.sh");
-        let programs = sources.map(|source| format!("{common}{source}"));
-        for text in heads.iter().chain(&programs) {
+        let heads = [ENTER.to_owned(), READ.to_owned()];
+        let heads = heads.into_iter().chain([slim(include_str!("remote/head.sh"))]);
+        let core = [include_str!("remote/core.sh").to_owned()];
+        let whole = format!("{COMMON}{LOCK}{}", include_str!("remote/launch.sh"));
+        let programs = ALL.map(|program| match program {
+            Program::Stop | Program::Download => format!("{COMMON}{}", program.own()),
+            Program::Look | Program::Follow | Program::Upload | Program::Renew | Program::Leave => {
+                format!("{COMMON}{LOCK}{}", program.own())
+            }
+        });
+        for text in heads.chain(core).chain([whole]).chain(programs) {
             // SC2154 and SC2034: assigned and used by other parts. SC2317: functions that this part does not call.
             // SC2086: marks and modes are words by construction.
             let checker = Command::new("shellcheck")
@@ -217,10 +340,29 @@ mod tests {
     }
 
     #[test]
+    fn every_shell_reads_a_program_to_its_last_line() {
+        let text = "fl_x='a\n b'\nprintf '%s|' \"$fl_x\" \"$1\"\ncat\n";
+        for shell in SHELLS {
+            let mut command = Command::new(shell[0]);
+            command.args(&shell[1..]).args(["-c", READ, "fleetlift", "mark"]).env("IFS", "x");
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            let Ok(mut child) = command.spawn() else {
+                eprintln!("SKIPPED: no {} here", shell[0]);
+                continue;
+            };
+            let input = format!("{text}{}body", last_line("mark"));
+            child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout), "a\n b|mark|body", "{shell:?}");
+        }
+    }
+
+    #[test]
     fn every_shell_parses_the_programs() {
-        for program in ALL {
-            let text = program_text(program, &[("path", "x")]);
-            for shell in [&["/bin/sh"][..], &["bash", "--posix"], &["busybox", "ash"], &["dash"]] {
+        let programs = ALL.map(|program| Text::new(&[("path", "x")]).program(program));
+        let launchers = [Text::new(&[]).whole_launcher(true), LAUNCHER.text.clone()];
+        for text in programs.iter().chain(&launchers).chain([&Text::new(&[]).kept_launcher("/x")]) {
+            for shell in SHELLS {
                 let mut command = Command::new(shell[0]);
                 let child = command.args(&shell[1..]).arg("-n").stdin(Stdio::piped()).spawn();
                 let Ok(mut child) = child else {
@@ -228,7 +370,7 @@ mod tests {
                     continue;
                 };
                 child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-                assert!(child.wait().unwrap().success(), "{program:?} in {shell:?}");
+                assert!(child.wait().unwrap().success(), "{shell:?}\n{text}");
             }
         }
     }

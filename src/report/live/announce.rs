@@ -97,6 +97,9 @@ impl Line<'_> {
                 ('▸', Tone::Busy, self.asked("live.release", by, hosts))
             }
             Event::HostHeld { .. } => ('‖', Tone::Warn, self.with("live.held", &[("host", &host)])),
+            Event::HostRested { .. } => {
+                ('‖', Tone::Calm, self.with("live.rested", &[("host", &host)]))
+            }
             Event::RunPaused { reason } => {
                 let reason = reason.to_string();
                 ('‖', Tone::Warn, self.with("live.paused", &[("reason", &one_line(&reason))]))

@@ -9,9 +9,10 @@ use crate::{
         naming::step_name,
         paint::Paint,
         state::{State, Tone},
+        status::waits_on,
         words::Words,
     },
-    run::{HostPhase, HostState, RunPhase, RunState},
+    run::{HostPhase, HostState, RunPhase, RunState, WaitingOn, decide},
 };
 use console::{measure_text_width, truncate_str};
 
@@ -49,6 +50,7 @@ impl Frame<'_> {
     pub fn lines(&self, track: &Track, size: Size) -> Vec<String> {
         let mut lines = vec![self.bar(track, size.columns), self.counts()];
         lines.extend(self.halt());
+        lines.extend(self.window());
         let room = size.rows.saturating_sub(ROWS_FOR_EVENTS + lines.len()).clamp(1, HOSTS_MAX);
         lines.extend(self.hosts(track, room));
         if track.in_flight() > room {
@@ -123,9 +125,10 @@ impl Frame<'_> {
         let pending = self.state.counts.get(State::Pending.word()).copied().unwrap_or(0);
         if pending > 0 || track.in_flight() > 0 {
             // What nobody can know yet is left out.
-            parts.extend(track.remaining(pending, self.plan.limits.parallel).map(|(low, high)| {
+            parts.extend(track.left(self.now).map(|(low, high)| {
                 let (low, high) = (words.length(low), words.length(high));
-                words.say("live.left", &[("low", &low), ("high", &high)])
+                let key = if low == high { "live.left_alike" } else { "live.left" };
+                words.say(key, &[("low", &low), ("high", &high)])
             }));
         }
         parts.push(words.say("live.so_far", &[("length", &words.length(so_far))]));
@@ -164,6 +167,17 @@ impl Frame<'_> {
             (RunPhase::New | RunPhase::Running | RunPhase::Finished(_), _) => return None,
         };
         Some(self.paint.tone(Tone::Warn, &text))
+    }
+
+    /// The window that is waited for, where nothing else is at work.
+    pub fn window(&self) -> Option<String> {
+        if self.state.running > 0 || self.state.phase != RunPhase::Running {
+            return None;
+        }
+        let waiting_on = decide(self.plan, self.state, self.now).waiting_on;
+        let window = waiting_on.iter().find(|on| matches!(on, WaitingOn::Window { .. }))?;
+        let text = one_line(&waits_on(self.words, window)).into_owned();
+        Some(self.paint.tone(Tone::Calm, &self.words.say("live.waits", &[("what", &text)])))
     }
 
     fn hosts(&self, track: &Track, room: usize) -> Vec<String> {

@@ -45,7 +45,12 @@ pub struct Display {
 
 enum View {
     Pretty(ProgressBar),
-    Plain { out: Output, summary_due: Option<Timestamp> },
+    Plain {
+        out: Output,
+        summary_due: Option<Timestamp>,
+        /// What was said last of a window that is waited for.
+        waits: Option<String>,
+    },
     Json(Output),
 }
 
@@ -111,7 +116,7 @@ impl Display {
     }
 
     fn plain(to: Box<dyn Write + Send>) -> View {
-        View::Plain { out: Output { to, gone: false }, summary_due: None }
+        View::Plain { out: Output { to, gone: false }, summary_due: None, waits: None }
     }
 
     /// Takes in a record that the state has taken in already.
@@ -145,24 +150,33 @@ impl Display {
             View::Pretty(bar) => {
                 let (rows, columns) = console::Term::stderr().size();
                 let size = frame::Size { columns: columns.into(), rows: rows.into() };
+                self.track.refresh(now, state, plan);
                 let frame = frame::Frame { words: self.words, paint: self.paint, plan, state, now };
                 bar.set_message(frame.lines(&self.track, size).join("\n"));
             }
-            View::Plain { out, summary_due } => match summary_due {
-                Some(due) if *due > now => {}
-                // The first line comes after a while, when there is something to say.
-                None => *summary_due = Some(now + PLAIN_SUMMARY_EVERY),
-                Some(_) => {
-                    *summary_due = Some(now + PLAIN_SUMMARY_EVERY);
-                    let frame =
-                        frame::Frame { words: self.words, paint: self.paint, plan, state, now };
-                    out.line(&format!(
-                        "{}  {}",
-                        self.words.clock(now),
-                        frame.one_line(&self.track)
-                    ));
+            View::Plain { out, summary_due, waits } => {
+                let frame = frame::Frame { words: self.words, paint: self.paint, plan, state, now };
+                match summary_due {
+                    Some(due) if *due > now => return,
+                    // The first line comes after a while, when there is something to say.
+                    None => {}
+                    Some(_) => match frame.window() {
+                        // A night of waiting is one line, not a thousand.
+                        Some(text) if waits.as_ref() == Some(&text) => {}
+                        Some(text) => {
+                            out.line(&format!("{}  {text}", self.words.clock(now)));
+                            *waits = Some(text);
+                        }
+                        None => {
+                            self.track.refresh(now, state, plan);
+                            let line = frame.one_line(&self.track);
+                            out.line(&format!("{}  {line}", self.words.clock(now)));
+                            *waits = None;
+                        }
+                    },
                 }
-            },
+                *summary_due = Some(now + PLAIN_SUMMARY_EVERY);
+            }
         }
     }
 

@@ -1,13 +1,16 @@
 //! What the display remembers beside the state: who is in flight, in the order of their start, and how long hosts took.
 
 use crate::{
-    base::time::Timestamp,
+    base::{quantile::quantile, time::Timestamp},
     journal::{End, Event, Record},
     plan::Plan,
-    report::build::{millis, quantile},
-    run::RunState,
+    report::build::millis,
+    run::{Basis, Forecast, RunPhase, RunState, forecast},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+/// So often the rest of a small run is foreseen anew.
+const FORESEE_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub(in crate::report) struct Track {
@@ -22,6 +25,8 @@ pub(in crate::report) struct Track {
     /// When the display saw its first record, and how many hosts have ended since.
     pub since: Option<Timestamp>,
     pub ended: usize,
+    /// What was foreseen, and when.
+    foreseen: Option<(Timestamp, Forecast)>,
 }
 
 impl Track {
@@ -55,7 +60,7 @@ impl Track {
                     insert(&mut self.took, millis(from, record.at));
                 }
             }
-            Event::HostHeld { .. } => self.go(index),
+            Event::HostHeld { .. } | Event::HostRested { .. } => self.go(index),
             Event::HostReturned { dark_ms, .. } => insert(&mut self.dark, *dark_ms),
             Event::RunStarted { .. }
             | Event::RunResumed { .. }
@@ -114,16 +119,23 @@ impl Track {
         (self.ended > 0 && millis > 0).then(|| self.ended as f64 * 60_000.0 / millis as f64)
     }
 
-    /// How long the rest may take, at least and at most: as many hosts side by side as are allowed, each taking as long
-    /// as a quick one and as a slow one of those migrated so far. Nothing until one is.
-    pub fn remaining(&self, pending: usize, parallel: usize) -> Option<(u64, u64)> {
-        let (quick, slow) = (quantile(&self.took, 25)?, quantile(&self.took, 95)?);
-        // A host in flight has on average half of its way before it.
-        let rest = pending as u64 * 2 + self.in_flight() as u64;
-        let lanes = (parallel.max(1) as u64).min(rest.max(1));
-        let shortest = quick * rest / (2 * lanes);
-        let longest = slow * rest.div_ceil(2).div_ceil(lanes).max(1);
-        Some((shortest, longest))
+    /// Foresees the rest of the run, where that was not done a moment ago. It costs more in a large fleet, and is done
+    /// the less often there.
+    pub fn refresh(&mut self, now: Timestamp, state: &RunState, plan: &Plan) {
+        let pause = FORESEE_EVERY * (1 + plan.hosts.len() as u32 / 1000);
+        let is_fresh = self.foreseen.is_some_and(|(at, _)| at <= now && now.since(at) < pause);
+        if state.phase == RunPhase::Running && !is_fresh {
+            self.foreseen = Some((now, forecast(plan, state, now)));
+        }
+    }
+
+    /// How long the rest may take, where hosts are as quick as most, and where they are slow; in milliseconds. Nothing as
+    /// long as only the playbook's word is known and no host is done.
+    pub fn left(&self, now: Timestamp) -> Option<(u64, u64)> {
+        let (at, foreseen) = self.foreseen.as_ref()?;
+        let known = foreseen.basis != Basis::Playbook || !self.took.is_empty();
+        let left = |seconds: u64| (seconds * 1000).saturating_sub(millis(*at, now));
+        known.then(|| (left(foreseen.p50_s), left(foreseen.p90_s)))
     }
 }
 

@@ -63,6 +63,7 @@ fn frame(story: &Story, size: Size) -> Vec<String> {
         track.take(&record, &state);
     }
     let now = Timestamp::from_millis(story::START + story.last() + 12_000);
+    track.refresh(now, &state, &story.plan);
     let (words, paint) = (Words::english(), Paint { color: false });
     Frame { words, paint, plan: &story.plan, state: &state, now }.lines(&track, size)
 }

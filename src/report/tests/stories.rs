@@ -171,8 +171,8 @@ pub fn needs_hands() -> Story {
         failure: lost.clone(),
         duration_ms: 400_000,
         tail: String::new(),
-        then: Then::GiveUp,
         never: false,
+        then: Then::GiveUp,
     });
     part.end(End::NeedsHands, true, Some(lost));
     let mut part = story.host(3, 7);

@@ -79,6 +79,7 @@ fn plan_step(index: usize) -> PlanStep {
         remedy: (step == "boot-space")
             .then(|| "Remove old kernels: package-cleanup --oldkernels".into()),
         estimate: Duration::from_millis(length),
+        measured: None,
     }
 }
 
@@ -128,6 +129,7 @@ pub fn plan(waves: &[(&str, Vec<String>)]) -> Plan {
             after: Vec::new(),
             canary: 0,
             parallel: 10,
+            windows: None,
         });
     }
     Plan {
@@ -451,8 +453,8 @@ impl Part<'_> {
             failure,
             duration_ms: length,
             tail: tail.into(),
-            then,
             never: false,
+            then,
         });
         self
     }

@@ -97,7 +97,7 @@ impl Connection {
     fn answer(&mut self, id: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
         let Some(Asked { command, stdin }) = self.asked.remove(&id) else { return Ok(()) };
         let request = CannedRequest { user: &self.user, command: &command, stdin: &stdin };
-        let reply = framed::frame(&command, self.answers.reply(request));
+        let reply = framed::frame(&command, &stdin, self.answers.reply(request));
         if !reply.stdout.is_empty() {
             session.data(id, reply.stdout)?;
         }

@@ -13,15 +13,20 @@ const BEFORE: &[u8] = b" fleetlift fl";
 /// The letters of a mark: `fl` and 128 bits in hexadecimal.
 const MARK_LEN: usize = 34;
 
+/// In a program that asks the host to keep the launcher for the next time, which then is not sent again.
+const KEEP: &[u8] = b"\nfl_library=";
+
 /// The reply as the launcher would give it, where the command is the launcher's.
-pub(super) fn frame(command: &[u8], reply: CannedReply) -> CannedReply {
+pub(super) fn frame(command: &[u8], stdin: &[u8], reply: CannedReply) -> CannedReply {
     let Some(mark) = mark(command) else { return reply };
     let CannedReply { stdout, stderr, exit } = reply;
     let mut out = String::with_capacity(stdout.len() + 2 * MARK_LEN + 16);
     for part in [mark, "-go\n", &stdout, mark, "-end ", &exit.to_string(), "\n"] {
         out.push_str(part);
     }
-    let stderr = format!("{mark}-ready\n{mark}-go\n{stderr}{mark}-end {exit}\n");
+    let keeps = stdin.windows(KEEP.len()).any(|window| window == KEEP);
+    let kept = if keeps { format!("{mark}-at /var/lib/fleetlift\n") } else { String::new() };
+    let stderr = format!("{mark}-ready\n{kept}{mark}-go\n{stderr}{mark}-end {exit}\n");
     // The launcher's own exit code says nothing about the script.
     CannedReply { stdout: out, stderr, exit: 0 }
 }
@@ -40,13 +45,15 @@ mod tests {
     #[test]
     fn only_the_launcher_is_answered_in_a_frame() {
         let reply = CannedReply { stdout: "out\n".into(), stderr: "err".into(), exit: 3 };
-        assert_eq!(frame(b"sh -c 'echo fleetlift'", reply.clone()), reply);
-        assert_eq!(frame(b"sh -c x fleetlift fl12", reply.clone()), reply);
+        assert_eq!(frame(b"sh -c 'echo fleetlift'", b"", reply.clone()), reply);
+        assert_eq!(frame(b"sh -c x fleetlift fl12", b"", reply.clone()), reply);
         let mark = "fl0123456789abcdef0123456789abcdef";
         let command = format!("exec /bin/sh -c 'x' fleetlift {mark} 0 'y'");
-        let framed = frame(command.as_bytes(), reply);
+        let framed = frame(command.as_bytes(), b"fl_x=1", reply.clone());
         assert_eq!(framed.stdout, format!("{mark}-go\nout\n{mark}-end 3\n"));
         assert_eq!(framed.stderr, format!("{mark}-ready\n{mark}-go\nerr{mark}-end 3\n"));
         assert_eq!(framed.exit, 0);
+        let framed = frame(command.as_bytes(), b"fl_x=1\nfl_library='x'", reply);
+        assert!(framed.stderr.contains(&format!("{mark}-at /var/lib/fleetlift\n{mark}-go\n")));
     }
 }

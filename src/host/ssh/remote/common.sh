@@ -29,12 +29,27 @@ fl_end() {
   exit 0
 }
 
+# Sets fl_uid. The kernel says it without another process.
+fl_find_uid() {
+  fl_uid=
+  {
+    while read -r fl_key fl_real fl_uid fl_rest; do
+      [ "$fl_key" = Uid: ] && break
+      fl_uid=
+    done </proc/self/status
+  } 2>/dev/null
+  [ -n "$fl_uid" ] || fl_uid=$(id -u)
+}
+
 # Sets fl_place to the script's directory.
 fl_find_place() {
   # shellcheck disable=SC2088 # The tilde is the controller's, not this shell's.
   case $fl_root in
     /*) ;;
-    '') if [ "$(id -u)" = 0 ]; then fl_root=/var/lib/fleetlift; else fl_root=$HOME/.fleetlift; fi ;;
+    '')
+      fl_find_uid
+      if [ "$fl_uid" = 0 ]; then fl_root=/var/lib/fleetlift; else fl_root=$HOME/.fleetlift; fi
+      ;;
     '~/'*) fl_root=$HOME/${fl_root#??} ;;
     *) fl_root=$HOME/$fl_root ;;
   esac
@@ -48,17 +63,20 @@ fl_nap() {
 
 # Whether the script has not begun. Then its name is taken, so that a launcher that is still on its way cannot begin it.
 fl_never() {
-  if [ -e "$fl_place/script" ]; then
-    { read -r fl_line <"$fl_place/script"; } 2>/dev/null || :
-    [ "$fl_line" = '#never' ]
-    return
+  # Its folder may be gone: nobody can know here any more what became of it.
+  [ ! -e "${fl_place%/*}/ended" ] || fl_no "the run has ended with this host"
+  if [ ! -e "$fl_place/script" ]; then
+    mkdir -p -- "$fl_place" 2>/dev/null || return 1
+    # Half a word is no word: a disk that is full must not give the name to an empty file.
+    if echo '#never' >"$fl_place/never.$$"; then
+      ln -- "$fl_place/never.$$" "$fl_place/script"
+    fi 2>/dev/null
+    rm -f -- "$fl_place/never.$$"
   fi
-  mkdir -p -- "$fl_place" 2>/dev/null || return 1
-  echo '#never' >"$fl_place/never.$$" 2>/dev/null
-  ln -- "$fl_place/never.$$" "$fl_place/script" 2>/dev/null
-  fl_code=$?
-  rm -f -- "$fl_place/never.$$"
-  return "$fl_code"
+  # Whoever had the name first has written what it stands for: also another one that looks.
+  fl_line=
+  { read -r fl_line <"$fl_place/script"; } 2>/dev/null || :
+  [ "$fl_line" = '#never' ]
 }
 
 # Sets fl_pid to the script's process, to `none` where that has ended, and to nothing where it never said.

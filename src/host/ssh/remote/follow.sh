@@ -6,6 +6,7 @@ if fl_never; then
   fl_end never
 fi
 fl_go
+fl_keep
 
 # $1: file. Its size; a file that is not there yet is empty.
 fl_size() {
@@ -53,7 +54,13 @@ fl_tell_finished() {
 }
 
 fl_gone=0
+fl_rounds=0
 while :; do
+  fl_rounds=$((fl_rounds + 1))
+  if [ "$fl_rounds" -ge 50 ]; then
+    fl_rounds=0
+    fl_keep
+  fi
   # Sizes first: while there is no exit code after them, no mark can stand within them.
   fl_o=$(fl_size out)
   fl_e=$(fl_size err)

@@ -6,6 +6,7 @@ if fl_never; then
   fl_end 0
 fi
 fl_go
+fl_keep
 
 fl_tell_finished() {
   { read -r fl_line <"$fl_place/exit"; } 2>/dev/null || return 0

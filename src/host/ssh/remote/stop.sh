@@ -12,7 +12,7 @@ if [ -s "$fl_place/exit" ] && [ ! -e "$fl_place/stopped" ]; then
   fl_end 0
 fi
 # From here on its exit code is no word of its own: a script that is told to end may well end with 0.
-: 2>/dev/null >"$fl_place/stopped"
+{ printf '' >"$fl_place/stopped"; } 2>/dev/null
 # Whoever follows a script of an earlier controller does not know its token; the script's own file does.
 if [ -z "$fl_token" ]; then
   fl_token=$(sed -n 's/^FLEETLIFT_TOKEN=//p' "$fl_place/script" 2>/dev/null | head -n 1)

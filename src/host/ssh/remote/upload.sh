@@ -3,6 +3,10 @@ case $fl_path in
   /*) ;;
   *) fl_path=./$fl_path ;;
 esac
+if [ -n "$fl_run" ]; then
+  fl_find_place
+  fl_hold
+fi
 [ -d "$fl_path" ] && fl_no "$fl_path is a directory"
 fl_new=$fl_path.fleetlift-$$
 fl_drop() {
@@ -23,6 +27,7 @@ else
   fl_want=$fl_cksum
 fi
 [ "${fl_sum%% *}" = "$fl_want" ] || fl_drop "$fl_path arrived with another checksum"
+fl_still_held || fl_drop "the lock of this host was taken by another controller a moment ago"
 fl_said=$(chmod "$fl_mode" "$fl_new" 2>&1) || fl_drop "cannot set the mode of $fl_new: $fl_said"
 fl_said=$(mv -f -- "$fl_new" "$fl_path" 2>&1) || fl_drop "cannot rename $fl_new to $fl_path: $fl_said"
 fl_go

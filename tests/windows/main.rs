@@ -1,0 +1,6 @@
+//! Maintenance windows, forecasts, calendars.
+
+mod course;
+mod decisions;
+mod fleet;
+mod wall;
