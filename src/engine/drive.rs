@@ -1,15 +1,12 @@
 //! The dispatcher: one loop owns the state. It takes what happened, records it durably, shows it, decides, and starts
 //! what was decided. Everything else sends it messages.
 
-use super::{
-    lane::{Lane, Message, Order, Shared},
-    late::Known,
-};
+use super::lane::{Lane, Message, Order, Shared};
 use crate::{
     base::time::Timestamp,
     journal::{Event, PauseReason, Record, StoreError, Verdict, Writer},
     plan::Plan,
-    run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide, judge},
+    run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide, judge, key_taken},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
@@ -192,24 +189,11 @@ impl Engine {
 
     async fn start(&mut self, host: usize, step: usize, attempt: u32, begun: bool) {
         let at = &self.state.hosts[host];
-        let known = Known {
-            run: self.shared.run.to_string(),
-            facts: at.latest.clone(),
-            before: at.before.clone(),
-            registered: at.registered.clone(),
-        };
-        let order = Order {
-            step,
-            attempt,
-            known,
-            touched: at.touched,
-            begun,
-            epoch: self.state.resumes,
-            left_boot: at.left_boot.clone(),
-        };
+        let order = Order::new(&self.shared.run, at, step, attempt, begun, self.state.resumes);
         let lane = self.lanes.entry(host).or_insert_with(|| {
             let (orders, waiting) = mpsc::channel(1);
-            let lane = Lane::new(Arc::clone(&self.shared), host, self.messages.0.clone());
+            let taken = at.host_key.as_ref().map(|(_, key)| Arc::clone(key));
+            let lane = Lane::new(Arc::clone(&self.shared), host, taken, self.messages.0.clone());
             self.tasks.spawn(lane.run(waiting));
             orders
         });
@@ -231,6 +215,10 @@ impl Engine {
                     let dark_ms = u64::try_from(dark.as_millis()).unwrap_or(u64::MAX);
                     let host = plan.hosts[host].name.clone();
                     vec![Event::HostReturned { host, boot_id, dark_ms, system }]
+                }
+                Message::KeyTaken { host, key, recorded } => {
+                    self.waiting.push(recorded);
+                    key_taken(&plan, &self.state, host, key)
                 }
             };
             // Before the next is judged: two names for one machine may come in together.

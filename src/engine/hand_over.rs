@@ -152,7 +152,7 @@ impl Lane {
     }
 
     /// What takes a script's output.
-    fn output(&self, order: &Order, part: Part) -> Output {
+    pub(super) fn output(&self, order: &Order, part: Part) -> Output {
         let step = self.shared.plan.steps[order.step].id.clone();
         let host = self.target.host.clone();
         let origin = Origin { host, step, attempt: order.attempt, part };
@@ -231,14 +231,16 @@ async fn connect(
         tries += 1;
         match transport.connect(target).await {
             Ok(session) => return Ok(session),
-            Err(ConnectError::Refused { reason, hint }) => {
+            Err(
+                ConnectError::Refused { reason, hint } | ConnectError::HostKey { reason, hint, .. },
+            ) => {
                 let reason = match hint {
                     Some(hint) => format!("{reason} ({hint})"),
                     None => reason,
                 };
                 return Err(Ending::Failed(Failure::Refused { reason }));
             }
-            Err(ConnectError::Unreachable { reason }) => {
+            Err(ConnectError::Unreachable { reason, .. }) => {
                 if tries >= 2 && Instant::now() + pause >= deadline {
                     return Err(Ending::Failed(Failure::Unreachable { reason }));
                 }

@@ -8,11 +8,11 @@ use super::{
 };
 use crate::{
     base::{name::RunId, phase::Phase, template::Templates, time::Clock},
-    host::{Exit, Session, SessionError, Target, Transport},
-    journal::{Failure, Outcome, OutputWriter, Part, Skip},
+    host::{Exit, KeyTrust, Session, SessionError, Target, Transport},
+    journal::{Failure, NewKey, Outcome, OutputWriter, Part, Skip},
     plan::{Plan, PlanStep, Rendered, Task},
     playbook::{Action, OnLost, WaitFor},
-    run::{Ending, Result as AttemptResult},
+    run::{Ending, HostState, LeftBoot, Result as AttemptResult},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
@@ -46,7 +46,44 @@ pub struct Order {
     /// How often the run was taken over: questions of two controllers have directories of their own.
     pub epoch: u32,
     /// The boot that a reboot of this attempt has left already.
-    pub left_boot: Option<String>,
+    pub left_boot: Option<LeftBoot>,
+    /// The boot that the host was on when we last knew.
+    pub boot_id: Option<String>,
+    /// Any reboot migrates the host.
+    pub armed: bool,
+    /// The step has taken the new host key that it announces.
+    pub key_taken: bool,
+}
+
+impl Order {
+    /// The order for an attempt of a host in this state.
+    pub fn new(
+        run: &RunId,
+        at: &HostState,
+        step: usize,
+        attempt: u32,
+        begun: bool,
+        epoch: u32,
+    ) -> Self {
+        let known = Known {
+            run: run.to_string(),
+            facts: at.latest.clone(),
+            before: at.before.clone(),
+            registered: at.registered.clone(),
+        };
+        Self {
+            step,
+            attempt,
+            known,
+            touched: at.touched,
+            begun,
+            epoch,
+            left_boot: at.left_boot.clone(),
+            boot_id: at.boot_id.clone(),
+            armed: at.armed,
+            key_taken: at.host_key.as_ref().is_some_and(|(by, _)| *by == step),
+        }
+    }
 }
 
 /// What a lane tells the dispatcher.
@@ -69,6 +106,12 @@ pub enum Message {
         dark: Duration,
         system: Option<crate::base::facts::System>,
     },
+    /// A new host key that was announced will be used as soon as this is on disk.
+    KeyTaken {
+        host: usize,
+        key: NewKey,
+        recorded: oneshot::Sender<()>,
+    },
 }
 
 /// The lane itself.
@@ -86,12 +129,19 @@ pub struct Lane {
 pub(super) type Stop = Ending;
 
 impl Lane {
-    pub fn new(shared: Arc<Shared>, host: usize, messages: mpsc::Sender<Message>) -> Self {
+    /// `taken` is the host key that was taken earlier in this run.
+    pub fn new(
+        shared: Arc<Shared>,
+        host: usize,
+        taken: Option<Arc<str>>,
+        messages: mpsc::Sender<Message>,
+    ) -> Self {
         let planned = &shared.plan.hosts[host];
         let target = Target {
             host: planned.name.clone(),
             addresses: planned.addresses.clone(),
             connection: Arc::clone(&shared.plan.connections[planned.connection]),
+            trust: KeyTrust { taken, announced: false },
         };
         Self { shared, host, target, session: None, messages, asked: 0 }
     }
@@ -243,6 +293,10 @@ impl Lane {
         work: &mut Work,
     ) -> Result<(Option<i32>, String, String), Stop> {
         let lost = |reason: String| Ending::Failed(Failure::Lost { reason });
+        let reason = match self.started_anew(order, planned, work).await {
+            Some(anew) => format!("{reason}; {anew}"),
+            None => reason,
+        };
         let (OnLost::Probe, Some(probe)) = (planned.on_lost, &rendered.probe) else {
             return Err(lost(reason));
         };

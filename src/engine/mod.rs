@@ -1,6 +1,7 @@
 //! Executes a plan: the dispatcher's loop, a lane for each host in flight, attempts.
 
 mod compare;
+mod dark;
 mod drive;
 mod hand_over;
 mod lane;

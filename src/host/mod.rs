@@ -5,6 +5,6 @@ pub mod ssh;
 mod transport;
 
 pub use transport::{
-    BoxFuture, ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target,
-    Transport, Whereabouts,
+    BoxFuture, ConnectError, Exit, KeyTrust, OutputSink, Script, Session, SessionError, Stream,
+    Target, Transport, Whereabouts,
 };

@@ -1,10 +1,12 @@
 //! The journal: what happened and what was decided, in order, durable before it is acted on.
 
 mod event;
+mod reboot;
 mod store;
 
 pub use event::{
     End, Event, Failure, Finding, Moment, Outcome, PauseReason, Record, Skip, StepId, Then,
     Verdict, schema,
 };
+pub use reboot::{Contact, NewKey, Notice, RebootVerdict, Sighting, tell_sightings};
 pub use store::{OutputChunk, OutputWriter, Part, Reader, Store, StoreError, Writer};

@@ -10,7 +10,9 @@ mod shape;
 mod shipped;
 mod step;
 
-pub use model::{Action, Compare, Hop, OnLost, Playbook, Reboot, Severity, Step, WaitFor};
+pub use model::{
+    Action, Compare, Hop, HopSystem, OnLost, Playbook, Reboot, Severity, Step, WaitFor,
+};
 pub use place::fault_in_step;
 pub use read::read;
 pub use shape::schema;

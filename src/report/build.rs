@@ -13,7 +13,7 @@ use crate::{
     base::{facts::Facts, name::RunId, text::one_line, time::Timestamp},
     journal::{Record, StepId},
     plan::{Plan, PlanWave},
-    run::{HostState, RunState},
+    run::{HostState, RunState, quantile},
 };
 use std::collections::BTreeMap;
 
@@ -205,12 +205,6 @@ fn hops(plan: &Plan, history: &History<'_>) -> Vec<HopReport> {
         }
     };
     plan.hops.iter().enumerate().map(one).collect()
-}
-
-/// The smallest value that at least so many percent of the values do not exceed. The values are sorted.
-pub(super) fn quantile(sorted: &[u64], percent: usize) -> Option<u64> {
-    let rank = (sorted.len() * percent).div_ceil(100);
-    sorted.get(rank.saturating_sub(1)).copied()
 }
 
 #[derive(Default)]

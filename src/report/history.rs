@@ -136,7 +136,8 @@ impl<'a> History<'a> {
             | Event::AttemptFailed { .. }
             | Event::StepSkipped { .. }
             | Event::HostDark { .. }
-            | Event::HostReturned { .. } => {}
+            | Event::HostReturned { .. }
+            | Event::HostKeyTaken { .. } => {}
         }
     }
 }
@@ -206,7 +207,8 @@ impl<'a> HostHistory<'a> {
                 let (phase, hop) = self.at_step.map_or((Phase::Migrate, 0), |s| (s.phase, s.hop));
                 self.segment(kind_of(phase), hop, at);
             }
-            Event::RunStarted { .. }
+            Event::HostKeyTaken { .. }
+            | Event::RunStarted { .. }
             | Event::RunResumed { .. }
             | Event::StopRequested { .. }
             | Event::RunPaused { .. }

@@ -3,6 +3,7 @@
 mod build;
 mod build_groups;
 mod content;
+mod dark;
 mod document;
 mod history;
 mod html;

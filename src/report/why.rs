@@ -1,6 +1,11 @@
 //! The evidence for one host's state, record by record.
 
-use super::{build_groups::evidence, naming::step_name, words::Words};
+use super::{
+    build_groups::evidence,
+    dark::{Dark, hint},
+    naming::step_name,
+    words::Words,
+};
 use crate::{
     base::{
         facts::Facts,
@@ -32,6 +37,17 @@ pub fn why(plan: &Plan, records: &[Record], host: &HostName) -> String {
     out.push('\n');
     if let Some(failure) = &now.failure {
         let _ = writeln!(out, "{}", teller.because(&records[..legal], host, failure));
+        if let Failure::Reboot(verdict) = failure {
+            let _ = writeln!(out, "{}", hint(words, verdict));
+        }
+    }
+    let as_of = records[..legal].last().map(|record| record.at);
+    if let Some(dark) = as_of.and_then(|as_of| Dark::of(plan, &state, now, as_of)) {
+        let others = dark.others(words).map(|others| format!("; {others}")).unwrap_or_default();
+        let (at, limit) = (words.clock(dark.since), words.length(dark.limit_ms));
+        let values: [(&str, &dyn Display); 3] =
+            [("at", &at), ("limit", &limit), ("others", &others)];
+        let _ = writeln!(out, "{}", words.say("why.dark_now", &values));
     }
     if now.armed {
         let _ = writeln!(out, "{}", words.get("why.armed"));
@@ -63,6 +79,12 @@ impl Teller<'_> {
             format!("#{}", record.seq),
             line
         );
+        if let Event::HostFinding { finding, .. } = &record.event
+            && let (Some(_), Some(remedy)) = (&finding.notice, &finding.remedy)
+        {
+            let remedy = self.say("why.remedy", &[("remedy", &one_line(remedy))]);
+            let _ = writeln!(out, "{:29}{remedy}", "");
+        }
         if let Event::AttemptFailed { tail, .. } = &record.event {
             for line in evidence(tail) {
                 let _ = writeln!(out, "{:29}│ {line}", "");
@@ -144,6 +166,12 @@ impl Teller<'_> {
             Event::StepSkipped { step, reason, .. } => self.skipped(step, reason),
             Event::HostDark { boot_id, .. } => {
                 self.say("why.dark", &[("boot", &one_line(boot_id))])
+            }
+            Event::HostKeyTaken { step, old, new, .. } => {
+                let old = old.as_deref().unwrap_or(self.words.get("why.key_unknown"));
+                let step = step_name(self.plan, step);
+                let (old, new) = (one_line(old), one_line(new));
+                self.say("why.key_taken", &[("step", &step), ("old", &old), ("new", &new)])
             }
             Event::HostReturned { boot_id, dark_ms, system, .. } => {
                 let system = system.as_ref().map(ToString::to_string).unwrap_or_default();

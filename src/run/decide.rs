@@ -1,10 +1,11 @@
 //! What to do next: a pure function of the plan, the state and the time. It is never silent: without something to do
 //! there is something to wait for.
 
+use super::judge::finding;
 use super::state::{Fate, HostPhase, HostState, RunPhase, RunState, Way};
 use crate::{
     base::{name::HostName, name::WaveName, phase::Phase, time::Timestamp},
-    journal::{End, Event, Failure, PauseReason, Skip, Verdict},
+    journal::{End, Event, Failure, Notice, PauseReason, RebootVerdict, Skip, Verdict},
     plan::{Plan, Task},
 };
 use serde::Serialize;
@@ -50,6 +51,7 @@ pub fn decide(plan: &Plan, state: &RunState, now: Timestamp) -> Decision {
     }
     let halt = halt(plan, state);
     let parked = advance_hosts(plan, state, now, &mut decision);
+    watch_the_dark(plan, state, now, &mut decision);
     settle_waves(plan, state, halt.is_none(), &mut decision);
     if halt.is_none() {
         start_hosts(plan, state, &mut decision);
@@ -133,6 +135,39 @@ fn advance_hosts(plan: &Plan, state: &RunState, now: Timestamp, decision: &mut D
         }
     }
     parked
+}
+
+/// Hosts that reboot for longer than all before them: a person should know, long before the deadline.
+fn watch_the_dark(plan: &Plan, state: &RunState, now: Timestamp, decision: &mut Decision) {
+    let Some(soonest) = state.learned.soonest() else { return };
+    for (since, index) in &state.rebooting {
+        // In the order in which they went down: those after this one are not late, either.
+        if now.since(*since) < soonest {
+            let due = *since + soonest;
+            decision.wake = Some(decision.wake.map_or(due, |wake| wake.min(due)));
+            return;
+        }
+        let Some(step) = state.hosts[*index].step() else { continue };
+        let Some(past) = state.learned.of(step) else { continue };
+        let so_far = now.since(*since);
+        match past.late_after() {
+            Some(late_after) if so_far >= late_after => {
+                let notice = Notice::Late {
+                    so_far_ms: u64::try_from(so_far.as_millis()).unwrap_or(u64::MAX),
+                    hosts: past.hosts,
+                    p50_ms: past.p50_ms,
+                    p95_ms: past.p95_ms,
+                    max_ms: past.max_ms,
+                };
+                decision.todo.push(Todo::Record(finding(plan, *index, step, notice)));
+            }
+            Some(late_after) => {
+                let due = *since + late_after;
+                decision.wake = Some(decision.wake.map_or(due, |wake| wake.min(due)));
+            }
+            None => {}
+        }
+    }
 }
 
 /// Whether the host may rest where it is: nothing of the present hop has begun to change it.
@@ -223,7 +258,9 @@ fn settle(plan: &Plan, index: usize, host: &HostState, fate: &Fate) -> Event {
     let looks = matches!(plan.rendered(index, fate.step).task, Task::Look { .. });
     let end = match (failed.id.phase, &fate.failure) {
         (Phase::Rollback | Phase::Commit, _) => End::NeedsHands,
-        (_, Failure::Unreachable { .. }) => End::Unreachable,
+        (_, Failure::Unreachable { .. } | Failure::Reboot(RebootVerdict::NeverBack { .. })) => {
+            End::Unreachable
+        }
         (Phase::Precheck, Failure::Unverified { .. }) if looks => End::Blocked,
         (_, _) if host.touched => End::NeedsHands,
         (_, _) => End::Failed,

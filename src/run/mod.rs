@@ -2,10 +2,12 @@
 
 mod decide;
 mod judge;
+mod learned;
 mod state;
 
 pub use decide::{Decision, Todo, WaitingOn, decide};
-pub use judge::{Ending, Result, judge};
+pub use judge::{Ending, Result, judge, key_taken};
+pub use learned::{Learned, Past, quantile};
 pub use state::{
-    Fate, HostPhase, HostState, Illegal, Registered, RunPhase, RunState, WaveState, Way,
+    Fate, HostPhase, HostState, Illegal, LeftBoot, Registered, RunPhase, RunState, WaveState, Way,
 };

@@ -8,9 +8,11 @@ use crate::{
         time::Timestamp,
     },
     journal::{
-        End, Event, Failure, Moment, Outcome, PauseReason, Record, Skip, StepId, Then, Verdict,
+        End, Event, Failure, Moment, Notice, Outcome, PauseReason, Record, Skip, StepId, Then,
+        Verdict,
     },
     plan::{Plan, Task},
+    run::Learned,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -86,8 +88,16 @@ pub struct HostState {
     pub armed: bool,
     /// Since when no SSH is expected.
     pub dark: Option<Timestamp>,
-    /// The boot that a reboot under way left behind.
-    pub left_boot: Option<String>,
+    /// The boot that a reboot under way leaves behind, and since when.
+    pub left_boot: Option<LeftBoot>,
+    /// The boot that the host was on when it was last looked at, or came back.
+    pub boot_id: Option<String>,
+    /// The latest boot that no step asked for and that a finding tells of.
+    pub unasked_boot: Option<String>,
+    /// Told to be later than all hosts before it, in the reboot under way.
+    pub late: bool,
+    /// A host key that was announced and taken, as OpenSSH writes it, and the step that announced it.
+    pub host_key: Option<(usize, Arc<str>)>,
     /// Since when the host is in its present state or step.
     pub since: Timestamp,
     pub started: Option<Timestamp>,
@@ -100,6 +110,14 @@ pub struct HostState {
     pub latest: Option<Arc<Facts>>,
     /// What registered steps printed, by step name.
     pub registered: BTreeMap<String, Registered>,
+}
+
+/// The boot that a reboot under way leaves behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftBoot {
+    pub boot_id: String,
+    /// When the intent to reboot was recorded.
+    pub at: Timestamp,
 }
 
 /// What a registered step left for later templates.
@@ -123,6 +141,10 @@ impl HostState {
             armed: false,
             dark: None,
             left_boot: None,
+            boot_id: None,
+            unasked_boot: None,
+            late: false,
+            host_key: None,
             since: Timestamp::from_millis(0),
             started: None,
             fate: None,
@@ -166,6 +188,15 @@ impl HostState {
         match self.phase {
             HostPhase::Running { step, .. } | HostPhase::Waiting { step, .. } => Some(step),
             HostPhase::Pending | HostPhase::Idle | HostPhase::Ended(_) => None,
+        }
+    }
+
+    /// Whether a finding has told this already.
+    pub fn knows(&self, notice: &Notice) -> bool {
+        match notice {
+            Notice::UnaskedBoot { is, .. } => self.unasked_boot.as_ref() == Some(is),
+            Notice::Late { .. } => self.late,
+            Notice::ExtraBoots { .. } | Notice::NewHostKey { .. } => false,
         }
     }
 
@@ -224,6 +255,10 @@ pub struct RunState {
     pub due: BTreeSet<(Timestamp, usize)>,
     /// How many attempts run.
     pub running: usize,
+    /// Reboots under way that nobody has been told to be late, by when they began.
+    pub rebooting: BTreeSet<(Timestamp, usize)>,
+    /// How long reboots took.
+    pub learned: Learned,
     /// Which host has which machine id.
     pub machines: BTreeMap<String, usize>,
     names: Arc<BTreeMap<HostName, usize>>,
@@ -250,6 +285,8 @@ impl RunState {
             idle: BTreeSet::new(),
             due: BTreeSet::new(),
             running: 0,
+            rebooting: BTreeSet::new(),
+            learned: Learned::default(),
             machines: BTreeMap::new(),
             names: Arc::new(names),
             wave_names: Arc::new(waves),
@@ -348,9 +385,20 @@ impl RunState {
         let wave = plan.hosts[index].wave;
         let host = &mut self.hosts[index];
         let (word, phase) = (host.word(), host.phase.clone());
+        let reboot = host.left_boot.as_ref().map(|left| (left.at, host.step()));
         host.next(plan, index, event, at)
             .map_err(|e| format!("{}: {e}", plan.hosts[index].name))?;
+        if let Some((began, step)) = reboot {
+            self.rebooting.remove(&(began, index));
+            if let (Some(step), Event::AttemptPassed { .. }) = (step, event) {
+                let took = u64::try_from(at.since(began).as_millis()).unwrap_or(u64::MAX);
+                self.learned.add(step, took);
+            }
+        }
         let host = &self.hosts[index];
+        if let Some(left) = host.left_boot.as_ref().filter(|_| !host.late) {
+            self.rebooting.insert((left.at, index));
+        }
         if host.phase != phase {
             self.leave(index, &phase);
             self.enter(plan, index, wave, &phase);
@@ -459,6 +507,9 @@ impl HostState {
                 // A lost step that is proven to have done its work has changed the host.
                 let proven = matches!(reason, Skip::Proven { .. });
                 self.touched |= proven && step.phase == Phase::Migrate;
+                // Its work is done, by this attempt or by somebody before us: so the host is armed by it.
+                let done = matches!(reason, Skip::Proven { .. } | Skip::Guard { .. });
+                self.armed |= done && plan.steps[*now].arms;
                 self.advance(*now);
             }
             (Idle, Event::StepSkipped { step, .. }) if place(step)? == self.cursor => {
@@ -469,14 +520,30 @@ impl HostState {
                     self.before = Some(Arc::clone(facts));
                 }
                 self.latest = Some(Arc::clone(facts));
+                if !facts.boot_id.is_empty() {
+                    self.boot_id = Some(facts.boot_id.clone());
+                }
                 return Ok(());
             }
             (Running { .. }, Event::HostDark { boot_id, .. }) => {
                 self.dark = Some(at);
-                self.left_boot = Some(boot_id.clone());
+                self.left_boot = Some(LeftBoot { boot_id: boot_id.clone(), at });
+                self.boot_id = Some(boot_id.clone());
             }
-            (Running { .. }, Event::HostReturned { .. }) => self.dark = None,
-            (Running { .. } | Idle | Waiting { .. }, Event::HostFinding { .. }) => return Ok(()),
+            (Running { .. }, Event::HostReturned { boot_id, .. }) => {
+                self.dark = None;
+                self.boot_id = Some(boot_id.clone());
+            }
+            (Running { step: now, .. }, Event::HostKeyTaken { step, key, .. })
+                if place(step)? == *now =>
+            {
+                self.host_key = Some((*now, Arc::from(key.as_str())));
+                return Ok(());
+            }
+            (Running { .. } | Idle | Waiting { .. }, Event::HostFinding { finding, .. }) => {
+                self.told(finding.notice.as_ref());
+                return Ok(());
+            }
             (Idle, Event::HopFinished { hop, .. })
                 if self.way == Way::Forward && usize::from(*hop) == self.hop =>
             {
@@ -536,6 +603,26 @@ impl HostState {
         Ok(())
     }
 
+    /// Remembers what findings have told, so that they tell it once.
+    fn told(&mut self, notice: Option<&Notice>) {
+        match notice {
+            Some(Notice::Late { .. }) => self.late = true,
+            Some(Notice::UnaskedBoot { is, .. }) => self.unasked_boot = Some(is.clone()),
+            Some(Notice::ExtraBoots { .. } | Notice::NewHostKey { .. }) | None => {}
+        }
+    }
+
+    /// A reboot is under way no longer.
+    fn end_reboot(&mut self) {
+        if self.dark.is_some() && self.left_boot.is_some() {
+            // It left a boot, and was not seen in another one.
+            self.boot_id = None;
+        }
+        self.left_boot = None;
+        self.late = false;
+        self.dark = None;
+    }
+
     fn advance(&mut self, step: usize) {
         self.phase = HostPhase::Idle;
         self.cursor = step + 1;
@@ -548,8 +635,7 @@ impl HostState {
             self.touched = true;
         }
         self.armed = (self.armed || planned.arms) && !planned.disarms && !planned.reboots;
-        self.dark = None;
-        self.left_boot = None;
+        self.end_reboot();
         if let Some(stdout) = stdout {
             let kept = Registered { stdout: stdout.clone(), exit: *exit };
             self.registered.insert(planned.id.step.to_string(), kept);
@@ -576,7 +662,9 @@ impl HostState {
         if plan.steps[step].id.phase == Phase::Migrate && failure.touches() {
             self.touched = true;
         }
-        self.left_boot = None;
+        // What was to arm the host and failed may have armed it: a rollback disarms it.
+        self.armed |= plan.steps[step].arms && failure.touches();
+        self.end_reboot();
         match then {
             Then::Retry { not_before } => {
                 self.phase =

@@ -6,6 +6,7 @@ use fleetlift::{
         BoxFuture, ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target,
         Transport,
     },
+    journal::Contact,
 };
 use std::{
     collections::BTreeMap,
@@ -95,7 +96,10 @@ impl Transport for FakeFleet {
                     let session = FakeSession { fleet: self.clone(), host: target.host.clone() };
                     Ok(Box::new(session) as Box<dyn Session>)
                 }
-                _ => Err(ConnectError::Unreachable { reason: "no answer".into() }),
+                _ => Err(ConnectError::Unreachable {
+                    contact: Contact::NoAnswer,
+                    reason: "no answer".into(),
+                }),
             }
         })
     }

@@ -4,8 +4,8 @@ use crate::{
     base::time::Timestamp,
     journal::{End, Event, Record},
     plan::Plan,
-    report::build::{millis, quantile},
-    run::RunState,
+    report::build::millis,
+    run::{RunState, quantile},
 };
 use std::collections::BTreeMap;
 
@@ -17,8 +17,6 @@ pub(in crate::report) struct Track {
     next: u64,
     /// How long each migrated host took, sorted.
     took: Vec<u64>,
-    /// How long each host was dark at a stretch, sorted.
-    dark: Vec<u64>,
     /// When the display saw its first record, and how many hosts have ended since.
     pub since: Option<Timestamp>,
     pub ended: usize,
@@ -55,7 +53,6 @@ impl Track {
                     insert(&mut self.took, millis(from, record.at));
                 }
             }
-            Event::HostReturned { dark_ms, .. } => insert(&mut self.dark, *dark_ms),
             Event::RunStarted { .. }
             | Event::RunResumed { .. }
             | Event::StopRequested { .. }
@@ -71,7 +68,9 @@ impl Track {
             | Event::AttemptPassed { .. }
             | Event::AttemptFailed { .. }
             | Event::StepSkipped { .. }
-            | Event::HostDark { .. } => {}
+            | Event::HostDark { .. }
+            | Event::HostReturned { .. }
+            | Event::HostKeyTaken { .. } => {}
         }
     }
 
@@ -97,11 +96,6 @@ impl Track {
 
     pub fn in_flight(&self) -> usize {
         self.flying.len()
-    }
-
-    /// How long hosts were dark so far: the median, and what 95 of 100 stayed within.
-    pub fn dark(&self) -> Option<(u64, u64)> {
-        Some((quantile(&self.dark, 50)?, quantile(&self.dark, 95)?))
     }
 
     /// Hosts ended in a minute since the display began.
