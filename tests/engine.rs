@@ -1,5 +1,6 @@
 //! The engine over made-up hosts: what becomes of them, and that the journal says so.
 
+#[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
 use fleetlift::{
