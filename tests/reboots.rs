@@ -23,7 +23,7 @@ use fleetlift::{
     run::{Ending, HostPhase, Result as AttemptResult, RunState, Todo, decide, judge},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use support::fake::{Answer, FakeFleet, FakeHost, NEW_KEY, Shows, TokioClock};
+use support::fake::{Answer, FakeFleet, FakeHost, NEW_KEY, Play, Shows, TokioClock};
 
 struct Silent;
 
@@ -204,7 +204,7 @@ fn run(host: FakeHost, migrate: Vec<Step>) -> Ran {
     })
 }
 
-fn plays(scenes: &'static [(u64, Shows)]) -> FakeHost {
+fn plays(scenes: Play) -> FakeHost {
     FakeHost::new("old", "1")
         .rule("reboot-now", Answer::Plays(scenes))
         .rule("restore", Answer::Becomes("old", "1"))
@@ -273,7 +273,7 @@ fn a_host_that_comes_back_as_it_was_is_told_so_with_what_its_check_says() {
 
 #[test]
 fn a_host_that_never_returns_is_told_by_what_was_seen_of_it() {
-    let cases: [(&'static [(u64, Shows)], Contact, &[Contact]); 5] = [
+    let cases: [(Play, Contact, &[Contact]); 5] = [
         (
             &[(240, CLOSED), (0, SILENT)],
             Contact::NoAnswer,

@@ -14,6 +14,7 @@ mod guards;
 mod hostile;
 mod plans;
 mod real_ssh;
+mod reboots;
 mod rollback;
 mod secrets;
 mod stopping;

@@ -33,9 +33,9 @@ pub enum Answer {
     /// Sets the host's system and boot id: a reboot that migrates.
     Becomes(&'static str, &'static str),
     /// From now on the host shows these, each for so many seconds, and the last for ever.
-    Plays(&'static [(u64, Shows)]),
+    Plays(Play),
     /// The connection is lost, and this follows.
-    LostIn(&'static [(u64, Shows)]),
+    LostIn(Play),
     /// Passes from this boot on.
     Boot(u32),
 }
@@ -58,6 +58,9 @@ pub enum Shows {
     /// Another host key, which is revoked.
     Revoked,
 }
+
+/// What a host shows, one after the other, each for so many seconds and the last for ever.
+pub type Play = &'static [(u64, Shows)];
 
 /// A clock that goes with the timer of the runtime, paused or not.
 pub struct TokioClock(Instant);
@@ -87,7 +90,7 @@ pub struct FakeHost {
     /// Its own list of boots.
     pub boots: String,
     /// Since when it plays what, and how much of that has come to pass.
-    pub play: Option<(Instant, &'static [(u64, Shows)], usize)>,
+    pub play: Option<(Instant, Play, usize)>,
     /// Its machine id, where it is not made of its name.
     pub machine: Option<&'static str>,
     /// Every script that ran, by its directory.
