@@ -1,8 +1,11 @@
 //! What to do next: a pure function of the plan, the state and the time. It is never silent: without something to do
 //! there is something to wait for.
 
-use super::judge::finding;
-use super::state::{Fate, HostPhase, HostState, RunPhase, RunState, Way};
+use super::{
+    host::{Fate, HostPhase, HostState, Way},
+    judge::finding,
+    state::{RunPhase, RunState},
+};
 use crate::{
     base::{name::HostName, name::WaveName, phase::Phase, time::Timestamp},
     journal::{End, Event, Failure, Notice, PauseReason, RebootVerdict, Skip, Verdict},

@@ -1,6 +1,9 @@
 //! What an attempt's result means: a pure function from what was seen to what is recorded.
 
-use super::state::{HostPhase, HostState, RunState};
+use super::{
+    host::{HostPhase, HostState},
+    state::RunState,
+};
 use crate::{
     base::{facts::Facts, facts::System, phase::Phase, time::Timestamp},
     journal::{Event, Failure, Finding, Moment, NewKey, Notice, Outcome, Skip, Then},

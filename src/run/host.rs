@@ -1,0 +1,405 @@
+//! The state of a host, and the one table of its transitions.
+
+use crate::{
+    base::{facts::Facts, phase::Phase, time::Timestamp},
+    journal::{End, Event, Failure, Moment, Notice, Outcome, Skip, StepId, Then},
+    plan::{Plan, Task},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Where a host stands. `step` is an index into the plan's steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPhase {
+    Pending,
+    /// In flight, and nothing runs: something must be decided.
+    Idle,
+    Running {
+        step: usize,
+        attempt: u32,
+    },
+    /// A retry is due.
+    Waiting {
+        step: usize,
+        next: u32,
+        not_before: Timestamp,
+    },
+    Ended(End),
+}
+
+/// Which way a host is going.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Through the hops to the target.
+    Forward,
+    /// Through the rollback of this hop; `all` goes on with the hops before it.
+    Back { hop: usize, all: bool },
+    /// Through the commit of this hop, and of those after it.
+    Commit { hop: usize },
+}
+
+/// What was decided about a host's last failure, where it ends the way that the host was on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fate {
+    /// Index of the step that failed.
+    pub step: usize,
+    pub failure: Failure,
+    /// Whether the host goes back now; else it ends.
+    pub roll_back: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostState {
+    pub phase: HostPhase,
+    pub way: Way,
+    /// The next step to consider; an index into the plan's steps.
+    pub cursor: usize,
+    /// The hop that the host is in, and how many it has finished in this run or before it.
+    pub hop: usize,
+    /// Was on the target system when we came: there is nothing to do.
+    pub already: bool,
+    /// A blocker was found.
+    pub blocked: bool,
+    /// Something on the host was changed.
+    pub touched: bool,
+    /// A step that changes the host has begun in the present hop: it is no place to rest.
+    pub changing: bool,
+    /// Any reboot now migrates the host.
+    pub armed: bool,
+    /// Since when no SSH is expected.
+    pub dark: Option<Timestamp>,
+    /// The boot that a reboot under way leaves behind, and since when.
+    pub left_boot: Option<LeftBoot>,
+    /// The boot that the host was on when it was last looked at, or came back.
+    pub boot_id: Option<String>,
+    /// The latest boot that no step asked for and that a finding tells of.
+    pub unasked_boot: Option<String>,
+    /// Told to be later than all hosts before it, in the reboot under way.
+    pub late: bool,
+    /// A host key that was announced and taken, as OpenSSH writes it, and the step that announced it.
+    pub host_key: Option<(usize, Arc<str>)>,
+    /// Since when the host is in its present state or step.
+    pub since: Timestamp,
+    pub started: Option<Timestamp>,
+    pub fate: Option<Fate>,
+    /// The failure that decided the host's end.
+    pub failure: Option<Failure>,
+    /// Facts before anything was changed.
+    pub before: Option<Arc<Facts>>,
+    /// The latest facts.
+    pub latest: Option<Arc<Facts>>,
+    /// What registered steps printed, by step name.
+    pub registered: BTreeMap<String, Registered>,
+}
+
+/// The boot that a reboot under way leaves behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftBoot {
+    pub boot_id: String,
+    /// When the intent to reboot was recorded.
+    pub at: Timestamp,
+}
+
+/// What a registered step left for later templates.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Registered {
+    pub stdout: String,
+    pub exit: Option<i32>,
+}
+
+impl HostState {
+    pub(super) fn new() -> Self {
+        Self {
+            phase: HostPhase::Pending,
+            way: Way::Forward,
+            cursor: 0,
+            hop: 0,
+            already: false,
+            blocked: false,
+            touched: false,
+            changing: false,
+            armed: false,
+            dark: None,
+            left_boot: None,
+            boot_id: None,
+            unasked_boot: None,
+            late: false,
+            host_key: None,
+            since: Timestamp::from_millis(0),
+            started: None,
+            fate: None,
+            failure: None,
+            before: None,
+            latest: None,
+            registered: BTreeMap::new(),
+        }
+    }
+
+    /// The word of `status` for this state.
+    pub fn word(&self) -> &'static str {
+        match &self.phase {
+            HostPhase::Pending => "pending",
+            HostPhase::Ended(end) => end.word(),
+            HostPhase::Idle | HostPhase::Running { .. } | HostPhase::Waiting { .. } => {
+                match (self.dark, self.armed) {
+                    (Some(_), _) => "dark",
+                    (None, true) => "armed",
+                    (None, false) => "running",
+                }
+            }
+        }
+    }
+
+    /// Whether the host counts as changed now. While a step of the migration is at work nobody can say that it is not.
+    pub fn is_touched(&self, plan: &Plan) -> bool {
+        match self.phase {
+            HostPhase::Running { step, .. } => {
+                self.touched || plan.steps[step].id.phase == Phase::Migrate
+            }
+            HostPhase::Pending
+            | HostPhase::Idle
+            | HostPhase::Waiting { .. }
+            | HostPhase::Ended(_) => self.touched,
+        }
+    }
+
+    /// The step that runs or waits for a retry.
+    pub fn step(&self) -> Option<usize> {
+        match self.phase {
+            HostPhase::Running { step, .. } | HostPhase::Waiting { step, .. } => Some(step),
+            HostPhase::Pending | HostPhase::Idle | HostPhase::Ended(_) => None,
+        }
+    }
+
+    /// Whether a finding has told this already.
+    pub fn knows(&self, notice: &Notice) -> bool {
+        match notice {
+            Notice::UnaskedBoot { is, .. } => self.unasked_boot.as_ref() == Some(is),
+            Notice::Late { .. } => self.late,
+            Notice::ExtraBoots { .. } | Notice::NewHostKey { .. } => false,
+        }
+    }
+
+    pub fn is_in_flight(&self) -> bool {
+        !matches!(self.phase, HostPhase::Pending | HostPhase::Ended(_))
+    }
+}
+
+impl HostState {
+    /// The one table of a host's legal transitions. The only wildcard arm is the illegal case.
+    pub(super) fn next(
+        &mut self,
+        plan: &Plan,
+        index: usize,
+        event: &Event,
+        at: Timestamp,
+    ) -> Result<(), String> {
+        use HostPhase::{Ended, Idle, Pending, Running, Waiting};
+        let place = |id: &StepId| plan.step_index(id).ok_or_else(|| format!("no step {id}"));
+        match (&self.phase, event) {
+            (Pending, Event::HostStarted { .. }) => {
+                self.phase = Idle;
+                self.started = Some(at);
+            }
+            (Idle, Event::AttemptStarted { step, attempt: 1, .. })
+                if place(step)? == self.cursor =>
+            {
+                self.phase = Running { step: self.cursor, attempt: 1 };
+            }
+            (Waiting { step: due, next, .. }, Event::AttemptStarted { step, attempt, .. })
+                if next == attempt && place(step)? == *due =>
+            {
+                self.phase = Running { step: *due, attempt: *attempt };
+            }
+            (Running { step: runs, attempt: a }, Event::AttemptPassed { step, attempt: b, .. })
+                if a == b && place(step)? == *runs =>
+            {
+                self.pass(plan, index, *runs, event);
+            }
+            (Running { step: runs, attempt: a }, Event::AttemptFailed { step, attempt: b, .. })
+                if a == b && place(step)? == *runs =>
+            {
+                self.fail(plan, *runs, *a, event);
+            }
+            (Running { step: now, .. }, Event::StepSkipped { step, reason, .. })
+                if place(step)? == *now =>
+            {
+                // A lost step that is proven to have done its work has changed the host.
+                let proven = matches!(reason, Skip::Proven { .. });
+                self.touched |= proven && step.phase == Phase::Migrate;
+                // Its work is done, by this attempt or by somebody before us: so the host is armed by it.
+                let done = matches!(reason, Skip::Proven { .. } | Skip::Guard { .. });
+                self.armed |= done && plan.steps[*now].arms;
+                self.advance(*now);
+            }
+            (Idle, Event::StepSkipped { step, .. }) if place(step)? == self.cursor => {
+                self.advance(self.cursor);
+            }
+            (Running { .. }, Event::HostFacts { moment, facts, .. }) => {
+                if *moment == Moment::Before {
+                    self.before = Some(Arc::clone(facts));
+                }
+                self.latest = Some(Arc::clone(facts));
+                if !facts.boot_id.is_empty() {
+                    self.boot_id = Some(facts.boot_id.clone());
+                }
+                return Ok(());
+            }
+            (Running { .. }, Event::HostDark { boot_id, .. }) => {
+                self.dark = Some(at);
+                self.left_boot = Some(LeftBoot { boot_id: boot_id.clone(), at });
+                self.boot_id = Some(boot_id.clone());
+            }
+            (Running { .. }, Event::HostReturned { boot_id, .. }) => {
+                self.dark = None;
+                self.boot_id = Some(boot_id.clone());
+            }
+            (Running { step: now, .. }, Event::HostKeyTaken { step, key, .. })
+                if place(step)? == *now =>
+            {
+                self.host_key = Some((*now, Arc::from(key.as_str())));
+                return Ok(());
+            }
+            (Running { .. } | Idle | Waiting { .. }, Event::HostFinding { finding, .. }) => {
+                self.told(finding.notice.as_ref());
+                return Ok(());
+            }
+            (Idle, Event::HopFinished { hop, .. })
+                if self.way == Way::Forward && usize::from(*hop) == self.hop =>
+            {
+                self.hop += 1;
+                self.changing = false;
+                self.cursor =
+                    plan.hops.get(self.hop).map_or(plan.steps.len(), |hop| hop.forward.start);
+            }
+            (Idle, Event::HopFinished { hop, .. })
+                if self.way == (Way::Commit { hop: usize::from(*hop) }) =>
+            {
+                let next = usize::from(*hop) + 1;
+                self.way = Way::Commit { hop: next };
+                self.cursor = plan.hops.get(next).map_or(plan.steps.len(), |hop| hop.commit.start);
+            }
+            (Idle, Event::RollbackStarted { hop, because, .. }) => {
+                let hop = usize::from(*hop);
+                let Some(planned) = plan.hops.get(hop) else { return Err(format!("no hop {hop}")) };
+                let all = matches!(self.way, Way::Back { all: true, .. });
+                self.way = Way::Back { hop, all };
+                self.cursor = planned.rollback.start;
+                if self.failure.is_none() {
+                    self.failure.clone_from(because);
+                }
+                self.fate = None;
+            }
+            (Idle, Event::HostFinished { end, failure, .. }) => {
+                self.phase = Ended(*end);
+                self.failure = failure.clone();
+                self.fate = None;
+                self.dark = None;
+            }
+            (Ended(_), Event::HostReopened { phase, .. }) => {
+                let hop = self.hop.min(plan.hops.len().saturating_sub(1));
+                (self.way, self.cursor) = match phase {
+                    Phase::Rollback => {
+                        (Way::Back { hop, all: true }, plan.hops[hop].rollback.start)
+                    }
+                    Phase::Commit => (Way::Commit { hop: 0 }, plan.hops[0].commit.start),
+                    Phase::Backup | Phase::Precheck | Phase::Migrate | Phase::Verify => {
+                        return Err(format!("a host is not reopened for {phase}"));
+                    }
+                };
+                self.phase = Idle;
+                self.failure = None;
+                self.fate = None;
+                self.blocked = false;
+            }
+            (phase, event) => return Err(format!("{event:?} is not legal in {phase:?}")),
+        }
+        if let HostPhase::Running { step, .. } = self.phase
+            && plan.steps[step].id.phase == Phase::Migrate
+        {
+            self.changing = true;
+        }
+        self.since = at;
+        Ok(())
+    }
+
+    /// Remembers what findings have told, so that they tell it once.
+    fn told(&mut self, notice: Option<&Notice>) {
+        match notice {
+            Some(Notice::Late { .. }) => self.late = true,
+            Some(Notice::UnaskedBoot { is, .. }) => self.unasked_boot = Some(is.clone()),
+            Some(Notice::ExtraBoots { .. } | Notice::NewHostKey { .. }) | None => {}
+        }
+    }
+
+    /// A reboot is under way no longer.
+    fn end_reboot(&mut self) {
+        if self.dark.is_some() && self.left_boot.is_some() {
+            // It left a boot, and was not seen in another one.
+            self.boot_id = None;
+        }
+        self.left_boot = None;
+        self.late = false;
+        self.dark = None;
+    }
+
+    fn advance(&mut self, step: usize) {
+        self.end_reboot();
+        self.phase = HostPhase::Idle;
+        self.cursor = step + 1;
+    }
+
+    fn pass(&mut self, plan: &Plan, index: usize, step: usize, event: &Event) {
+        let Event::AttemptPassed { outcome, stdout, exit, .. } = event else { return };
+        let planned = &plan.steps[step];
+        if planned.id.phase == Phase::Migrate && *outcome == Outcome::Changed {
+            self.touched = true;
+        }
+        self.armed = (self.armed || planned.arms) && !planned.disarms && !planned.reboots;
+        if let Some(stdout) = stdout {
+            let kept = Registered { stdout: stdout.clone(), exit: *exit };
+            self.registered.insert(planned.id.step.to_string(), kept);
+        }
+        self.advance(step);
+        let enters =
+            matches!(plan.rendered(index, step).task, Task::Look { moment: Moment::Before, .. });
+        if enters {
+            let system = self.latest.as_ref().and_then(|facts| facts.system.as_ref());
+            // A host that already rests between two hops goes on from there.
+            match plan.entry_hop(system) {
+                Some(hop) if hop > 0 => {
+                    self.hop = hop;
+                    self.cursor = plan.hops[hop].forward.start;
+                }
+                Some(_) => {}
+                None => self.already = true,
+            }
+        }
+    }
+
+    fn fail(&mut self, plan: &Plan, step: usize, attempt: u32, event: &Event) {
+        let Event::AttemptFailed { failure, then, .. } = event else { return };
+        if plan.steps[step].id.phase == Phase::Migrate && failure.touches() {
+            self.touched = true;
+        }
+        // What was to arm the host and failed may have armed it: a rollback disarms it.
+        self.armed |= plan.steps[step].arms && failure.touches();
+        self.end_reboot();
+        match then {
+            Then::Retry { not_before } => {
+                self.phase =
+                    HostPhase::Waiting { step, next: attempt + 1, not_before: *not_before };
+            }
+            Then::GoOn => self.advance(step),
+            Then::Block => {
+                self.blocked = true;
+                self.failure.get_or_insert_with(|| failure.clone());
+                self.advance(step);
+            }
+            Then::RollBack | Then::GiveUp => {
+                let roll_back = *then == Then::RollBack;
+                self.fate = Some(Fate { step, failure: failure.clone(), roll_back });
+                self.phase = HostPhase::Idle;
+            }
+        }
+    }
+}
