@@ -102,7 +102,7 @@ fn playbook(migrate: Vec<Step>) -> Playbook {
     }
 }
 
-fn plan(playbook: &Playbook, names: &[&str]) -> Plan {
+fn inventory(names: &[&str]) -> Inventory {
     let host = |name: &str| Host {
         name: name.parse().unwrap(),
         groups: Vec::new(),
@@ -112,12 +112,27 @@ fn plan(playbook: &Playbook, names: &[&str]) -> Plan {
         addresses: vec![name.to_owned()],
     };
     let hosts = names.iter().map(|name| (name.parse().unwrap(), host(name))).collect();
-    let inventory = Inventory { hosts, ..Inventory::default() };
+    Inventory { hosts, ..Inventory::default() }
+}
+
+fn plan(playbook: &Playbook, names: &[&str]) -> Plan {
+    let inventory = inventory(names);
     let mut rollout = Rollout { on_failure: OnFailure::Rollback, ..Rollout::default() };
     rollout.budget.failures = Allowance::Hosts(100);
     rollout.waves[0].canary = 0;
     let selected = inventory.hosts.keys().cloned().collect();
     build(&inventory, playbook, &rollout, "@all", &selected).unwrap()
+}
+
+#[test]
+fn a_reboot_leads_only_into_a_system_that_is_named() {
+    let mut unnamed = playbook(vec![reboots(reboot())]);
+    unnamed.hops[0].to = None;
+    let inventory = inventory(&["a"]);
+    let selected = inventory.hosts.keys().cloned().collect();
+    let faults = build(&inventory, &unnamed, &Rollout::default(), "@all", &selected).unwrap_err();
+    let told = faults.0.iter().any(|fault| fault.message.contains("needs the playbook's `to`"));
+    assert!(told, "{faults:?}");
 }
 
 struct Ran {
