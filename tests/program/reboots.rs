@@ -168,7 +168,7 @@ fn an_announced_host_key_is_taken_once_and_lives_in_the_journal() {
     let (old, new) = (taken["old"].as_str().unwrap(), taken["new"].as_str().unwrap());
     assert!(old.starts_with("SHA256:") && new.contains("SHA256:") && !new.contains(old));
     // Whoever asks is told where the key belongs.
-    let line = format!("{}", taken["key"].as_str().unwrap());
+    let line = taken["key"].as_str().unwrap().to_owned();
     let why = desk.say(&["why", "last", "web-01"]).exits(0).out;
     assert!(why.contains("replace line 1 of ") && why.contains(&line), "{why}");
     let report = desk.say(&["report", "last", "--format", "md"]).exits(0).out;
