@@ -117,6 +117,9 @@ name!(
 name!(
     /// A run: `20261121-0915-kx3f`, when it began (UTC) and four characters of chance.
     RunId, "run", plain);
+name!(
+    /// What one process asks of another that drives a run: `1795260720000-k3fx`, when it was asked and some chance.
+    RequestId, "request", plain);
 
 #[cfg(test)]
 mod tests {

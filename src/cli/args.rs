@@ -15,7 +15,7 @@ pub struct Cli {
 
 const AFTER: &str = "\
 Exit codes: 0 every host is migrated; 1 at least one is not; 2 bad usage or files; 3 paused, resumable; \
-4 refused; 70 a bug of ours; 130 left by a second Ctrl-C.";
+4 refused; 70 a bug of ours; 130 left by a second Ctrl-C or by `stop --now`.";
 
 #[derive(Debug, Args)]
 pub struct Common {
@@ -85,6 +85,12 @@ pub enum Command {
     Run(RunArgs),
     /// Go on with a run that was stopped or interrupted
     Resume(ResumeArgs),
+    /// Start no new host, and pause the run as soon as hosts in flight are at a safe point
+    Stop(StopArgs),
+    /// Take hosts out of a run: those in flight rest at their next safe point
+    Hold(HoldArgs),
+    /// Take hosts that are held back in
+    Release(HoldArgs),
     /// Roll hosts back by the playbook's rollback steps
     Rollback(RollbackArgs),
     /// Remove what a rollback would need: after this there is no way back
@@ -200,6 +206,24 @@ pub struct RunArgs {
 pub struct ResumeArgs {
     /// The run, or `last`; may be left out where there is one candidate
     pub run: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// The run, or `last`; may be left out where only one is driven
+    pub run: Option<String>,
+    /// Leave at once: what runs on hosts goes on there, and `resume` takes over
+    #[arg(long)]
+    pub now: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct HoldArgs {
+    /// The run, or `last`
+    pub run: String,
+    /// web-01, web-[01-04], @web, @prod&@web, state=pending
+    #[arg(required = true, value_name = "HOST")]
+    pub hosts: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -105,6 +105,8 @@ pub enum Candidates {
     Only,
     /// Neither finished nor driven by another controller.
     Resumable,
+    /// Driven now.
+    Driven,
 }
 
 /// The run that is meant: by name, by `last`, or the one candidate.
@@ -142,13 +144,19 @@ pub fn find(store: &Store, named: Option<&str>, among: Candidates) -> Result<Run
             let wanted = |run: &&RunId| match among {
                 Candidates::Latest | Candidates::Only => true,
                 Candidates::Resumable => is_resumable(store, run),
+                Candidates::Driven => store.is_driven(run),
             };
             let candidates: Vec<&RunId> = runs.iter().filter(wanted).collect();
             match candidates.as_slice() {
                 [only] => Ok((*only).clone()),
                 [] if runs.is_empty() => Err(none()),
-                [] => Err(CliError::usage("there is no run to go on with")
-                    .hint("`fleetlift runs` lists them")),
+                [] => Err(CliError::usage(match among {
+                    Candidates::Driven => "no run is driven now",
+                    Candidates::Latest | Candidates::Only | Candidates::Resumable => {
+                        "there is no run to go on with"
+                    }
+                })
+                .hint("`fleetlift runs` lists them")),
                 several => Err(which(several)),
             }
         }
@@ -186,7 +194,7 @@ pub fn keep_apart(store: &Store, own: Option<&RunId>, plan: &Plan) -> Result<(),
         if !shared.is_empty() {
             let names = shorten(&fold_names(shared), NAMES_WIDTH).into_owned();
             return Err(CliError::refused(format!("run {} works on {names}", other.run)).hint(
-                "wait until it has ended, stop it with Ctrl-C, or leave these hosts out with --limit",
+                "wait until it has ended, stop it with `fleetlift stop`, or leave these hosts out with --limit",
             ));
         }
     }

@@ -4,6 +4,7 @@ use super::{
     args::{Common, OutputMode},
     common,
     error::{self, CliError},
+    requests,
 };
 use crate::{
     base::{name::RunId, template::Templates, time::SystemClock, time::Timestamp},
@@ -12,7 +13,7 @@ use crate::{
         Transport,
         ssh::{SshOptions, SshTransport},
     },
-    journal::{End, Event, Failure, Record, Store, Verdict, Writer},
+    journal::{End, Event, Failure, Inbox, Record, Store, Verdict, Writer},
     plan::Plan,
     report::live,
     run::{HostPhase, RunState},
@@ -52,14 +53,22 @@ pub fn secrets(plan: &Plan) -> Result<Arc<Secrets>, CliError> {
 }
 
 /// Several orders of an operator can wait; more than these are the same order again.
-const CONTROLS_MAX: usize = 4;
+const CONTROLS_MAX: usize = 16;
 
 /// Drives the run to its end, its pause, or until the operator leaves, and says what came of it.
 pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> {
     let Ready { store, run, plan, digest, journal, state, first, secrets, aim } = ready;
     let transport = transport(&secrets)?;
     let (control, orders) = mpsc::channel(CONTROLS_MAX);
-    let listener = tokio::spawn(listen(control));
+    let listener = tokio::spawn(listen(control.clone()));
+    let inbox = store.inbox(&run);
+    let resumes = first.iter().filter(|event| matches!(event, Event::RunResumed { .. })).count();
+    let hearing = tokio::spawn(requests::hear(
+        inbox.clone(),
+        state.resumes + resumes as u32,
+        state.requests.clone(),
+        control,
+    ));
     let shared = Shared {
         plan: Arc::clone(&plan),
         run: run.clone(),
@@ -76,10 +85,11 @@ pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> 
         OutputMode::Json => live::Mode::Json,
     };
     let display = live::Display::new(mode, common.colours_errors(), &plan, &state);
-    let observer = Box::new(Show { display });
+    let observer = Box::new(Show { display, inbox });
     let engine = Engine::new(shared, state, journal, orders, observer);
     let driven = engine.drive(first).await;
     listener.abort();
+    hearing.abort();
     let (outcome, state) = driven?;
     let program = common::program(&store);
     if outcome == Outcome::Left {
@@ -175,10 +185,15 @@ async fn listen(control: mpsc::Sender<Control>) {
 /// The display as the engine's observer.
 struct Show {
     display: live::Display,
+    inbox: Inbox,
 }
 
 impl Observer for Show {
     fn record(&mut self, record: &Record, state: &RunState, plan: &Plan) {
+        if let Some(request) = record.event.request() {
+            // The journal has it now.
+            self.inbox.forget(request);
+        }
         self.display.on_record(record, state, plan);
     }
 

@@ -81,7 +81,7 @@ impl From<StoreError> for CliError {
                 Self::usage(error.to_string()).hint("`fleetlift runs` lists them")
             }
             StoreError::Locked { .. } => Self::refused(error.to_string())
-                .hint("`fleetlift status` shows how it goes on; stop it there with Ctrl-C"),
+                .hint("`fleetlift status` shows how it goes on; `fleetlift stop` stops it"),
             StoreError::File { .. }
             | StoreError::Database { .. }
             | StoreError::Corrupt { .. }

@@ -10,6 +10,8 @@ mod files;
 mod look;
 mod plan;
 mod reports;
+mod requests;
+mod steer;
 mod texts;
 
 use args::{Cli, Command};
@@ -48,6 +50,9 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CliError> {
         Command::Plan(args) => plan::plan(common, args),
         Command::Run(args) => exec_run::run(common, args),
         Command::Resume(args) => exec_run::resume(common, args),
+        Command::Stop(args) => steer::stop(common, args),
+        Command::Hold(args) => steer::hold(common, args),
+        Command::Release(args) => steer::release(common, args),
         Command::Rollback(args) => exec_run::rollback(common, args),
         Command::Commit(args) => exec_run::commit(common, args),
         Command::Status(args) => look::status(common, args),

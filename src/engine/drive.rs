@@ -4,7 +4,7 @@
 use super::lane::{Lane, Message, Order, Shared};
 use crate::{
     base::time::Timestamp,
-    journal::{Event, PauseReason, Record, StoreError, Verdict, Writer},
+    journal::{Ask, Event, PauseReason, Record, Request, StoreError, Verdict, Writer},
     plan::Plan,
     run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide, judge, key_taken},
 };
@@ -26,6 +26,8 @@ pub enum Control {
     Stop { by: String },
     /// Leave at once; what runs on hosts goes on.
     Leave,
+    /// What another process asks, in the name of an operator.
+    Asked(Request),
 }
 
 /// Who watches a run.
@@ -129,9 +131,10 @@ impl Engine {
             Some(control) = self.control.recv() => match control {
                 Control::Leave => return Ok(true),
                 Control::Stop { by } if self.state.stopping.is_none() => {
-                    self.note(vec![Event::StopRequested { by }]).await?;
+                    self.note(vec![Event::StopRequested { by, request: None }]).await?;
                 }
                 Control::Stop { .. } => {}
+                Control::Asked(request) => return self.asked(request).await,
             },
             Some(message) = self.messages.1.recv() => {
                 // Whatever else has come in is written with the same sync.
@@ -150,6 +153,25 @@ impl Engine {
             self.observer.tick(now, &self.state, &self.shared.plan);
         }
         Ok(false)
+    }
+
+    /// Takes what another process asks: once, however often it comes. Returns whether the operator leaves.
+    async fn asked(&mut self, mut asked: Request) -> Result<bool, EngineError> {
+        if self.state.requests.contains(&asked.id) {
+            return Ok(false);
+        }
+        match &mut asked.ask {
+            Ask::Hold { hosts } | Ask::Release { hosts } => {
+                hosts.retain(|host| self.state.host(host).is_some());
+            }
+            Ask::Stop | Ask::Leave => {}
+        }
+        let leaves = asked.ask == Ask::Leave;
+        self.note(vec![asked.event()]).await?;
+        if leaves {
+            self.write().await?;
+        }
+        Ok(leaves)
     }
 
     /// Decides until there is nothing more to do now. Returns when to decide again. What happened, what follows from it and
@@ -257,10 +279,10 @@ impl Engine {
         while self.tasks.try_join_next().is_some() {}
         for record in records.iter() {
             self.observer.record(record, &self.state, &self.shared.plan);
-            if let Event::HostFinished { host, .. } = &record.event
+            if let Event::HostFinished { host, .. } | Event::HostHeld { host } = &record.event
                 && let Some(host) = self.state.host(host)
             {
-                // Without a sender the lane says goodbye to its host and ends.
+                // Without a sender the lane says goodbye to its host and ends. A host that is released gets another.
                 self.lanes.remove(&host);
             }
         }
@@ -279,6 +301,7 @@ impl Engine {
                 HostPhase::Pending
                 | HostPhase::Idle
                 | HostPhase::Waiting { .. }
+                | HostPhase::Resting { .. }
                 | HostPhase::Ended(_) => None,
             })
             .collect();

@@ -3,8 +3,9 @@
 use super::reboot::{Notice, RebootVerdict};
 use crate::base::{
     facts::{Facts, System},
-    name::{HostName, StepName, WaveName},
+    name::{HostName, RequestId, StepName, WaveName},
     phase::Phase,
+    text,
     time::Timestamp,
 };
 use crate::playbook::Severity;
@@ -63,6 +64,27 @@ pub enum Event {
     /// An operator said stop: no new host starts, and those in flight go on to a safe point.
     StopRequested {
         by: String,
+        /// Absent where it was said at the controller itself.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        request: Option<RequestId>,
+    },
+    /// An operator said leave: the controller goes at once, and what runs on hosts goes on there.
+    LeaveRequested {
+        by: String,
+        request: RequestId,
+    },
+    /// An operator takes hosts out of the run: those that wait for their turn now, those in flight at their next safe
+    /// point. One that has ended is not concerned.
+    HoldRequested {
+        by: String,
+        hosts: Vec<HostName>,
+        request: RequestId,
+    },
+    /// An operator takes hosts back in: each goes on where it was, as soon as there is a slot for it.
+    ReleaseRequested {
+        by: String,
+        hosts: Vec<HostName>,
+        request: RequestId,
     },
     /// No new host starts; nothing runs any more.
     RunPaused {
@@ -80,10 +102,14 @@ pub enum Event {
         wave: WaveName,
     },
 
-    /// The host takes a slot: from here on it is in flight.
+    /// The host takes a slot: from here on it is in flight. One that was held and released takes a slot again.
     HostStarted {
         host: HostName,
         wave: WaveName,
+    },
+    /// A host in flight has come to a safe point, and rests there without a slot, since an operator holds it.
+    HostHeld {
+        host: HostName,
     },
     /// A look at the host. `before` is the one before anything was changed.
     HostFacts {
@@ -199,11 +225,15 @@ impl Event {
             Self::RunStarted { .. }
             | Self::RunResumed { .. }
             | Self::StopRequested { .. }
+            | Self::LeaveRequested { .. }
+            | Self::HoldRequested { .. }
+            | Self::ReleaseRequested { .. }
             | Self::RunPaused { .. }
             | Self::RunFinished { .. }
             | Self::WaveStarted { .. }
             | Self::WaveFinished { .. } => None,
             Self::HostStarted { host, .. }
+            | Self::HostHeld { host }
             | Self::HostFacts { host, .. }
             | Self::HopFinished { host, .. }
             | Self::HostFinding { host, .. }
@@ -217,6 +247,56 @@ impl Event {
             | Self::HostDark { host, .. }
             | Self::HostReturned { host, .. }
             | Self::HostKeyTaken { host, .. } => Some(host),
+        }
+    }
+
+    /// The request of another process that the event takes, and the hosts that it names.
+    fn asked(&self) -> (Option<&RequestId>, &[HostName]) {
+        match self {
+            Self::StopRequested { request, .. } => (request.as_ref(), &[]),
+            Self::LeaveRequested { request, .. } => (Some(request), &[]),
+            Self::HoldRequested { request, hosts, .. }
+            | Self::ReleaseRequested { request, hosts, .. } => (Some(request), hosts),
+            Self::RunStarted { .. }
+            | Self::RunResumed { .. }
+            | Self::RunPaused { .. }
+            | Self::RunFinished { .. }
+            | Self::WaveStarted { .. }
+            | Self::WaveFinished { .. }
+            | Self::HostStarted { .. }
+            | Self::HostHeld { .. }
+            | Self::HostFacts { .. }
+            | Self::HopFinished { .. }
+            | Self::HostFinding { .. }
+            | Self::RollbackStarted { .. }
+            | Self::HostFinished { .. }
+            | Self::HostReopened { .. }
+            | Self::AttemptStarted { .. }
+            | Self::AttemptPassed { .. }
+            | Self::AttemptFailed { .. }
+            | Self::StepSkipped { .. }
+            | Self::HostDark { .. }
+            | Self::HostReturned { .. }
+            | Self::HostKeyTaken { .. } => (None, &[]),
+        }
+    }
+
+    /// The request of another process that the event takes.
+    pub fn request(&self) -> Option<&RequestId> {
+        self.asked().0
+    }
+
+    /// The hosts that an operator's request names.
+    pub fn named(&self) -> &[HostName] {
+        self.asked().1
+    }
+
+    /// Whether the event says something of this host, or of the run as a whole.
+    pub fn is_about(&self, host: &HostName) -> bool {
+        match (self.host(), self.named()) {
+            (Some(of), _) => of == host,
+            (None, []) => true,
+            (None, hosts) => hosts.contains(host),
         }
     }
 }
@@ -422,11 +502,18 @@ pub enum PauseReason {
         wave: WaveName,
         host: HostName,
     },
+    /// Nothing is left to do but for hosts that operators hold, and for what comes after these.
+    Held {
+        hosts: Vec<HostName>,
+    },
     /// The journal could not be written.
     Journal {
         error: String,
     },
 }
+
+/// Names of hosts in a reason, in characters.
+const NAMES_WIDTH: usize = 120;
 
 impl fmt::Display for PauseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -440,6 +527,14 @@ impl fmt::Display for PauseReason {
             }
             Self::Canary { wave, host } => {
                 write!(f, "the canary {host} of wave {wave} was not migrated")
+            }
+            Self::Held { hosts } => {
+                let names = text::fold_names(hosts.iter().map(HostName::as_str));
+                write!(
+                    f,
+                    "it waits for hosts that are held: {}",
+                    text::shorten(&names, NAMES_WIDTH)
+                )
             }
             Self::Journal { error } => write!(f, "the journal cannot be written: {error}"),
         }

@@ -2,6 +2,7 @@
 
 mod event;
 mod reboot;
+mod requests;
 mod store;
 
 pub use event::{
@@ -9,4 +10,5 @@ pub use event::{
     Verdict, schema,
 };
 pub use reboot::{Contact, NewKey, Notice, RebootVerdict, Sighting, tell_sightings};
+pub use requests::{Ask, Inbox, Place, Request};
 pub use store::{OutputChunk, OutputWriter, Part, Reader, Store, StoreError, Writer};

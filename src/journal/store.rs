@@ -4,7 +4,7 @@
 //! run pays for few syncs, and a quiet one for no delay. Outputs alone wait a moment for a record to be written with.
 //! Readers of other processes see every committed record at once.
 
-use super::Record;
+use super::{Inbox, Record};
 use crate::{
     base::{name::HostName, name::RunId, phase::Phase},
     journal::StepId,
@@ -33,6 +33,10 @@ const OUTPUT_BYTES_MAX: usize = 1 << 20;
 const FORMAT: &str = "1";
 const DATABASE: &str = "journal.db";
 const LOCK: &str = "controller.lock";
+/// Whoever asks whether a run is driven, and whoever writes one request down, has its lock for an instant: a controller
+/// waits for them.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 const SCHEMA: &str = "
 create table meta (key text primary key, value text not null) without rowid;
@@ -82,6 +86,11 @@ impl Store {
     /// Where a run keeps what belongs to it.
     pub fn run_dir(&self, run: &RunId) -> PathBuf {
         self.dir.join("runs").join(run.as_str())
+    }
+
+    /// Where other processes put what they ask of the run's controller.
+    pub fn inbox(&self, run: &RunId) -> Inbox {
+        Inbox::new(&self.run_dir(run))
     }
 
     /// All runs, the oldest first.
@@ -162,6 +171,11 @@ impl Store {
         }
     }
 
+    /// Who drives the run, as they said themselves.
+    pub fn driver(&self, run: &RunId) -> String {
+        holder(&self.run_dir(run).join(LOCK))
+    }
+
     fn existing(&self, run: &RunId) -> Result<PathBuf, StoreError> {
         let dir = self.run_dir(run);
         if dir.join(DATABASE).exists() {
@@ -198,23 +212,33 @@ fn lock(run: &RunId, dir: &Path) -> Result<File, StoreError> {
         .truncate(false)
         .open(&path)
         .map_err(fail)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => {
-            let holder = fs::read_to_string(&path).unwrap_or_default();
-            let holder = match holder.trim() {
-                "" => "another process".to_owned(),
-                holder => holder.to_owned(),
-            };
-            return Err(StoreError::Locked { run: run.clone(), holder });
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < until => {
+                thread::sleep(LOCK_PAUSE)
+            }
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(StoreError::Locked { run: run.clone(), holder: holder(&path) });
+            }
+            Err(fs::TryLockError::Error(source)) => return Err(fail(source)),
         }
-        Err(fs::TryLockError::Error(source)) => return Err(fail(source)),
     }
     let host = rustix::system::uname();
     let holder =
         format!("process {} on {}\n", std::process::id(), host.nodename().to_string_lossy());
     file.set_len(0).and_then(|()| fs::write(&path, holder)).map_err(fail)?;
     Ok(file)
+}
+
+/// What stands in a lock: who took it last.
+fn holder(lock: &Path) -> String {
+    let text = fs::read_to_string(lock).unwrap_or_default();
+    match text.trim() {
+        "" => "another process".to_owned(),
+        holder => holder.to_owned(),
+    }
 }
 
 /// Which output: of the step itself, or of a check beside it.

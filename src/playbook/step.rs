@@ -142,6 +142,29 @@ fn check_keys(phase: Phase, table: &Node, out: &mut Collector<'_>) {
         out.add_with_hint(&entry.key, "`disarm` undoes what `arms = true` says", "arms = true");
     }
     check_probe(table, out);
+    if phase == Phase::Backup {
+        check_backup(kind, table, out);
+    }
+}
+
+/// A backup that nobody has read is not a backup. Files that are moved are compared with what was sent.
+fn check_backup(kind: &str, table: &Node, out: &mut Collector<'_>) {
+    let (proof, hint): (&[&str], _) = match kind {
+        "run" | "script" => (
+            &["verify"],
+            "verify = \"…\", a command that reads what was written: `gzip -t`, `sha256sum -c`, `cmp`",
+        ),
+        "local" => (
+            &["verify", "expect"],
+            "expect = \"…\" asks for what the command says on the controller, verify = \"…\" asks the host",
+        ),
+        _ => return,
+    };
+    if let Some(entry) = table.entry(kind)
+        && !proof.iter().any(|key| table.get(key).is_some())
+    {
+        out.add_with_hint(&entry.key, "a backup that is not verified is not a backup", hint);
+    }
 }
 
 fn check_probe(table: &Node, out: &mut Collector<'_>) {

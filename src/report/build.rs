@@ -114,6 +114,7 @@ fn host_report(plan: &Plan, index: usize, history: &History<'_>, now: &HostState
         state: State::of(now, finished),
         touched: history.touched.unwrap_or_else(|| now.is_touched(plan)),
         armed: now.armed,
+        held_by: now.held_by.as_deref().map(safe),
         at_step: history.at_step.cloned(),
         started: history.started,
         ended: history.ended,

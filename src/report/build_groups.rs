@@ -285,7 +285,10 @@ fn at_rest<'a>(
     host: &HostHistory<'a>,
     report: &HostReport,
 ) -> (Option<&'a Facts>, Option<(Moment, &'a Facts)>) {
-    if report.state.is_in_flight() { (None, None) } else { (host.before, host.after) }
+    // One that is held, or released and waiting for a slot, has not come to its end either.
+    let under_way = report.state.is_in_flight()
+        || matches!(report.state, State::Held | State::Pending | State::NotStarted);
+    if under_way { (None, None) } else { (host.before, host.after) }
 }
 
 fn said(facts: &Facts, aspect: Aspect) -> String {

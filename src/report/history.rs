@@ -124,6 +124,10 @@ impl<'a> History<'a> {
                 }
             }
             Event::StopRequested { .. }
+            | Event::LeaveRequested { .. }
+            | Event::HoldRequested { .. }
+            | Event::ReleaseRequested { .. }
+            | Event::HostHeld { .. }
             | Event::HostStarted { .. }
             | Event::HostFacts { .. }
             | Event::HopFinished { .. }
@@ -148,6 +152,9 @@ impl<'a> HostHistory<'a> {
         match &record.event {
             Event::HostStarted { .. } => {
                 self.started.get_or_insert(at);
+            }
+            Event::HostHeld { .. } => {
+                self.segment(SegmentKind::Waiting, self.at_step.map_or(0, |step| step.hop), at);
             }
             Event::HostFacts { moment, facts, .. } => self.look(at, *moment, facts),
             Event::HopFinished { hop, .. } => self.reached.push((*hop, at)),
@@ -195,27 +202,40 @@ impl<'a> HostHistory<'a> {
                 self.segment(SegmentKind::Dark, self.at_step.map_or(0, |step| step.hop), at);
             }
             Event::HostReturned { boot_id, dark_ms, system, .. } => {
-                self.dark_ms += dark_ms;
-                self.dark_since = None;
-                self.boots.push(Boot {
-                    boot_id: one_line(boot_id).into_owned(),
-                    seen: at,
-                    dark_ms: Some(*dark_ms),
-                    system: system.as_ref().map(safe_system),
-                    unexpected: false,
-                });
-                let (phase, hop) = self.at_step.map_or((Phase::Migrate, 0), |s| (s.phase, s.hop));
-                self.segment(kind_of(phase), hop, at);
+                self.come_back(at, boot_id, *dark_ms, system.as_ref());
             }
             Event::HostKeyTaken { .. }
             | Event::RunStarted { .. }
             | Event::RunResumed { .. }
             | Event::StopRequested { .. }
+            | Event::LeaveRequested { .. }
+            | Event::HoldRequested { .. }
+            | Event::ReleaseRequested { .. }
             | Event::RunPaused { .. }
             | Event::RunFinished { .. }
             | Event::WaveStarted { .. }
             | Event::WaveFinished { .. } => {}
         }
+    }
+
+    fn come_back(
+        &mut self,
+        at: Timestamp,
+        boot_id: &str,
+        dark_ms: u64,
+        system: Option<&crate::base::facts::System>,
+    ) {
+        self.dark_ms += dark_ms;
+        self.dark_since = None;
+        self.boots.push(Boot {
+            boot_id: one_line(boot_id).into_owned(),
+            seen: at,
+            dark_ms: Some(dark_ms),
+            system: system.map(safe_system),
+            unexpected: false,
+        });
+        let (phase, hop) = self.at_step.map_or((Phase::Migrate, 0), |s| (s.phase, s.hop));
+        self.segment(kind_of(phase), hop, at);
     }
 
     fn begin(&mut self, at: Timestamp, step: &'a StepId, attempt: u32) {

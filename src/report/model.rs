@@ -291,6 +291,8 @@ pub struct HostReport {
     pub state: State,
     pub touched: bool,
     pub armed: bool,
+    /// Who holds it; one in flight goes on to its next safe point first.
+    pub held_by: Option<String>,
     /// The step that the host is in, or was in last.
     pub at_step: Option<StepId>,
     pub started: Option<Timestamp>,

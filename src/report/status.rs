@@ -9,6 +9,7 @@ use crate::{
         text::{fold_names, one_line, shorten},
         time::Timestamp,
     },
+    journal::PauseReason,
     plan::Plan,
     run::{HostPhase, HostState, RunPhase, RunState, WaitingOn},
 };
@@ -65,6 +66,7 @@ pub fn status_json(standing: &Standing<'_>) -> Value {
                 "failure": now.failure,
                 "armed": now.armed,
                 "dark": Dark::of(plan, state, now, standing.now),
+                "held_by": now.held_by,
             });
             (host.name.to_string(), row)
         })
@@ -87,7 +89,11 @@ fn at(host: &HostState) -> (Option<usize>, Option<u32>) {
     match host.phase {
         HostPhase::Running { step, attempt } => (Some(step), Some(attempt)),
         HostPhase::Waiting { step, next, .. } => (Some(step), Some(next)),
-        HostPhase::Pending | HostPhase::Idle | HostPhase::Ended(_) => (None, None),
+        HostPhase::Resting { retry: Some(retry) } => (Some(retry.step), Some(retry.next)),
+        HostPhase::Pending
+        | HostPhase::Idle
+        | HostPhase::Resting { retry: None }
+        | HostPhase::Ended(_) => (None, None),
     }
 }
 
@@ -128,8 +134,16 @@ fn run_state(words: &Words, standing: &Standing<'_>) -> String {
         RunPhase::New => words.get("status.not_begun").to_owned(),
         RunPhase::Running => words.get("status.running").to_owned(),
         RunPhase::Paused(reason) => {
+            let key = match reason {
+                PauseReason::Held { .. } => "status.paused_held",
+                PauseReason::Stopped { .. }
+                | PauseReason::OverBudget { .. }
+                | PauseReason::Consecutive { .. }
+                | PauseReason::Canary { .. }
+                | PauseReason::Journal { .. } => "status.paused",
+            };
             let reason = reason.to_string();
-            words.say("status.paused", &[("reason", &one_line(&reason)), ("run", standing.run)])
+            words.say(key, &[("reason", &one_line(&reason)), ("run", standing.run)])
         }
         RunPhase::Finished(_) => words.get("status.finished").to_owned(),
     }
@@ -202,7 +216,14 @@ fn where_now(words: &Words, standing: &Standing<'_>, host: &HostState) -> String
             &[("step", &name(*step)), ("attempt", next), ("at", &words.clock(*not_before))],
         ),
         HostPhase::Ended(_) => host.failure.as_ref().map(ToString::to_string).unwrap_or_default(),
-        HostPhase::Pending | HostPhase::Idle => String::new(),
+        HostPhase::Pending | HostPhase::Idle | HostPhase::Resting { .. } => String::new(),
+    };
+    let text = match &host.held_by {
+        Some(by) if host.is_in_flight() => {
+            words.say("status.holding", &[("at", &text), ("by", by)])
+        }
+        Some(by) => words.say("status.held", &[("by", by)]),
+        None => text,
     };
     one_line(&text).into_owned()
 }
@@ -255,6 +276,10 @@ fn waits(out: &mut String, words: &Words, waiting_on: &[WaitingOn]) {
                 words.say("waits.wave", &[("wave", wave), ("after", &after.join(", "))])
             }
             WaitingOn::Canary { wave } => words.say("waits.canary", &[("wave", wave)]),
+            WaitingOn::Held { hosts } => {
+                let names = fold_names(hosts.iter().map(|host| host.as_str()));
+                words.say("waits.held", &[("hosts", &shorten(&names, FOLDED_COLUMNS_MAX))])
+            }
             WaitingOn::Draining { reason } => words.say("waits.draining", &[("reason", reason)]),
         };
         let _ = writeln!(out, "  {}", one_line(&line));

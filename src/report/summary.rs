@@ -214,6 +214,9 @@ impl Screen<'_> {
         let report = self.content.report;
         let (run, program) = (&report.run.id, self.program);
         let mut lines: Vec<(String, &str)> = Vec::new();
+        if let Some(host) = report.hosts.iter().find(|host| host.state == State::Held) {
+            lines.push((format!("{program} release {run} {}", word(&host.name)), "next.release"));
+        }
         if report.run.state == RunStanding::Paused {
             lines.push((format!("{program} resume {run}"), "next.resume"));
         }

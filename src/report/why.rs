@@ -49,12 +49,16 @@ pub fn why(plan: &Plan, records: &[Record], host: &HostName) -> String {
             [("at", &at), ("limit", &limit), ("others", &others)];
         let _ = writeln!(out, "{}", words.say("why.dark_now", &values));
     }
+    if let Some(by) = &now.held_by {
+        let key = if now.is_in_flight() { "why.holding" } else { "why.held_by" };
+        let _ = writeln!(out, "{}", words.say(key, &[("by", &one_line(by))]));
+    }
     if now.armed {
         let _ = writeln!(out, "{}", words.get("why.armed"));
     }
     out.push('\n');
     for record in &records[..legal] {
-        if record.event.host().is_none_or(|of| of == host) {
+        if record.event.is_about(host) {
             teller.tell(&mut out, record);
         }
     }
@@ -124,13 +128,17 @@ impl Teller<'_> {
                 "why.run_resumed",
                 &[("operator", &one_line(operator)), ("controller", &one_line(controller))],
             ),
-            Event::StopRequested { by } => self.say("why.stop", &[("by", &one_line(by))]),
+            Event::StopRequested { by, .. } => self.say("why.stop", &[("by", &one_line(by))]),
+            Event::LeaveRequested { by, .. } => self.say("why.leave", &[("by", &one_line(by))]),
+            Event::HoldRequested { by, .. } => self.say("why.hold", &[("by", &one_line(by))]),
+            Event::ReleaseRequested { by, .. } => self.say("why.release", &[("by", &one_line(by))]),
             Event::RunPaused { reason } => self.paused(reason),
             Event::RunFinished { verdict } => self.finished(*verdict).to_owned(),
             Event::WaveStarted { .. } | Event::WaveFinished { .. } => return None,
             Event::HostStarted { wave, .. } => {
                 self.say("why.host_started", &[("wave", &one_line(wave.as_str()))])
             }
+            Event::HostHeld { .. } => self.words.get("why.held").to_owned(),
             Event::HostFacts { facts, .. } => self.facts(facts),
             Event::HopFinished { hop, .. } => {
                 let title = self.plan.hops.get(usize::from(*hop)).map_or("", |hop| &hop.title);
@@ -167,12 +175,7 @@ impl Teller<'_> {
             Event::HostDark { boot_id, .. } => {
                 self.say("why.dark", &[("boot", &one_line(boot_id))])
             }
-            Event::HostKeyTaken { step, old, new, .. } => {
-                let old = old.as_deref().unwrap_or(self.words.get("why.key_unknown"));
-                let step = step_name(self.plan, step);
-                let (old, new) = (one_line(old), one_line(new));
-                self.say("why.key_taken", &[("step", &step), ("old", &old), ("new", &new)])
-            }
+            Event::HostKeyTaken { step, old, new, .. } => self.key_taken(step, old.as_deref(), new),
             Event::HostReturned { boot_id, dark_ms, system, .. } => {
                 let system = system.as_ref().map(ToString::to_string).unwrap_or_default();
                 self.say(
@@ -185,6 +188,13 @@ impl Teller<'_> {
                 )
             }
         })
+    }
+
+    fn key_taken(&self, step: &StepId, old: Option<&str>, new: &str) -> String {
+        let old = old.unwrap_or(self.words.get("why.key_unknown"));
+        let step = step_name(self.plan, step);
+        let (old, new) = (one_line(old), one_line(new));
+        self.say("why.key_taken", &[("step", &step), ("old", &old), ("new", &new)])
     }
 
     fn passed(&self, step: &StepId, exit: Option<i32>, millis: u64, outcome: Outcome) -> String {

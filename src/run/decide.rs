@@ -34,6 +34,8 @@ pub enum WaitingOn {
     Wave { wave: WaveName, after: Vec<WaveName> },
     /// The rest of a wave waits for its canary.
     Canary { wave: WaveName },
+    /// Operators hold these hosts; they go on when they are released.
+    Held { hosts: Vec<HostName> },
     /// No new host starts, for this reason; hosts in flight go on to their end or to a safe point.
     Draining { reason: PauseReason },
 }
@@ -63,25 +65,33 @@ pub fn decide(plan: &Plan, state: &RunState, now: Timestamp) -> Decision {
         decision.waiting_on.push(WaitingOn::Attempts { running: state.running });
     }
     let in_flight: usize = state.waves.iter().map(|wave| wave.in_flight).sum();
-    if decision.todo.is_empty() && in_flight == parked {
-        let ended = state.waves.iter().all(|wave| wave.finished);
-        match halt {
-            Some(reason) if !ended => {
-                decision.todo.push(Todo::Record(Event::RunPaused { reason }));
-            }
-            Some(_) | None if ended => {
-                let all = state.counts.iter().all(|(word, _)| {
-                    [End::Migrated, End::Already, End::Committed].iter().any(|e| e.word() == *word)
-                });
-                let verdict = if all { Verdict::Completed } else { Verdict::Incomplete };
-                decision.todo.push(Todo::Record(Event::RunFinished { verdict }));
-            }
-            Some(_) | None => {}
-        }
-    } else if let Some(reason) = halt {
-        decision.waiting_on.push(WaitingOn::Draining { reason });
+    if !decision.todo.is_empty() {
+        decision.waiting_on.extend(halt.map(|reason| WaitingOn::Draining { reason }));
+        return decision;
     }
+    let held = || state.held.iter().map(|host| plan.hosts[*host].name.clone()).collect();
+    if in_flight == parked {
+        // Hosts that are held keep the run from its end; when only they are left, it says so and waits for an operator.
+        let only_held = || (!state.held.is_empty()).then(|| PauseReason::Held { hosts: held() });
+        let end = match state.waves.iter().all(|wave| wave.finished) {
+            true => Some(Event::RunFinished { verdict: verdict(state) }),
+            false => halt.or_else(only_held).map(|reason| Event::RunPaused { reason }),
+        };
+        decision.todo.extend(end.map(Todo::Record));
+        return decision;
+    }
+    if !state.held.is_empty() {
+        decision.waiting_on.push(WaitingOn::Held { hosts: held() });
+    }
+    decision.waiting_on.extend(halt.map(|reason| WaitingOn::Draining { reason }));
     decision
+}
+
+fn verdict(state: &RunState) -> Verdict {
+    let all = state.counts.iter().all(|(word, _)| {
+        [End::Migrated, End::Already, End::Committed].iter().any(|end| end.word() == *word)
+    });
+    if all { Verdict::Completed } else { Verdict::Incomplete }
 }
 
 /// Why no new host may start.
@@ -111,18 +121,33 @@ fn halt(plan: &Plan, state: &RunState) -> Option<PauseReason> {
 fn advance_hosts(plan: &Plan, state: &RunState, now: Timestamp, decision: &mut Decision) -> usize {
     let stops = state.stopping.is_some() || state.only_reopened.is_some();
     let rests = |host: &HostState| {
-        is_safe(host) || (state.only_reopened.is_some() && host.way == Way::Forward)
+        host.is_safe() || (state.only_reopened.is_some() && host.way == Way::Forward)
+    };
+    let held = |host: &HostState| host.held_by.is_some() && host.is_safe();
+    let rest = |index: usize| {
+        let host = plan.hosts[index].name.clone();
+        Todo::Record(Event::HostHeld { host })
     };
     let mut parked = 0;
     for index in &state.idle {
         let host = &state.hosts[*index];
         match next(plan, *index, host) {
+            Todo::Attempt { .. } if held(host) => decision.todo.push(rest(*index)),
             Todo::Attempt { .. } if stops && rests(host) => parked += 1,
             todo => decision.todo.push(todo),
         }
     }
+    for index in &state.holding {
+        let host = &state.hosts[*index];
+        if held(host) && matches!(host.phase, HostPhase::Waiting { .. }) {
+            decision.todo.push(rest(*index));
+        }
+    }
     for (not_before, index) in &state.due {
         let host = &state.hosts[*index];
+        if held(host) {
+            continue;
+        }
         if stops && rests(host) {
             parked += 1;
         } else if *not_before > now {
@@ -170,14 +195,6 @@ fn watch_the_dark(plan: &Plan, state: &RunState, now: Timestamp, decision: &mut 
             }
             None => {}
         }
-    }
-}
-
-/// Whether the host may rest where it is: nothing of the present hop has begun to change it.
-fn is_safe(host: &HostState) -> bool {
-    match host.way {
-        Way::Forward => !host.changing,
-        Way::Back { .. } | Way::Commit { .. } => false,
     }
 }
 
@@ -286,7 +303,7 @@ fn settle_waves(plan: &Plan, state: &RunState, may_begin: bool, decision: &mut D
             .map(|before| plan.waves[*before].name.clone())
             .collect();
         let name = wave.name.clone();
-        if at.started && at.begun == wave.hosts.len() && at.in_flight == 0 {
+        if at.started && at.open == 0 {
             decision.todo.push(Todo::Record(Event::WaveFinished { wave: name }));
         } else if !at.started && open.is_empty() && may_begin {
             decision.todo.push(Todo::Record(Event::WaveStarted { wave: name }));
@@ -301,7 +318,7 @@ fn start_hosts(plan: &Plan, state: &RunState, decision: &mut Decision) {
     let in_flight: usize = state.waves.iter().map(|wave| wave.in_flight).sum();
     let mut slots = plan.limits.parallel.saturating_sub(in_flight);
     for (wave, at) in plan.waves.iter().zip(&state.waves) {
-        if !at.started || at.finished || at.begun == wave.hosts.len() {
+        if !at.started || at.finished || at.ready.is_empty() {
             continue;
         }
         let mut free = slots.min(wave.parallel.saturating_sub(at.in_flight));
@@ -309,7 +326,7 @@ fn start_hosts(plan: &Plan, state: &RunState, decision: &mut Decision) {
             free = free.min(wave.canary.saturating_sub(at.good + at.in_flight));
             decision.waiting_on.push(WaitingOn::Canary { wave: wave.name.clone() });
         }
-        for index in wave.hosts.iter().skip(at.begun).take(free) {
+        for index in at.ready.iter().take(free) {
             let host = plan.hosts[*index].name.clone();
             let event = Event::HostStarted { host, wave: wave.name.clone() };
             decision.todo.push(Todo::Record(event));

@@ -23,7 +23,20 @@ pub enum HostPhase {
         next: u32,
         not_before: Timestamp,
     },
+    /// At a safe point, and in no slot: an operator holds it, or has released it and it waits for a slot. A retry that was
+    /// due is due still.
+    Resting {
+        retry: Option<Retry>,
+    },
     Ended(End),
+}
+
+/// An attempt that is still to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    pub step: usize,
+    pub next: u32,
+    pub not_before: Timestamp,
 }
 
 /// Which way a host is going.
@@ -50,6 +63,8 @@ pub struct Fate {
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostState {
     pub phase: HostPhase,
+    /// Who holds it. One in flight goes on to its next safe point first.
+    pub held_by: Option<String>,
     pub way: Way,
     /// The next step to consider; an index into the plan's steps.
     pub cursor: usize,
@@ -110,6 +125,7 @@ impl HostState {
     pub(super) fn new() -> Self {
         Self {
             phase: HostPhase::Pending,
+            held_by: None,
             way: Way::Forward,
             cursor: 0,
             hop: 0,
@@ -137,7 +153,10 @@ impl HostState {
     /// The word of `status` for this state.
     pub fn word(&self) -> &'static str {
         match &self.phase {
-            HostPhase::Pending => "pending",
+            HostPhase::Pending | HostPhase::Resting { .. } => match self.held_by {
+                Some(_) => "held",
+                None => "pending",
+            },
             HostPhase::Ended(end) => end.word(),
             HostPhase::Idle | HostPhase::Running { .. } | HostPhase::Waiting { .. } => {
                 match (self.dark, self.armed) {
@@ -158,6 +177,7 @@ impl HostState {
             HostPhase::Pending
             | HostPhase::Idle
             | HostPhase::Waiting { .. }
+            | HostPhase::Resting { .. }
             | HostPhase::Ended(_) => self.touched,
         }
     }
@@ -166,6 +186,7 @@ impl HostState {
     pub fn step(&self) -> Option<usize> {
         match self.phase {
             HostPhase::Running { step, .. } | HostPhase::Waiting { step, .. } => Some(step),
+            HostPhase::Resting { retry } => retry.map(|retry| retry.step),
             HostPhase::Pending | HostPhase::Idle | HostPhase::Ended(_) => None,
         }
     }
@@ -179,8 +200,26 @@ impl HostState {
         }
     }
 
+    /// Whether the host has a slot.
     pub fn is_in_flight(&self) -> bool {
-        !matches!(self.phase, HostPhase::Pending | HostPhase::Ended(_))
+        match self.phase {
+            HostPhase::Idle | HostPhase::Running { .. } | HostPhase::Waiting { .. } => true,
+            HostPhase::Pending | HostPhase::Resting { .. } | HostPhase::Ended(_) => false,
+        }
+    }
+
+    /// Whether the host would take a slot if there were one.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.phase, HostPhase::Pending | HostPhase::Resting { .. })
+            && self.held_by.is_none()
+    }
+
+    /// Whether the host may rest where it is: nothing of the present hop has begun to change it.
+    pub fn is_safe(&self) -> bool {
+        match self.way {
+            Way::Forward => !self.changing,
+            Way::Back { .. } | Way::Commit { .. } => false,
+        }
     }
 }
 
@@ -193,12 +232,35 @@ impl HostState {
         event: &Event,
         at: Timestamp,
     ) -> Result<(), String> {
-        use HostPhase::{Ended, Idle, Pending, Running, Waiting};
+        use HostPhase::{Ended, Idle, Pending, Resting, Running, Waiting};
         let place = |id: &StepId| plan.step_index(id).ok_or_else(|| format!("no step {id}"));
         match (&self.phase, event) {
-            (Pending, Event::HostStarted { .. }) => {
+            (_, Event::HoldRequested { by, .. }) => {
+                self.hold(Some(by), at);
+                return Ok(());
+            }
+            (_, Event::ReleaseRequested { .. }) => {
+                self.hold(None, at);
+                return Ok(());
+            }
+            (Pending, Event::HostStarted { .. }) if self.held_by.is_none() => {
                 self.phase = Idle;
                 self.started = Some(at);
+            }
+            (Resting { retry }, Event::HostStarted { .. }) if self.held_by.is_none() => {
+                self.phase = match *retry {
+                    Some(Retry { step, next, not_before }) => Waiting { step, next, not_before },
+                    None => Idle,
+                };
+            }
+            (Idle, Event::HostHeld { .. }) if self.held_by.is_some() && self.is_safe() => {
+                self.phase = Resting { retry: None };
+            }
+            (Waiting { step, next, not_before }, Event::HostHeld { .. })
+                if self.held_by.is_some() && self.is_safe() =>
+            {
+                let retry = Retry { step: *step, next: *next, not_before: *not_before };
+                self.phase = Resting { retry: Some(retry) };
             }
             (Idle, Event::AttemptStarted { step, attempt: 1, .. })
                 if place(step)? == self.cursor =>
@@ -291,6 +353,7 @@ impl HostState {
             }
             (Idle, Event::HostFinished { end, failure, .. }) => {
                 self.phase = Ended(*end);
+                self.held_by = None;
                 self.failure = failure.clone();
                 self.fate = None;
                 self.dark = None;
@@ -340,6 +403,20 @@ impl HostState {
         self.left_boot = None;
         self.late = false;
         self.dark = None;
+    }
+
+    /// What an operator asks for the host. In flight it stays what it is, until its next safe point; after its end nothing
+    /// is left to hold.
+    fn hold(&mut self, by: Option<&String>, at: Timestamp) {
+        if let HostPhase::Ended(_) = self.phase {
+            return;
+        }
+        let was = self.word();
+        // Who said it first holds it; anybody may release it.
+        self.held_by = by.map(|by| self.held_by.take().unwrap_or_else(|| by.clone()));
+        if self.word() != was {
+            self.since = at;
+        }
     }
 
     fn advance(&mut self, step: usize) {

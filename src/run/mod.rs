@@ -7,7 +7,7 @@ mod learned;
 mod state;
 
 pub use decide::{Decision, Todo, WaitingOn, decide};
-pub use host::{Fate, HostPhase, HostState, LeftBoot, Registered, Way};
+pub use host::{Fate, HostPhase, HostState, LeftBoot, Registered, Retry, Way};
 pub use judge::{Ending, Result, judge, key_taken};
 pub use learned::{Learned, Past, quantile};
 pub use state::{Illegal, RunPhase, RunState, WaveState};

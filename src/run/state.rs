@@ -6,11 +6,11 @@ use super::{
 };
 use crate::{
     base::{
-        name::{HostName, WaveName},
+        name::{HostName, RequestId, WaveName},
         time::Timestamp,
     },
     journal::{Event, PauseReason, Record, Verdict},
-    plan::Plan,
+    plan::{Plan, PlanWave},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,9 +39,11 @@ pub struct Illegal {
 pub struct WaveState {
     pub started: bool,
     pub finished: bool,
-    /// How many of the wave's hosts have been started: they start in the plan's order.
-    pub begun: usize,
+    /// Hosts that would take a slot now, in the plan's order: neither held nor in flight nor ended.
+    pub ready: BTreeSet<usize>,
     pub in_flight: usize,
+    /// How many of the wave's hosts have not ended.
+    pub open: usize,
     /// Ends on the target system; as many as the wave has canaries open it for the others.
     pub good: usize,
     /// The first host of the canary that ended badly and was not accepted by a resume since.
@@ -60,6 +62,8 @@ pub struct RunState {
     pub counts: BTreeMap<&'static str, usize>,
     pub started: Option<Timestamp>,
     pub next_seq: u64,
+    /// Requests of other processes that were taken: none is taken twice.
+    pub requests: BTreeSet<RequestId>,
     /// Who said stop, until a resume.
     pub stopping: Option<String>,
     /// How often a controller took over.
@@ -72,6 +76,10 @@ pub struct RunState {
     pub bad_in_a_row: usize,
     /// In flight with nothing running, so that something must be decided.
     pub idle: BTreeSet<usize>,
+    /// Held, and at rest.
+    pub held: BTreeSet<usize>,
+    /// Held, and still in flight: they rest at their next safe point.
+    pub holding: BTreeSet<usize>,
     /// Waiting for a retry, by when it is due.
     pub due: BTreeSet<(Timestamp, usize)>,
     /// How many attempts run.
@@ -91,19 +99,27 @@ impl RunState {
         let hosts = vec![HostState::new(); plan.hosts.len()];
         let names = plan.hosts.iter().enumerate().map(|(i, host)| (host.name.clone(), i)).collect();
         let waves = plan.waves.iter().enumerate().map(|(i, wave)| (wave.name.clone(), i)).collect();
+        let in_wave = |wave: &PlanWave| WaveState {
+            ready: wave.hosts.iter().copied().collect(),
+            open: wave.hosts.len(),
+            ..WaveState::default()
+        };
         Self {
             phase: RunPhase::New,
             counts: [("pending", hosts.len())].into(),
             hosts,
-            waves: vec![WaveState::default(); plan.waves.len()],
+            waves: plan.waves.iter().map(in_wave).collect(),
             started: None,
             next_seq: 0,
+            requests: BTreeSet::new(),
             stopping: None,
             resumes: 0,
             only_reopened: None,
             bad: 0,
             bad_in_a_row: 0,
             idle: BTreeSet::new(),
+            held: BTreeSet::new(),
+            holding: BTreeSet::new(),
             due: BTreeSet::new(),
             running: 0,
             rebooting: BTreeSet::new(),
@@ -137,8 +153,13 @@ impl RunState {
         if record.seq != self.next_seq {
             return Err(illegal(format!("expected record {}", self.next_seq)));
         }
+        if let Some(request) = record.event.request()
+            && !self.requests.insert(request.clone())
+        {
+            return Err(illegal(format!("the request {request} was taken before")));
+        }
         self.apply_run(&record.event, record.at).map_err(illegal)?;
-        if let Some(name) = record.event.host() {
+        for name in record.event.host().into_iter().chain(record.event.named()) {
             let host = self
                 .host(name)
                 .ok_or_else(|| illegal(format!("{name:?} is not a host of the plan")))?;
@@ -173,7 +194,12 @@ impl RunState {
                     wave.bad_canary = None;
                 }
             }
-            (Running, Event::StopRequested { by }) => self.stopping = Some(by.clone()),
+            (Running, Event::StopRequested { by, .. }) => {
+                self.stopping.get_or_insert_with(|| by.clone());
+            }
+            (Running, Event::LeaveRequested { .. }) => {}
+            (Running | Paused(_), Event::HoldRequested { .. } | Event::ReleaseRequested { .. }) => {
+            }
             (Running, Event::RunPaused { reason }) => self.phase = Paused(reason.clone()),
             (Running, Event::RunFinished { verdict }) => {
                 self.phase = Finished(*verdict);
@@ -216,6 +242,7 @@ impl RunState {
                 self.learned.add(step, took);
             }
         }
+        self.sort(index, wave);
         let host = &self.hosts[index];
         if let Some(left) = host.left_boot.as_ref().filter(|_| !host.late) {
             self.rebooting.insert((left.at, index));
@@ -240,12 +267,27 @@ impl RunState {
         Ok(())
     }
 
+    /// Keeps the lists of who is held and who is ready.
+    fn sort(&mut self, index: usize, wave: usize) {
+        fn keep(list: &mut BTreeSet<usize>, index: usize, belongs: bool) {
+            match belongs {
+                true => list.insert(index),
+                false => list.remove(&index),
+            };
+        }
+        let host = &self.hosts[index];
+        let (held, flies) = (host.held_by.is_some(), host.is_in_flight());
+        keep(&mut self.held, index, held && !flies);
+        keep(&mut self.holding, index, held && flies);
+        keep(&mut self.waves[wave].ready, index, host.is_ready());
+    }
+
     fn leave(&mut self, index: usize, phase: &HostPhase) {
         match phase {
             HostPhase::Idle => drop(self.idle.remove(&index)),
             HostPhase::Running { .. } => self.running -= 1,
             HostPhase::Waiting { not_before, .. } => drop(self.due.remove(&(*not_before, index))),
-            HostPhase::Pending | HostPhase::Ended(_) => {}
+            HostPhase::Pending | HostPhase::Resting { .. } | HostPhase::Ended(_) => {}
         }
     }
 
@@ -258,17 +300,19 @@ impl RunState {
             (_, HostPhase::Idle) => {
                 self.idle.insert(index);
             }
-            (_, HostPhase::Pending | HostPhase::Ended(_)) => {}
+            (_, HostPhase::Pending | HostPhase::Resting { .. } | HostPhase::Ended(_)) => {}
         }
         let wave_state = &mut self.waves[wave];
         match (was, &self.hosts[index].phase) {
-            (HostPhase::Pending, _) => {
-                wave_state.begun += 1;
+            (HostPhase::Pending | HostPhase::Resting { .. }, _) => wave_state.in_flight += 1,
+            (HostPhase::Ended(_), _) => {
                 wave_state.in_flight += 1;
+                wave_state.open += 1;
             }
-            (HostPhase::Ended(_), _) => wave_state.in_flight += 1,
+            (_, HostPhase::Resting { .. }) => wave_state.in_flight -= 1,
             (_, HostPhase::Ended(end)) => {
                 wave_state.in_flight -= 1;
+                wave_state.open -= 1;
                 if end.is_good() {
                     self.bad_in_a_row = 0;
                     wave_state.good += 1;

@@ -17,6 +17,7 @@ mod real_ssh;
 mod reboots;
 mod rollback;
 mod secrets;
+mod steering;
 mod stopping;
 mod texts;
 mod torture;

@@ -157,6 +157,7 @@ name = "Secrets"
 [[backup]]
 name = "store"
 run = "printf '%s\n' {{ token | quote }} >/stored; while ! test -e /go; do sleep 0.05; done"
+verify = "test -s /stored"
 retry_delay = "1s"
 
 [[migrate]]

@@ -16,6 +16,7 @@ name = "Counts"
 [[backup]]
 name = "copy"
 run = "echo backup >>/count"
+verify = "grep -q backup /count"
 
 [[precheck]]
 name = "room"

@@ -144,7 +144,11 @@ impl Content<'_> {
             }
         }
         if self.report.run.state == RunStanding::Paused {
-            todo.push(sentence(&self.words.say("todo.paused", &[("run", &self.report.run.id)])));
+            let key = match self.report.summary.counts.contains_key(State::Held.word()) {
+                true => "todo.paused_held",
+                false => "todo.paused",
+            };
+            todo.push(sentence(&self.words.say(key, &[("run", &self.report.run.id)])));
         }
         let migrated = self.report.summary.counts.get(State::Migrated.word()).copied().unwrap_or(0);
         if self.report.run.can_commit

@@ -71,10 +71,11 @@ impl Content<'_> {
             let system = of.as_ref().and_then(|of| of.system.as_ref());
             system.map_or_else(|| self.dash(), |system| text(system.to_string()))
         };
-        let why = match (&host.failure, &host.at_step) {
-            (Some(failure), _) => text(self.failure(failure)),
-            (None, Some(step)) if !host.state.is_good() => text(self.step(step)),
-            (None, _) => self.dash(),
+        let why = match (&host.failure, &host.held_by, &host.at_step) {
+            (Some(failure), _, _) => text(self.failure(failure)),
+            (None, Some(by), _) => text(self.words.say("value.held_by", &[("by", by)])),
+            (None, None, Some(step)) if !host.state.is_good() => text(self.step(step)),
+            (None, None, _) => self.dash(),
         };
         let mut name = text(host.name.clone());
         if host.armed && host.state != State::Armed {

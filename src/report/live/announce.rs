@@ -1,8 +1,8 @@
 //! Which records are worth a line of their own, and what that line says.
 
 use crate::{
-    base::name::StepName,
-    base::text::{one_line, shorten},
+    base::name::{HostName, StepName},
+    base::text::{fold_names, one_line, shorten},
     journal::{End, Event, Failure, Finding, Record, Then, Verdict},
     plan::Plan,
     playbook::Severity,
@@ -86,9 +86,19 @@ impl Line<'_> {
                 Tone::Busy,
                 self.with("live.run_resumed", &[("operator", &one_line(operator))]),
             ),
-            Event::StopRequested { by } => {
+            Event::StopRequested { by, .. } => {
                 ('‖', Tone::Warn, self.with("live.stopping", &[("by", &one_line(by))]))
             }
+            Event::LeaveRequested { by, .. } => {
+                ('‖', Tone::Warn, self.with("live.leaving", &[("by", &one_line(by))]))
+            }
+            Event::HoldRequested { by, hosts, .. } => {
+                ('‖', Tone::Warn, self.asked("live.hold", by, hosts))
+            }
+            Event::ReleaseRequested { by, hosts, .. } => {
+                ('▸', Tone::Busy, self.asked("live.release", by, hosts))
+            }
+            Event::HostHeld { .. } => ('‖', Tone::Warn, self.with("live.held", &[("host", &host)])),
             Event::RunPaused { reason } => {
                 let reason = reason.to_string();
                 ('‖', Tone::Warn, self.with("live.paused", &[("reason", &one_line(&reason))]))
@@ -131,6 +141,13 @@ impl Line<'_> {
             | Event::HostReturned { .. }
             | Event::HostKeyTaken { .. } => return None,
         })
+    }
+
+    /// What an operator asked for some hosts.
+    fn asked(&self, key: &str, by: &str, hosts: &[HostName]) -> String {
+        let names = fold_names(hosts.iter().map(HostName::as_str));
+        let names = shorten(&one_line(&names), OUTPUT_COLUMNS_MAX).into_owned();
+        self.with(key, &[("by", &one_line(by)), ("hosts", &names)])
     }
 
     fn finding(&self, host: &str, finding: &Finding) -> (char, Tone, String) {

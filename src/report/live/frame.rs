@@ -221,10 +221,14 @@ impl Frame<'_> {
                 let until = words.length(millis(self.now, *not_before));
                 words.say("live.retry", &[("step", &name), ("attempt", next), ("length", &until)])
             }
-            HostPhase::Pending | HostPhase::Idle | HostPhase::Ended(_) => {
-                words.get("live.between").to_owned()
-            }
+            HostPhase::Pending
+            | HostPhase::Idle
+            | HostPhase::Resting { .. }
+            | HostPhase::Ended(_) => words.get("live.between").to_owned(),
         };
+        if host.held_by.is_some() {
+            text.push_str(&self.paint.tone(Tone::Warn, words.get("live.holding")));
+        }
         if host.armed {
             text.push_str(&self.paint.tone(Tone::Warn, words.get("live.armed")));
         }

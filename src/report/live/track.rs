@@ -53,9 +53,13 @@ impl Track {
                     insert(&mut self.took, millis(from, record.at));
                 }
             }
+            Event::HostHeld { .. } => self.go(index),
             Event::RunStarted { .. }
             | Event::RunResumed { .. }
             | Event::StopRequested { .. }
+            | Event::LeaveRequested { .. }
+            | Event::HoldRequested { .. }
+            | Event::ReleaseRequested { .. }
             | Event::RunPaused { .. }
             | Event::RunFinished { .. }
             | Event::WaveStarted { .. }

@@ -126,6 +126,28 @@ pub fn still_running() -> Story {
     story
 }
 
+/// One is held before its turn, one rests at a safe point; nothing else is left.
+pub fn held() -> Story {
+    let mut story = Story::new(reference_plan());
+    for host in 0..13 {
+        story.host(host, minute(host)).migrate();
+    }
+    let by = || "li.si@ops-01".to_owned();
+    let (early, late) = ("db-03", "db-04");
+    let (early, late) = (super::story::name(early), super::story::name(late));
+    let asked =
+        |hosts, id: &str| Event::HoldRequested { by: by(), hosts, request: id.parse().unwrap() };
+    story.at(60_000, asked(vec![early.clone()], "1795252562000-0001"));
+    let mut part = story.host(14, 150);
+    part.until(2);
+    let in_the_step = part.now + 1;
+    part.pass(2, 1);
+    part.say(Event::HostHeld { host: late.clone() });
+    story.at(in_the_step, asked(vec![late.clone()], "1795261502000-0002"));
+    story.pause(PauseReason::Held { hosts: vec![early, late] });
+    story
+}
+
 /// A rollback that failed, a step that was lost, and a host that nobody could reach.
 pub fn needs_hands() -> Story {
     let mut story = Story::new(reference_plan());
@@ -237,6 +259,7 @@ pub fn all() -> Vec<(&'static str, Story)> {
         ("some_failed", some_failed()),
         ("over_budget", over_budget()),
         ("still_running", still_running()),
+        ("held", held()),
         ("needs_hands", needs_hands()),
         ("two_hops", two_hops()),
         ("hostile", hostile()),

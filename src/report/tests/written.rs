@@ -40,6 +40,7 @@ fn the_evidence_for_a_host() {
     insta::assert_snapshot!("why_lost", told(&stories::needs_hands(), "cache-02"));
     insta::assert_snapshot!("why_retried", told(&stories::all_migrated(), "web-03"));
     insta::assert_snapshot!("why_skipped", told(&stories::all_migrated(), "db-01"));
+    insta::assert_snapshot!("why_held", told(&stories::held(), "db-04"));
     insta::assert_snapshot!("why_hostile", told(&stories::hostile(), "<script>alert(1)<"));
     insta::assert_snapshot!("why_unknown", told(&stories::some_failed(), "nobody"));
 }
@@ -49,6 +50,7 @@ fn where_every_host_stands() {
     for (name, story) in [
         ("still_running", stories::still_running()),
         ("over_budget", stories::over_budget()),
+        ("held", stories::held()),
         ("large", stories::large(1000)),
     ] {
         let state = story.state();
