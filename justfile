@@ -27,3 +27,11 @@ bench:
 # Kills the controller of N runs at different records and resumes them: every step must have run once (about 4 s a run).
 torture N="100":
     FLEETLIFT_TORTURE={{N}} cargo test --test program torture -- --nocapture
+
+# Cuts connections without a word at N places of a run (about 3 s each).
+cuts N="40":
+    FLEETLIFT_CUTS={{N}} cargo test --test program goes_silent -- --nocapture
+
+# Stops a controller for so many seconds and lets it go on.
+stopped SECONDS="60":
+    FLEETLIFT_STOPPED={{SECONDS}} cargo test --test program was_stopped_for_a_while -- --nocapture

@@ -4,6 +4,8 @@
 mod holds;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;
+#[path = "engine/wire.rs"]
+mod wire;
 
 use fleetlift::{
     base::{
@@ -103,6 +105,7 @@ fn playbook() -> Playbook {
         support: None,
         hops: vec![hop],
         sources: Vec::new(),
+        files: Vec::new(),
     }
 }
 

@@ -99,6 +99,7 @@ fn playbook(migrate: Vec<Step>) -> Playbook {
         support: None,
         hops: vec![hop],
         sources: Vec::new(),
+        files: Vec::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where paths in a file begin: at the file's own folder, or at the operator's home.
 
 use super::{fault::Refusal, shape::Form, value::SecretSource};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// What paths are relative to. Nothing is read from the machine here; who makes an anchor tells it.
 #[derive(Clone, Debug)]
@@ -95,10 +95,55 @@ fn parse_secret(text: &str) -> Result<SecretSource, Refusal> {
     Ok(source)
 }
 
+/// The one absolute name of a path, wherever it is said from: without `.`, and without `..` unless what stands before it
+/// is a link, since what is above a link depends on where it leads. Links are kept: they may lead elsewhere tomorrow.
+pub fn absolute(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut settled = PathBuf::new();
+    for part in whole.components() {
+        match part {
+            Component::ParentDir if !settled.is_symlink() && !settled.ends_with("..") => {
+                settled.pop();
+            }
+            Component::CurDir => {}
+            Component::Prefix(_) | Component::RootDir | Component::ParentDir => settled.push(part),
+            Component::Normal(name) => settled.push(name),
+        }
+    }
+    settled
+}
+
 /// The folder that a file is in; the present one where its path does not say.
 pub fn folder_of(file: &Path) -> &Path {
     match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         Some(_) | None => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_one_absolute_name_and_links_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::os::unix::fs::symlink(root.join("a/b"), root.join("link")).unwrap();
+        for (said, meant) in [
+            ("a/b/hosts.toml", "a/b/hosts.toml"),
+            ("./a/./b/", "a/b"),
+            ("a/b/../../a/b/x", "a/b/x"),
+            ("a/../gone/../a", "a"),
+            ("link/x", "link/x"),
+            ("link/../x", "link/../x"),
+            ("link/../../x", "link/../../x"),
+        ] {
+            assert_eq!(absolute(&root.join(said)), root.join(meant), "{said}");
+        }
+        assert_eq!(absolute(Path::new("/../x")), Path::new("/x"));
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(absolute(Path::new("x/../y")), here.join("y"));
     }
 }

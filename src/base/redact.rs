@@ -1,6 +1,7 @@
 //! Redaction: secrets never leave the controller's memory by way of an output, a record or a log.
 
 use aho_corasick::{AhoCorasick, MatchKind};
+use std::borrow::Cow;
 
 /// What stands where a secret stood.
 pub const REDACTED: &str = "[redacted]";
@@ -15,6 +16,21 @@ const SECRET_NAMES: [&str; 5] = ["pass", "pasw", "pwd", "secret", "token"];
 pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET_NAMES.iter().any(|part| name.contains(part))
+}
+
+/// The line up to what follows a name that hints at a secret: `DB_PASSWORD=…`, `token: …`, `--password …`.
+pub fn veil(line: &str) -> Cow<'_, str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    for (at, sign) in line.match_indices(|c: char| matches!(c, '=' | ':') || c.is_whitespace()) {
+        let before = line[..at].trim_end_matches(['"', '\'', ' ']);
+        let word = before.rsplit(|c| !is_part(c)).next().unwrap_or_default();
+        let names = matches!(sign, "=" | ":") || word.starts_with('-');
+        let rest = &line[at + sign.len()..];
+        if names && is_secret_name(word) && !rest.trim().is_empty() {
+            return Cow::Owned(format!("{}***", &line[..at + sign.len()]));
+        }
+    }
+    Cow::Borrowed(line)
 }
 
 /// Replaces known secrets in text.
@@ -94,6 +110,23 @@ mod tests {
         assert_eq!(redactor.settled(b"......hunter22.........."), 17);
         assert_eq!(redactor.settled(b"hunt"), 0);
         assert_eq!(Redactor::default().settled(b"hunt"), 4);
+    }
+
+    #[test]
+    fn what_follows_a_secrets_name_is_veiled() {
+        for (line, shown) in [
+            ("export DB_PASSWORD=hunter2 x", "export DB_PASSWORD=***"),
+            ("\"token\": \"abc\",", "\"token\":***"),
+            ("mysql --password hunter2", "mysql --password ***"),
+            ("mysql --password=hunter2", "mysql --password=***"),
+            ("password = 'x'", "password =***"),
+            ("test -f /etc/passwd && echo x", "test -f /etc/passwd && echo x"),
+            ("user=admin é", "user=admin é"),
+            ("éé password=é", "éé password=***"),
+            ("token=", "token="),
+        ] {
+            assert_eq!(veil(line), shown);
+        }
     }
 
     #[test]

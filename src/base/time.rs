@@ -69,6 +69,12 @@ impl schemars::JsonSchema for Timestamp {
 /// What tells the time. Nothing but a clock asks the machine.
 pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
+
+    /// Time since some fixed point, which nobody can set, and which goes on while the machine sleeps. A clock that is never
+    /// set is its own.
+    fn steady(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.now().as_millis()).unwrap_or(0))
+    }
 }
 
 /// The machine's own clock.
@@ -79,6 +85,12 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     fn now(&self) -> Timestamp {
         Timestamp(jiff::Timestamp::now().as_millisecond())
+    }
+
+    fn steady(&self) -> Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let part = |number: i64| u64::try_from(number).unwrap_or(0);
+        Duration::from_secs(part(now.tv_sec)) + Duration::from_nanos(part(now.tv_nsec))
     }
 }
 

@@ -83,6 +83,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Plan, ask, and execute
     Run(RunArgs),
+    /// Execute exactly a plan that `plan -o` saved
+    Apply(ApplyArgs),
     /// Go on with a run that was stopped or interrupted
     Resume(ResumeArgs),
     /// Start no new host, and pause the run as soon as hosts in flight are at a safe point
@@ -188,6 +190,9 @@ pub struct PlanArgs {
     /// Print the whole plan as JSON
     #[arg(long)]
     pub json: bool,
+    /// Save the plan, for `apply`
+    #[arg(short = 'o', long = "out", value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -198,6 +203,19 @@ pub struct RunArgs {
     #[arg(long)]
     pub yes: bool,
     /// Only show the plan
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// A plan that `plan -o` saved
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Only show the plan, and whether it could be applied
     #[arg(long)]
     pub dry_run: bool,
 }

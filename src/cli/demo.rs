@@ -5,7 +5,7 @@ use super::{
     common, driving,
     error::CliError,
     exec_run::{self, rollout_of, seal},
-    reports::write_whole,
+    reports::{Mode, write_whole},
 };
 use crate::{
     base::text::one_line,
@@ -98,7 +98,7 @@ async fn migrate_fleet(
         ("json", report::json(&made)),
     ];
     for (ending, text) in texts {
-        write_whole(&args.out.join(format!("report.{ending}")), &text)?;
+        write_whole(&args.out.join(format!("report.{ending}")), &text, Mode::Shared)?;
     }
     let shown = |path: PathBuf| one_line(&path.to_string_lossy()).into_owned();
     common::complain(&format!(

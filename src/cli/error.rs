@@ -18,6 +18,8 @@ pub const LEFT: u8 = 130;
 pub struct CliError {
     message: String,
     causes: Vec<String>,
+    /// Lines under the message, safe for a terminal.
+    body: Option<Box<str>>,
     hint: Option<String>,
     /// Text that is printed as it is, before the message: faults with their places.
     detail: Option<Faults>,
@@ -26,7 +28,14 @@ pub struct CliError {
 
 impl CliError {
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { message: message.into(), causes: Vec::new(), hint: None, detail: None, code: USAGE }
+        Self {
+            message: message.into(),
+            causes: Vec::new(),
+            body: None,
+            hint: None,
+            detail: None,
+            code: USAGE,
+        }
     }
 
     pub fn refused(message: impl Into<String>) -> Self {
@@ -35,6 +44,11 @@ impl CliError {
 
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Lines that stand under the message.
+    pub fn body(self, body: String) -> Self {
+        Self { body: Some(body.into()), ..self }
     }
 
     pub fn cause(mut self, cause: &dyn std::error::Error) -> Self {
@@ -61,6 +75,7 @@ impl CliError {
         for cause in &self.causes {
             let _ = writeln!(text, "  cause: {}", one_line(cause));
         }
+        text.push_str(self.body.as_deref().unwrap_or_default());
         if let Some(hint) = &self.hint {
             let _ = writeln!(text, "{cyan}hint{plain}: {}", one_line(hint));
         }

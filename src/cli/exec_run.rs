@@ -5,6 +5,7 @@ use super::{
     common::{self, Candidates, Seen},
     driving::{self, Aim, Ready},
     error::CliError,
+    saved,
 };
 use crate::{
     base::{
@@ -23,6 +24,9 @@ use std::{
     process::ExitCode,
     sync::Arc,
 };
+
+/// The selection of who says nothing.
+pub const ALL: &str = "@all";
 
 /// A plan with the text that it is known by.
 pub struct Planned {
@@ -47,9 +51,10 @@ pub fn make_plan(what: &What) -> Result<Planned, CliError> {
             return Err(Faults(faults).into());
         }
     };
-    let selection = what.limit.as_deref().unwrap_or("@all");
+    let selection = what.limit.as_deref().unwrap_or(ALL);
     let selected = select(&inventory, selection)?;
-    let plan = plan::build(&inventory, &playbook, &rollout, selection, &selected)?;
+    let mut plan = plan::build(&inventory, &playbook, &rollout, selection, &selected)?;
+    saved::note_origin(&mut plan, what);
     seal(plan)
 }
 
@@ -93,10 +98,15 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitCode, CliError> {
         common::print(&text);
         return Ok(ExitCode::SUCCESS);
     }
+    execute(common, planned, args.yes)
+}
+
+/// Shows the plan, asks, and executes it.
+pub fn execute(common: &Common, planned: Planned, yes: bool) -> Result<ExitCode, CliError> {
     let store = common::store(common)?;
     common::keep_apart(&store, None, &planned.plan)?;
     let hosts = planned.plan.hosts.len();
-    if !args.yes {
+    if !yes {
         let text = crate::report::plan_text(
             &planned.plan,
             &planned.digest,
@@ -105,7 +115,8 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitCode, CliError> {
         );
         common::complain(&text);
     }
-    confirm(args.yes, &format!("This changes {}.", count(hosts)), hosts)?;
+    let what = format!("This changes {}.", count(hosts));
+    confirm(yes, &what, hosts, Some(&planned.digest))?;
     let ready = begin(store, planned)?;
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
@@ -158,8 +169,11 @@ fn run_id(now: Timestamp, chance: u64) -> Result<RunId, CliError> {
         .map_err(|error| CliError::usage("a run's name cannot be made").cause(&error))
 }
 
-/// Asks for the number of hosts: what a hand types without reading is not a yes.
-fn confirm(yes: bool, what: &str, hosts: usize) -> Result<(), CliError> {
+/// So many digits of a digest are typed by nobody who has not read it.
+const DIGITS_MIN: usize = 8;
+
+/// Asks for the number of hosts, or for the plan's digest: what a hand types without reading is not a yes.
+fn confirm(yes: bool, what: &str, hosts: usize, digest: Option<&str>) -> Result<(), CliError> {
     if yes {
         return Ok(());
     }
@@ -167,13 +181,21 @@ fn confirm(yes: bool, what: &str, hosts: usize) -> Result<(), CliError> {
         return Err(CliError::usage("there is no terminal to ask on")
             .hint("read the plan with `fleetlift plan`, then give --yes"));
     }
-    common::complain(&format!("{what} Type the number of hosts to go on: "));
+    let or = if digest.is_some() { ", or the beginning of the plan's digest," } else { "" };
+    common::complain(&format!("{what} Type the number of hosts{or} to go on: "));
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line);
-    if read.is_ok() && line.trim() == hosts.to_string() {
+    if read.is_ok() && (line.trim() == hosts.to_string() || names(digest, line.trim())) {
         return Ok(());
     }
     Err(CliError::usage("not confirmed; no host was contacted"))
+}
+
+/// Whether what was typed is enough of this digest, with or without its `sha256:`.
+fn names(digest: Option<&str>, typed: &str) -> bool {
+    let typed = typed.strip_prefix("sha256:").unwrap_or(typed);
+    let digits = digest.and_then(|digest| digest.strip_prefix("sha256:"));
+    typed.len() >= DIGITS_MIN && digits.is_some_and(|digits| digits.starts_with(typed))
 }
 
 fn count(hosts: usize) -> String {
@@ -186,12 +208,14 @@ pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> 
     let run = common::find(&store, args.run.as_deref(), Candidates::Resumable)?;
     let journal = store.take_over(&run)?;
     let seen = common::read(&store, run)?;
+    // Whoever goes on from a journal must be able to trust every record of it.
+    seen.reader.verify()?;
     if let RunPhase::Finished(_) = seen.state.phase {
         return Err(CliError::refused(format!("run {} is finished", seen.run))
             .hint(format!("`fleetlift report {}` shows how it went", seen.run)));
     }
     common::keep_apart(&store, Some(&seen.run), &seen.plan)?;
-    say_what_changed(&seen.plan);
+    say_what_changed(&seen);
     let secrets = driving::secrets(&seen.plan)?;
     let first = match seen.state.phase {
         // Its controller died before the first record: it begins now.
@@ -217,17 +241,16 @@ fn resumed(only_reopened: bool) -> Event {
 }
 
 /// A run keeps to its own plan; who edited the files since should know that.
-fn say_what_changed(plan: &Plan) {
-    for input in &plan.inputs {
-        let same = playbook::input_bytes(&input.path)
-            .is_ok_and(|bytes| crate::base::digest::digest(&bytes) == input.digest);
-        if !same {
-            let path = crate::base::text::one_line(&input.path.to_string_lossy()).into_owned();
-            common::complain(&format!(
-                "note: {path} changed since; the run goes on with the plan that it began with\n"
-            ));
-        }
+fn say_what_changed(seen: &Seen) {
+    let (stale, _) = saved::stale(&seen.plan, &seen.digest);
+    if stale.is_empty() {
+        return;
     }
+    let here = std::env::current_dir().ok();
+    common::complain(&format!(
+        "note: what the plan was made from changed since; the run goes on with the plan that it began with\n{}",
+        crate::report::stale_text(&stale, here.as_deref())
+    ));
 }
 
 /// `rollback`: by the playbook's own steps, hop by hop, back to where the host began.
@@ -254,7 +277,9 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
     let run = common::find(&store, args.run.as_deref(), Candidates::Only)?;
     let journal = store.take_over(&run)?;
     let seen = common::read(&store, run)?;
+    seen.reader.verify()?;
     common::keep_apart(&store, Some(&seen.run), &seen.plan)?;
+    say_what_changed(&seen);
     let chosen = chosen(&seen, args.hosts.as_deref())?;
     let (able, unable): (Vec<usize>, Vec<usize>) =
         chosen.into_iter().partition(|host| fits(&seen, *host));
@@ -268,7 +293,7 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
         return Err(CliError::refused("not possible for any host of the run").hint(hint));
     }
     let what = format!("This {does} {}: {}.", count(able.len()), names(&able));
-    confirm(args.yes, &what, able.len())?;
+    confirm(args.yes, &what, able.len(), None)?;
     let secrets = driving::secrets(&seen.plan)?;
     let mut first = vec![resumed(true)];
     first.extend(able.iter().map(|host| Event::HostReopened {
@@ -342,6 +367,18 @@ fn as_inventory(plan: &Plan) -> Inventory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plan_is_named_by_enough_of_its_digest() {
+        let digest = Some("sha256:0123456789abcdef");
+        for typed in ["01234567", "sha256:01234567", "0123456789abcdef"] {
+            assert!(names(digest, typed), "{typed}");
+        }
+        for typed in ["", "0123456", "sha256:", "123456789", "0123456789abcdef0", "1"] {
+            assert!(!names(digest, typed), "{typed}");
+        }
+        assert!(!names(None, "01234567"));
+    }
 
     #[test]
     fn a_later_run_sorts_after_an_earlier_one_whatever_chance_says() {

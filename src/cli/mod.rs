@@ -11,6 +11,7 @@ mod look;
 mod plan;
 mod reports;
 mod requests;
+mod saved;
 mod steer;
 mod texts;
 
@@ -49,6 +50,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CliError> {
         Command::Playbooks(args) => files::playbooks(common, args),
         Command::Plan(args) => plan::plan(common, args),
         Command::Run(args) => exec_run::run(common, args),
+        Command::Apply(args) => saved::apply(common, args),
         Command::Resume(args) => exec_run::resume(common, args),
         Command::Stop(args) => steer::stop(common, args),
         Command::Hold(args) => steer::hold(common, args),

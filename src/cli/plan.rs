@@ -5,6 +5,7 @@ use super::{
     common,
     error::CliError,
     exec_run::make_plan,
+    saved,
 };
 use std::process::ExitCode;
 
@@ -23,6 +24,9 @@ pub fn plan(common: &Common, args: &PlanArgs) -> Result<ExitCode, CliError> {
             common.colours_output(),
         );
         common::print(&text);
+    }
+    if let Some(file) = &args.file {
+        saved::save(&planned, file)?;
     }
     Ok(ExitCode::SUCCESS)
 }

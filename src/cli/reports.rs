@@ -23,13 +23,22 @@ pub fn report(common: &Common, args: &ReportArgs) -> Result<ExitCode, CliError> 
     };
     match &args.file {
         None => common::print(&text),
-        Some(file) => write_whole(file, &text)?,
+        Some(file) => write_whole(file, &text, Mode::Shared)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Its owner alone.
+    Private,
+    /// Everybody.
+    Shared,
+}
+
 /// Writes a file so that it is there whole or not at all.
-pub fn write_whole(file: &Path, text: &str) -> Result<(), CliError> {
+pub fn write_whole(file: &Path, text: &str, mode: Mode) -> Result<(), CliError> {
     use std::os::unix::fs::PermissionsExt;
     let fail = |error: &dyn std::error::Error| {
         CliError::usage(format!("cannot write {}", file.display())).cause(error)
@@ -40,9 +49,11 @@ pub fn write_whole(file: &Path, text: &str) -> Result<(), CliError> {
     };
     let mut whole = tempfile::NamedTempFile::new_in(dir).map_err(|e| fail(&e))?;
     whole.write_all(text.as_bytes()).map_err(|e| fail(&e))?;
-    // A temporary file is for its owner's eyes; a report is for the group's.
-    let mode = fs::Permissions::from_mode(0o644);
-    whole.as_file().set_permissions(mode).map_err(|e| fail(&e))?;
+    // A temporary file is for its owner's eyes.
+    if mode == Mode::Shared {
+        let mode = fs::Permissions::from_mode(0o644);
+        whole.as_file().set_permissions(mode).map_err(|e| fail(&e))?;
+    }
     whole.as_file().sync_all().map_err(|e| fail(&e))?;
     whole.persist(file).map_err(|e| fail(&e))?;
     Ok(())

@@ -6,7 +6,7 @@ use super::{
     work::Work,
 };
 use crate::{
-    base::{facts::Facts, facts::System, time::Timestamp},
+    base::{facts::Facts, facts::System},
     host::{ConnectError, Exit, Script, facts},
     journal::{Contact, Failure, NewKey, Notice, Part, RebootVerdict, Sighting},
     plan::{PlanStep, Rendered},
@@ -27,8 +27,10 @@ const SIGHTINGS_MAX: usize = 12;
 pub(super) struct Dark {
     /// Every boot that answered, the one that was left first.
     pub boots: Vec<String>,
-    /// When it went dark, or last answered from a new boot: by the clock, and by the timer that deadlines go by.
-    since: (Timestamp, Instant),
+    /// When it went dark, or last answered from a new boot: by the steady clock, and by the timer that deadlines go by.
+    since: (Duration, Instant),
+    /// How long it had been dark when we came to it.
+    over: Duration,
     seen: Vec<(Contact, Instant)>,
     /// What the last login came to, in the words of who tried.
     reason: String,
@@ -46,9 +48,14 @@ pub(super) enum Knock {
 
 impl Dark {
     /// `met` is a boot after that one, which an earlier controller has seen.
-    pub fn new(left: String, met: Option<String>, since: (Timestamp, Instant)) -> Self {
+    pub fn new(
+        left: String,
+        met: Option<String>,
+        over: Duration,
+        since: (Duration, Instant),
+    ) -> Self {
         let boots = [left].into_iter().chain(met).collect();
-        Self { boots, since, seen: Vec::new(), reason: String::new(), system: None }
+        Self { boots, since, over, seen: Vec::new(), reason: String::new(), system: None }
     }
 
     /// Takes down what was seen now.
@@ -174,15 +181,16 @@ impl Lane {
 
     /// The host answers from a new boot.
     async fn returned(&mut self, dark: &mut Dark, answer: Facts) {
-        let now = (self.shared.clock.now(), Instant::now());
+        let now = (self.shared.clock.steady(), Instant::now());
         if dark.boots.last() != Some(&answer.boot_id) {
             dark.boots.push(answer.boot_id.clone());
             let (host, boot_id) = (self.host, answer.boot_id);
-            let (length, system) = (now.0.since(dark.since.0), answer.system.clone());
+            let length = dark.over + now.0.saturating_sub(dark.since.0);
+            let system = answer.system.clone();
             let returned = Message::Returned { host, boot_id, dark: length, system };
             let _ = self.messages.send(returned).await;
         }
-        dark.since = now;
+        (dark.since, dark.over) = (now, Duration::ZERO);
         dark.system = answer.system;
     }
 

@@ -1,9 +1,13 @@
 //! The dispatcher: one loop owns the state. It takes what happened, records it durably, shows it, decides, and starts
 //! what was decided. Everything else sends it messages.
 
-use super::lane::{Lane, Message, Order, Shared};
+use super::{
+    even::EvenClock,
+    lane::{Lane, Message, Order, Shared},
+    paced::Paced,
+};
 use crate::{
-    base::time::Timestamp,
+    base::{name::HostName, time::Timestamp},
     journal::{Ask, Event, PauseReason, Record, Request, StoreError, Verdict, Writer},
     plan::Plan,
     run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide, judge, key_taken},
@@ -78,13 +82,16 @@ pub struct Engine {
 impl Engine {
     /// `state` is that of the journal's records so far.
     pub fn new(
-        shared: Shared,
+        mut shared: Shared,
         state: RunState,
         journal: Writer,
         control: mpsc::Receiver<Control>,
         observer: Box<dyn Observer>,
     ) -> Self {
         let messages = mpsc::channel(MESSAGES_MAX);
+        shared.clock = Arc::new(EvenClock::new(shared.clock, &shared.plan, &state));
+        let in_flight = in_flight(&shared.plan, &state);
+        shared.transport = Arc::new(Paced::new(shared.transport, in_flight));
         Self {
             shared: Arc::new(shared),
             state,
@@ -102,23 +109,28 @@ impl Engine {
 
     /// Goes on until the run is finished, paused or left. `first` is what the run begins or goes on with.
     pub async fn drive(mut self, first: Vec<Event>) -> Result<(Outcome, RunState), EngineError> {
+        let driven = self.go_on(first).await;
+        match driven {
+            Ok(Outcome::Finished(_) | Outcome::Paused(_)) => self.close_lanes().await,
+            // At once. The journal's writer ends only after the lanes, also where it was the writer that failed.
+            Ok(Outcome::Left) | Err(_) => self.tasks.shutdown().await,
+        }
+        Ok((driven?, self.state))
+    }
+
+    async fn go_on(&mut self, first: Vec<Event>) -> Result<Outcome, EngineError> {
         self.note(first).await?;
         self.write().await?;
         self.take_up_attempts().await;
         loop {
             let wake = self.act_on_decisions().await?;
-            let outcome = match &self.state.phase {
-                RunPhase::Finished(verdict) => Some(Outcome::Finished(*verdict)),
-                RunPhase::Paused(reason) => Some(Outcome::Paused(reason.clone())),
-                RunPhase::New | RunPhase::Running => None,
-            };
-            if let Some(outcome) = outcome {
-                self.close_lanes().await;
-                return Ok((outcome, self.state));
+            match &self.state.phase {
+                RunPhase::Finished(verdict) => return Ok(Outcome::Finished(*verdict)),
+                RunPhase::Paused(reason) => return Ok(Outcome::Paused(reason.clone())),
+                RunPhase::New | RunPhase::Running => {}
             }
             if self.wait(wake).await? {
-                self.tasks.shutdown().await;
-                return Ok((Outcome::Left, self.state));
+                return Ok(Outcome::Left);
             }
         }
     }
@@ -316,4 +328,19 @@ impl Engine {
         // A lane that panicked has nothing left to close.
         while self.tasks.join_next().await.is_some() {}
     }
+}
+
+/// Hosts that an earlier controller was at work on.
+fn in_flight(plan: &Plan, state: &RunState) -> Vec<HostName> {
+    let hosts = plan.hosts.iter().zip(&state.hosts);
+    hosts
+        .filter(|(_, at)| match at.phase {
+            HostPhase::Idle
+            | HostPhase::Running { .. }
+            | HostPhase::Waiting { .. }
+            | HostPhase::Resting { .. } => true,
+            HostPhase::Pending | HostPhase::Ended(_) => false,
+        })
+        .map(|(host, _)| host.name.clone())
+        .collect()
 }

@@ -3,6 +3,7 @@
 use super::{
     lane::{Lane, Order, Stop, after_the_fact, timed_out},
     output::{Origin, Output},
+    paced::jittered,
     work::Work,
 };
 use crate::{
@@ -21,11 +22,14 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a host that does not answer any more is asked for what became of a step, at most.
 const GONE: Duration = Duration::from_secs(15 * 60);
 /// A step whose time is over is still given a moment to say that it had ended.
-const LEAST: Duration = Duration::from_secs(5);
+pub(super) const LEAST: Duration = Duration::from_secs(5);
 /// Between two tries to connect: grows from the one to the other.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
+pub(super) const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
 /// Guards, checks and probes only ask: they have a limit of their own.
 const ASK_TIMEOUT: Duration = Duration::from_secs(300);
+/// So often a question is handed over that has proven never to have begun.
+const QUESTIONS_MAX: u32 = 3;
+
 impl Lane {
     /// Runs a guard, a check or a probe.
     pub(super) async fn ask(
@@ -37,21 +41,37 @@ impl Lane {
         work: &mut Work,
     ) -> Result<(Exit, Output), Stop> {
         let limit = ASK_TIMEOUT;
-        let dir = self.next_dir(order, part.as_str());
-        let script = Script { dir, ..self.script(order, rendered, text, limit) };
-        match self.hand_over(order, &script, part).await {
-            Ok((Exit::TimedOut { stopped }, output)) => {
-                work.tail = output.evidence();
-                Err(timed_out(limit, stopped))
-            }
-            Ok(done) => Ok(done),
-            Err(Handed::Ended(stop)) => Err(stop),
-            Err(Handed::Lost { reason }) => Err(Ending::Failed(Failure::Lost { reason })),
-            Err(Handed::Never) => {
-                let reason = "the question never reached the host".to_owned();
-                Err(Ending::Failed(Failure::Unreachable { reason }))
+        let script = self.script(order, rendered, text, limit);
+        let (exit, output) = self.put_question(order, script, part.as_str(), part).await?;
+        if let Exit::TimedOut { stopped } = exit {
+            work.tail = output.evidence();
+            return Err(timed_out(limit, stopped));
+        }
+        Ok((exit, output))
+    }
+
+    /// Hands a question over, in a directory of its own. One that never began, since its connection broke on the way, is
+    /// put again.
+    pub(super) async fn put_question(
+        &mut self,
+        order: &Order,
+        mut script: Script,
+        what: &str,
+        part: Part,
+    ) -> Result<(Exit, Output), Stop> {
+        for _ in 0..QUESTIONS_MAX {
+            script.dir = self.next_dir(order, what);
+            match self.hand_over(order, &script, part).await {
+                Ok(done) => return Ok(done),
+                Err(Handed::Ended(stop)) => return Err(stop),
+                Err(Handed::Lost { reason }) => {
+                    return Err(Ending::Failed(Failure::Lost { reason }));
+                }
+                Err(Handed::Never) => {}
             }
         }
+        let reason = "the question never reached the host".to_owned();
+        Err(Ending::Failed(Failure::Unreachable { reason }))
     }
 
     /// Gives a script to the host and follows it to its end.
@@ -64,8 +84,10 @@ impl Lane {
         let began = Instant::now();
         let mut output = self.output(order, part);
         let patience = if order.touched { PATIENCE } else { FIRST_CONTACT };
-        let deadline = Instant::now() + patience;
+        let mut deadline = Instant::now() + patience;
+        let mut tries = 0;
         loop {
+            let fresh = self.session.is_none();
             let session = self.connected(deadline).await.map_err(Handed::Ended)?;
             let run = session.run(script, &mut output).await;
             match run {
@@ -79,7 +101,12 @@ impl Lane {
                 Err(SessionError::NotStarted { reason }) => {
                     // The connection was dead already: nothing has run, so another one may try.
                     self.session = None;
-                    if Instant::now() >= deadline {
+                    tries += 1;
+                    if !fresh {
+                        // It died unnoticed since the last script, and finding that out took longer than this host's
+                        // patience may be.
+                        deadline = Instant::now() + patience;
+                    } else if tries >= 2 && Instant::now() >= deadline {
                         let failure = Failure::Unreachable { reason };
                         return Err(Handed::Ended(Ending::Failed(failure)));
                     }
@@ -114,7 +141,10 @@ impl Lane {
         mut output: Output,
     ) -> Result<(Exit, Output), Handed> {
         let limit = Instant::now() + left;
-        let given_up = Instant::now() + left.clamp(PATIENCE, GONE);
+        // A host that answered earns new patience when its connection breaks again, but not for ever.
+        let patience = left.clamp(PATIENCE, GONE);
+        let mut given_up = Instant::now() + patience;
+        let over = limit + GONE;
         loop {
             let session = match self.connected(given_up).await {
                 Ok(session) => session,
@@ -142,12 +172,18 @@ impl Lane {
                     output.finish();
                     return Err(Handed::Lost { reason: format!("{broke}; {reason}") });
                 }
-                Ok(Whereabouts::Running)
-                | Err(SessionError::NotStarted { .. } | SessionError::Lost { .. }) => {
+                Ok(Whereabouts::Running) => self.session = None,
+                Err(SessionError::NotStarted { reason } | SessionError::Lost { reason }) => {
                     self.session = None;
-                    sleep(PAUSE.0).await;
+                    if Instant::now() >= over {
+                        output.finish();
+                        let reason = format!("{broke}; every connection after it, too: {reason}");
+                        return Err(Handed::Lost { reason });
+                    }
                 }
             }
+            given_up = (Instant::now() + patience).min(over);
+            sleep(PAUSE.0).await;
         }
     }
 
@@ -246,7 +282,7 @@ async fn connect(
                 }
             }
         }
-        sleep(pause).await;
+        sleep(jittered(pause, &target.host, tries)).await;
         pause = (pause * 2).min(PAUSE.1);
     }
 }

@@ -1,24 +1,16 @@
 //! A lane: the task that does what is ordered for one host, over one connection that it opens and keeps.
 
-use super::{
-    hand_over::{Handed, PATIENCE},
-    late::Known,
-    secrets::Secrets,
-    work::Work,
-};
+use super::{hand_over::Handed, late::Known, secrets::Secrets, work::Work};
 use crate::{
     base::{name::RunId, phase::Phase, template::Templates, time::Clock},
-    host::{Exit, KeyTrust, Session, SessionError, Target, Transport},
+    host::{Exit, KeyTrust, Session, Target, Transport},
     journal::{Failure, NewKey, Outcome, OutputWriter, Part, Skip},
     plan::{Plan, PlanStep, Rendered, Task},
     playbook::{Action, OnLost, WaitFor},
     run::{Ending, HostState, LeftBoot, Result as AttemptResult},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::sync::{mpsc, oneshot};
 
 /// What every lane of a run shares.
 pub struct Shared {
@@ -161,12 +153,12 @@ impl Lane {
 
     async fn attempt(&mut self, order: &Order) -> AttemptResult {
         let shared = Arc::clone(&self.shared);
-        let began = shared.clock.now();
+        let began = shared.clock.steady();
         let mut work = Work::new(self.host);
         let ending = match self.steps_of(order, &mut work).await {
             Ok(ending) | Err(ending) => ending,
         };
-        let duration = shared.clock.now().since(began);
+        let duration = shared.clock.steady().saturating_sub(began);
         AttemptResult {
             ending,
             duration,
@@ -307,55 +299,6 @@ impl Lane {
             Ok((exit, _)) => Err(lost(format!("{reason}; its probe says: {}", explain(&exit)))),
             Err(_) => Err(lost(format!("{reason}; its probe could not be asked"))),
         }
-    }
-
-    async fn put(
-        &mut self,
-        planned: &PlanStep,
-        content: &[u8],
-        to: &str,
-        mode: u32,
-    ) -> Result<(), Stop> {
-        let sudo = planned.sudo.unwrap_or(self.target.connection.sudo);
-        let limit = planned.timeout;
-        let session = self.connected(Instant::now() + PATIENCE).await?;
-        let done = tokio::time::timeout(limit, session.upload(content, to, mode, sudo)).await;
-        self.moved(limit, done)
-    }
-
-    async fn fetch(&mut self, planned: &PlanStep, from: &str) -> Result<(), Stop> {
-        let sudo = planned.sudo.unwrap_or(self.target.connection.sudo);
-        let limit = planned.timeout;
-        let name = from.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("file");
-        let dir =
-            self.shared.artifacts.join(crate::base::text::file_name(self.target.host.as_str()));
-        let to = dir.join(format!("{}.{}", planned.id, crate::base::text::file_name(name)));
-        tokio::fs::create_dir_all(&dir).await.map_err(|error| {
-            let reason = format!("cannot make {} on the controller: {error}", dir.display());
-            Ending::Failed(Failure::Refused { reason })
-        })?;
-        let session = self.connected(Instant::now() + PATIENCE).await?;
-        let done = tokio::time::timeout(limit, session.download(from, &to, sudo)).await;
-        self.moved(limit, done.map(|moved| moved.map(drop)))
-    }
-
-    /// A file that was moved by halves has its old content still: the new one is only renamed when it is whole.
-    fn moved(
-        &mut self,
-        limit: Duration,
-        done: Result<Result<(), SessionError>, tokio::time::error::Elapsed>,
-    ) -> Result<(), Stop> {
-        let failure = match done {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(SessionError::Refused { reason })) => Failure::Refused { reason },
-            Ok(Err(SessionError::NotStarted { reason })) => Failure::Unreachable { reason },
-            Ok(Err(SessionError::Lost { reason })) => Failure::Lost { reason },
-            Err(_) => Failure::TimedOut { limit_ms: limit.as_millis() as u64, stopped: true },
-        };
-        if !matches!(failure, Failure::Refused { .. }) {
-            self.session = None;
-        }
-        Err(Ending::Failed(failure))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Looking at a host, and waiting for something on it.
 
 use super::{
-    hand_over::Handed,
     lane::{Lane, Order, Stop, unverified},
     work::Work,
 };
@@ -33,29 +32,22 @@ impl Lane {
         text: &str,
         limit: Duration,
     ) -> Result<String, Stop> {
-        let dir = self.next_dir(order, "facts");
         let script = Script {
             text: Arc::from(text),
             env: Vec::new(),
             sudo: false,
             timeout: limit,
-            dir,
+            dir: String::new(),
             machine_id: None,
         };
-        match self.hand_over(order, &script, Part::Look).await {
-            Ok((Exit::Code(0), output)) => Ok(output.stdout()),
-            Ok((exit, output)) => {
+        match self.put_question(order, script, "facts", Part::Look).await? {
+            (Exit::Code(0), output) => Ok(output.stdout()),
+            (exit, output) => {
                 let reason = match output.evidence() {
                     said if said.is_empty() => format!("{exit:?}"),
                     said => said,
                 };
                 Err(unverified("facts", format!("the host could not say what it is: {reason}")))
-            }
-            Err(Handed::Ended(stop)) => Err(stop),
-            Err(Handed::Lost { reason }) => Err(Ending::Failed(Failure::Lost { reason })),
-            Err(Handed::Never) => {
-                let reason = "the question never reached the host".to_owned();
-                Err(Ending::Failed(Failure::Unreachable { reason }))
             }
         }
     }

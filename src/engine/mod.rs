@@ -3,14 +3,17 @@
 mod compare;
 mod dark;
 mod drive;
+mod even;
 mod hand_over;
 mod lane;
 mod late;
 mod local;
 mod looks;
 mod output;
+mod paced;
 mod reboot;
 mod secrets;
+mod transfer;
 mod work;
 
 pub use drive::{Control, Engine, EngineError, Observer, Outcome};

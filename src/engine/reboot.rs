@@ -134,8 +134,12 @@ impl Lane {
         let deadline = started + self.time_left(left.at, reboot.timeout);
         let met = order.boot_id.clone().filter(|boot| *boot != left.boot_id);
         let met = met.filter(|_| order.left_boot.is_some());
-        let since = if met.is_some() { self.shared.clock.now() } else { left.at };
-        let mut dark = Dark::new(left.boot_id.clone(), met, (since, started));
+        let over = match met {
+            Some(_) => Duration::ZERO,
+            None => self.shared.clock.now().since(left.at),
+        };
+        let since = (self.shared.clock.steady(), started);
+        let mut dark = Dark::new(left.boot_id.clone(), met, over, since);
         let mut pause = PAUSE.0;
         loop {
             sleep(pause).await;

@@ -2,7 +2,7 @@
 
 use super::{Inventory, resolve::resolve, vars_files, vars_files::VarsFiles, written};
 use crate::base::{
-    anchor::{Anchor, folder_of},
+    anchor::{Anchor, absolute, folder_of},
     fault::{Fault, Faults, Source},
     shape::Collector,
 };
@@ -91,7 +91,7 @@ fn read_source(
 fn anchor(file: &Path) -> Anchor {
     let folder = folder_of(file);
     Anchor {
-        folder: std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()),
+        folder: absolute(folder),
         home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
     }
 }

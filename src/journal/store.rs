@@ -29,6 +29,8 @@ const GROUP_MAX: usize = 8192;
 const OUTPUT_DELAY: Duration = Duration::from_millis(100);
 /// And how many bytes of them wait at most.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
+/// So many bytes of outputs are held back where they cannot be written. Beyond them the journal counts as broken.
+const OUTPUT_HELD_MAX: usize = 16 << 20;
 /// The version of the database's form.
 const FORMAT: &str = "1";
 const DATABASE: &str = "journal.db";
@@ -289,7 +291,8 @@ pub struct OutputChunk {
 }
 
 enum Request {
-    Records(Arc<[Record]>, oneshot::Sender<Result<(), String>>),
+    /// The asker is answered once.
+    Records(Arc<[Record]>, Option<oneshot::Sender<Result<(), String>>>),
     Output(OutputChunk),
 }
 
@@ -333,7 +336,7 @@ impl Writer {
         let gone = |reason: &str| StoreError::WriterGone { reason: reason.to_owned() };
         let (answer, answered) = oneshot::channel();
         let requests = self.requests.as_ref().ok_or_else(|| gone("closed"))?;
-        requests.send(Request::Records(records, answer)).map_err(|_| gone("closed"))?;
+        requests.send(Request::Records(records, Some(answer))).map_err(|_| gone("closed"))?;
         match answered.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(reason)) => Err(StoreError::WriterGone { reason }),
@@ -357,31 +360,53 @@ impl Drop for Writer {
     }
 }
 
-/// Writes whatever waits, one transaction for all of it.
+/// Writes whatever waits, one transaction for all of it. Outputs that could not be written are tried again with what comes
+/// next: a disk that was full for a moment costs no line.
 fn write_loop(database: &Connection, waiting: mpsc::Receiver<Request>, mut last: String) {
     let mut group = Vec::new();
+    let mut broken = None;
     while let Ok(first) = waiting.recv() {
         gather(first, &waiting, &mut group);
-        let written = write_group(database, &group, &last);
-        let answer = match written {
+        let written = match &broken {
+            None => write_group(database, &group, &last).map_err(|error| error.to_string()),
+            Some(error) => Err(String::clone(error)),
+        };
+        let (failed, answer) = match written {
             Ok(hash) => {
                 last = hash;
-                Ok(())
+                (false, Ok(()))
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => (true, Err(error)),
         };
-        for request in group.drain(..) {
-            if let Request::Records(_, asked) = request {
-                // Whoever asked may have been cancelled; the records are written all the same.
-                let _ = asked.send(answer.clone());
+        let mut held = 0;
+        group.retain_mut(|request| match request {
+            Request::Records(_, asked) => {
+                if let Some(asked) = asked.take() {
+                    // Whoever asked may have been cancelled; the records are written all the same.
+                    let _ = asked.send(answer.clone());
+                }
+                false
             }
+            Request::Output(chunk) => {
+                held += chunk.bytes.len();
+                failed
+            }
+        });
+        if let (Err(error), true) = (answer, held > OUTPUT_HELD_MAX) {
+            group.clear();
+            broken.get_or_insert(error);
         }
+    }
+    if !group.is_empty() {
+        // Nobody is left to tell; the records are written, and say what happened.
+        let _ = write_group(database, &group, &last);
     }
 }
 
 /// Whatever waits, and where that is outputs alone, what comes soon.
 fn gather(first: Request, waiting: &mpsc::Receiver<Request>, group: &mut Vec<Request>) {
     let until = Instant::now() + OUTPUT_DELAY;
+    let before = group.len();
     let (mut records, mut bytes) = (false, 0);
     let mut next = first;
     loop {
@@ -390,7 +415,7 @@ fn gather(first: Request, waiting: &mpsc::Receiver<Request>, group: &mut Vec<Req
             Request::Output(chunk) => bytes += chunk.bytes.len(),
         }
         group.push(next);
-        if group.len() >= GROUP_MAX {
+        if group.len() >= GROUP_MAX + before {
             return;
         }
         let more = if records || bytes >= OUTPUT_BYTES_MAX {

@@ -1,15 +1,13 @@
 //! Building a plan: pure, offline, complete. Every fault of it is found, not only the first.
 
 use super::{
-    model::{
-        Input, Limits, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task,
-    },
+    inputs::{Variables, inputs},
+    model::{Limits, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task},
     render::{LATE_NAMES, RenderError, host_value, names, render},
 };
 use crate::{
     base::{
-        digest::digest,
-        fault::{Fault, Faults, Refusal, Source},
+        fault::{Fault, Faults, Refusal},
         name::{HostName, StepName},
         phase::Phase,
         template::{Templates, value_of},
@@ -54,7 +52,7 @@ pub fn build(
         }
     }
     builder.explain(playbook);
-    let Builder { faults, rendered, steps, hops, hosts, connections, .. } = builder;
+    let Builder { faults, rendered, steps, hops, hosts, connections, variables, .. } = builder;
     if !faults.is_empty() {
         return Err(Faults(faults));
     }
@@ -93,18 +91,10 @@ pub fn build(
             on_failure: rollout.on_failure,
             budget: rollout.budget,
         },
+        variables: variables.sets,
         inputs: inputs(inventory, playbook, rollout),
+        origin: None,
     })
-}
-
-/// Every file that was read. Uploaded files are a part of the plan itself, which holds their content.
-fn inputs(inventory: &Inventory, playbook: &Playbook, rollout: &Rollout) -> Vec<Input> {
-    let sources = [&inventory.sources, &playbook.sources, &rollout.sources];
-    let input = |source: &Source| Input {
-        path: source.path.clone(),
-        digest: digest(source.text.as_bytes()),
-    };
-    sources.into_iter().flatten().map(input).collect()
 }
 
 /// A step of the way before any host: its templates, and what they ask for.
@@ -128,6 +118,7 @@ struct Builder {
     cache: HashMap<String, u32>,
     connections: Vec<Arc<crate::inventory::Connection>>,
     connection_of: HashMap<usize, usize>,
+    variables: Variables,
     faults: Vec<Fault>,
     /// What cannot be rendered, and for whom: by the step's index, the text's key and what is wrong with it.
     unrendered: BTreeMap<(usize, String, String), (RenderError, Vec<HostName>)>,
@@ -147,6 +138,7 @@ impl Builder {
             cache: HashMap::new(),
             connections: Vec::new(),
             connection_of: HashMap::new(),
+            variables: Variables::default(),
             faults: Vec::new(),
             unrendered: BTreeMap::new(),
         };
@@ -332,6 +324,7 @@ impl Builder {
         for index in 0..self.drafts.len() {
             steps.push(self.rendered_for(index, host, &mut needed));
         }
+        let variables = self.variables.place(&host.vars);
         self.hosts.push(PlanHost {
             name: host.name.clone(),
             groups: host.groups.clone(),
@@ -341,6 +334,7 @@ impl Builder {
             connection,
             steps,
             vars: needed,
+            variables,
         });
     }
 

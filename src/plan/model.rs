@@ -5,7 +5,7 @@ use crate::{
         facts::System,
         name::{GroupName, HostName, WaveName},
         phase::Phase,
-        value::Value,
+        value::{SecretSource, Value},
     },
     inventory::Connection,
     journal::{Moment, StepId},
@@ -36,8 +36,34 @@ pub struct Plan {
     pub rendered: Vec<Rendered>,
     pub connections: Vec<Arc<Connection>>,
     pub limits: Limits,
+    /// What hosts are told by the inventory: each set of variables once; hosts point here.
+    #[serde(default)]
+    pub variables: Vec<BTreeMap<String, Told>>,
     /// The files that the plan was made from.
     pub inputs: Vec<Input>,
+    /// What to say to make the plan anew.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+}
+
+/// The value of a variable, as far as a plan keeps it: for telling what changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    Plain(serde_json::Value),
+    /// Where a secret is read from.
+    Secret(SecretSource),
+    /// `sha256:…` of a value whose name says that it had better not be shown.
+    Hidden(String),
+}
+
+/// What was named for the plan, beside its selection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The fleet's folder, or the inventory's file.
+    pub inventory: PathBuf,
+    /// A shipped playbook's name, or a path.
+    pub playbook: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -124,6 +150,9 @@ pub struct PlanHost {
     pub steps: Vec<u32>,
     /// Variables that templates will need that are rendered late. Secrets are named, not held.
     pub vars: BTreeMap<String, Value>,
+    /// Index into the plan's variables: all that the inventory says of the host.
+    #[serde(default)]
+    pub variables: usize,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -151,6 +180,9 @@ pub struct Input {
     pub path: PathBuf,
     /// `sha256:…` of its content.
     pub digest: String,
+    /// `sha256:…` of what it says, apart from comments and white space. Absent where every byte counts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub meaning: Option<String>,
 }
 
 impl Plan {

@@ -1,7 +1,7 @@
 //! What a step does, with the files that it needs.
 
 use super::{
-    Action, Compare, HopSystem, Reboot, WaitFor,
+    Action, Compare, HopSystem, Reboot, StepFile, WaitFor,
     files::{Origin, UPLOAD_BYTES_MAX},
     read::Reader,
     shape::{check_shell, check_template, parse_mode},
@@ -31,11 +31,11 @@ pub(super) fn read_action(
     if let Some(node) = table.get("script") {
         let source = text_file(node, origin, out)?;
         let script = script(node, &source, out, reader);
-        reader.sources.push(source);
+        reader.files.push(asked_for(source));
         return script;
     }
     if let Some(upload) = table.get("upload") {
-        return read_upload(upload, origin, out);
+        return read_upload(upload, origin, out, reader);
     }
     if let Some(template) = table.get("template") {
         return read_template(template, origin, out, reader);
@@ -159,24 +159,34 @@ fn literal(text: &str) -> String {
     template
 }
 
-fn read_upload(table: &Node, origin: &Origin, out: &mut Collector<'_>) -> Option<Action> {
+fn asked_for(source: Source) -> StepFile {
+    StepFile { path: source.path, content: source.text.into() }
+}
+
+fn read_upload(
+    table: &Node,
+    origin: &Origin,
+    out: &mut Collector<'_>,
+    reader: &mut Reader,
+) -> Option<Action> {
     let node = table.get("from")?;
     let from = node.text()?;
-    let (_, read) = origin.beside(from);
-    let content = match read {
+    let (path, read) = origin.beside(from);
+    let content: Arc<[u8]> = match read {
         Ok(content) if content.len() > UPLOAD_BYTES_MAX => {
             let message = format!("`{from}` has {} MiB, more than 64", content.len() >> 20);
             out.add_with_hint(&node.range, message, "let the host fetch it with a `run` step");
             return None;
         }
-        Ok(content) => content,
+        Ok(content) => content.into(),
         Err(error) => {
             unreadable(node, from, &error, out);
             return None;
         }
     };
+    reader.files.push(StepFile { path, content: Arc::clone(&content) });
     let (to, mode) = destination(table)?;
-    Some(Action::Upload { from: from.to_owned(), to, mode, content: content.into() })
+    Some(Action::Upload { from: from.to_owned(), to, mode, content })
 }
 
 fn read_template(
@@ -192,7 +202,7 @@ fn read_template(
         reader.faults.push(in_file(&source, refusal));
         return None;
     }
-    reader.sources.push(source);
+    reader.files.push(asked_for(source));
     let (to, mode) = destination(table)?;
     Some(Action::Template { text, to, mode })
 }

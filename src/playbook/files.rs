@@ -2,7 +2,7 @@
 
 use super::shipped;
 use crate::base::{
-    anchor::{Anchor, folder_of},
+    anchor::{Anchor, absolute, folder_of},
     fault::Source,
     suggest::did_you_mean,
 };
@@ -13,6 +13,11 @@ use std::{
 
 /// The largest file that a playbook may upload, in bytes. It is held in memory.
 pub(super) const UPLOAD_BYTES_MAX: usize = 64 << 20;
+
+/// Whether a text names a shipped playbook, and not a file.
+pub fn is_name(text: &str) -> bool {
+    !text.contains('/') && !text.ends_with(".toml")
+}
 
 /// Where a playbook is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +31,7 @@ impl Origin {
     /// What the operator named: a path where it looks like one, and otherwise a shipped playbook. A path is relative to
     /// the file that names it.
     pub(super) fn named(text: &str, by: Option<&Self>) -> Self {
-        if !text.contains('/') && !text.ends_with(".toml") {
+        if is_name(text) {
             return Self::Shipped(text.to_owned());
         }
         match by {
@@ -87,8 +92,7 @@ impl Origin {
             Self::Shipped(_) => Path::new("."),
             Self::File(file) => folder_of(file),
         };
-        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-        Anchor { folder, home: home() }
+        Anchor { folder: absolute(folder), home: home() }
     }
 }
 

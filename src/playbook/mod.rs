@@ -10,10 +10,11 @@ mod shape;
 mod shipped;
 mod step;
 
+pub use files::is_name;
 pub use model::{
-    Action, Compare, Hop, HopSystem, OnLost, Playbook, Reboot, Severity, Step, WaitFor,
+    Action, Compare, Hop, HopSystem, OnLost, Playbook, Reboot, Severity, Step, StepFile, WaitFor,
 };
 pub use place::fault_in_step;
 pub use read::read;
 pub use shape::schema;
-pub use shipped::{input_bytes, shipped};
+pub use shipped::{input_bytes, is_shipped, shipped};

@@ -2,7 +2,7 @@
 
 use crate::base::{facts::System, fault::Source, name::StepName, phase::Phase, value::Value};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 /// A migration: one hop, or a chain of them.
 #[derive(Clone, Debug)]
@@ -14,8 +14,17 @@ pub struct Playbook {
     /// Who supports this way, in one sentence; the report prints it.
     pub support: Option<String>,
     pub hops: Vec<Hop>,
-    /// Every file that was read; a plan remembers their digests.
+    /// Every playbook that was read; a plan remembers their digests.
     pub sources: Vec<Source>,
+    /// Every file that a step asks for, as it was read: scripts, templates, uploads. A plan remembers their digests too.
+    pub files: Vec<StepFile>,
+}
+
+/// A file that a step asks for.
+#[derive(Clone, Debug)]
+pub struct StepFile {
+    pub path: PathBuf,
+    pub content: Arc<[u8]>,
 }
 
 impl Playbook {

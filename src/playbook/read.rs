@@ -1,7 +1,7 @@
 //! Reading a playbook: one hop, or a chain of them.
 
 use super::{
-    Hop, Playbook,
+    Hop, Playbook, StepFile,
     chain::{Chain, check_order},
     files::{Origin, hint_for},
     shape::PLAYBOOK,
@@ -22,16 +22,18 @@ pub(super) const HOPS_MAX: usize = 16;
 /// Reads a playbook: a shipped one by its name, or a file by its path (with a `/`, or ending with `.toml`).
 pub fn read(name_or_path: &str) -> Result<Playbook, Faults> {
     let origin = Origin::named(name_or_path, None);
-    let mut reader = Reader { sources: Vec::new(), faults: Vec::new() };
+    let mut reader = Reader { sources: Vec::new(), files: Vec::new(), faults: Vec::new() };
     let playbook = reader.playbook(&origin, &mut Vec::new()).map(|(title, support, hops)| {
         let sources = std::mem::take(&mut reader.sources);
-        Playbook { name: origin.name(), title, support, hops, sources }
+        let files = std::mem::take(&mut reader.files);
+        Playbook { name: origin.name(), title, support, hops, sources, files }
     });
     Faults(reader.faults).unless_any(playbook)
 }
 
 pub(super) struct Reader {
     pub(super) sources: Vec<Source>,
+    pub(super) files: Vec<StepFile>,
     pub(super) faults: Vec<Fault>,
 }
 

@@ -35,6 +35,11 @@ pub(super) fn bytes(name: &str) -> io::Result<Vec<u8>> {
     Ok(file.contents().to_vec())
 }
 
+/// Whether a path is that of an embedded file.
+pub fn is_shipped(path: &Path) -> bool {
+    path.to_str().is_some_and(|text| text.starts_with(PREFIX))
+}
+
 /// The present content of a playbook's source, be it embedded or on disk: a plan compares it with what it was made from.
 pub fn input_bytes(path: &Path) -> io::Result<Vec<u8>> {
     match path.to_str().and_then(|text| text.strip_prefix(PREFIX)) {

@@ -8,7 +8,7 @@ use fleetlift::{
         template::Templates,
         time::{SystemClock, Timestamp},
     },
-    engine::{Control, Engine, Observer, Outcome, Secrets, Shared},
+    engine::{Control, Engine, EngineError, Observer, Outcome, Secrets, Shared},
     journal::{
         Ask, End, Event, Failure, Outcome as Passed, PauseReason, Record, Request, Store, Then,
         Verdict,
@@ -94,7 +94,13 @@ impl Bench {
 
     /// Drives the run, from its beginning or from where it stands.
     fn drive(&self, script: Vec<At>) -> (Outcome, RunState) {
-        let driven = runtime().block_on(async {
+        let driven = self.try_drive(script).unwrap();
+        assert_eq!(self.state(), driven.1, "a reader sees what the writer saw");
+        driven
+    }
+
+    fn try_drive(&self, script: Vec<At>) -> Result<(Outcome, RunState), EngineError> {
+        runtime().block_on(async {
             let run = "r".parse().unwrap();
             let journal = self.store.take_over(&run).unwrap();
             let state = self.state();
@@ -126,10 +132,8 @@ impl Bench {
             let (control, orders) = mpsc::channel(64);
             let observer = Box::new(Steering { script, control });
             let engine = Engine::new(shared, state, journal, orders, observer);
-            engine.drive(vec![first]).await.unwrap()
-        });
-        assert_eq!(self.state(), driven.1, "a reader sees what the writer saw");
-        driven
+            engine.drive(vec![first]).await
+        })
     }
 
     fn word(&self, host: &str) -> &'static str {
@@ -370,6 +374,22 @@ fn stop_and_leave_of_another_process_are_as_at_the_controller() {
 }
 
 #[test]
+fn a_journal_that_breaks_ends_the_run_also_with_hosts_in_flight() {
+    let bench = Bench::new(fleet(&["a", "b", "c"]), &lenient());
+    let path = bench.store.run_dir(&"r".parse().unwrap()).join("journal.db");
+    let breaks: Wanted = Box::new(move |record| {
+        let in_flight = begins("upgrade", "b")(record);
+        if in_flight {
+            let other = rusqlite::Connection::open(&path).unwrap();
+            other.execute_batch("drop table records").unwrap();
+        }
+        in_flight
+    });
+    let error = bench.try_drive(vec![At(breaks, Control::Stop { by: "me".into() })]).unwrap_err();
+    assert!(matches!(error, EngineError::Journal(_)), "{error:?}");
+}
+
+#[test]
 fn what_the_run_waits_on_names_who_is_held() {
     let mut bench = Bench::new(fleet(&["a", "b"]), &one_by_one());
     let (held, leave) = (bench.ask(hold(&["b"])), bench.ask(Ask::Leave));
@@ -440,6 +460,7 @@ fn the_table_of_holds() {
         ("in flight, held", vec![start(), ask(1, true)], began(0), Some("running")),
         ("a step runs", vec![start(), began(0), ask(1, true)], rest(), None),
         ("a retry is due", vec![start(), began(0), lost(0), ask(1, true)], rest(), Some("held")),
+        ("a retry is due", vec![start(), began(0), lost(0)], ask(1, true), Some("running")),
         ("at rest", vec![start(), ask(1, true), rest()], began(0), None),
         ("at rest", vec![start(), ask(1, true), rest()], start(), None),
         ("at rest", vec![start(), ask(1, true), rest()], end(), None),
@@ -491,7 +512,7 @@ fn the_table_of_holds() {
         assert_eq!(state.hosts[0].word(), word, "{told}");
         assert_eq!(state.counts, BTreeMap::from([(word, 1)]), "{told}");
         // Nothing is ever undecided in silence.
-        let decision = decide(&bench.plan, &state, Timestamp::from_millis(5));
+        let decision = decide(&bench.plan, &state, Timestamp::from_millis(10));
         let silent = decision.todo.is_empty() && decision.waiting_on.is_empty();
         assert!(!silent, "{told}");
         let starts = decision.todo.iter().any(|todo| matches!(todo, Todo::Attempt { .. }));

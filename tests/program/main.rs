@@ -1,5 +1,7 @@
 //! The program as its operators meet it: the binary, its command line, its exit codes, its files, and hosts behind real SSH.
 
+#[path = "../support/proxy.rs"]
+mod proxy;
 #[path = "../support/sshd.rs"]
 #[expect(dead_code, reason = "the tests of the transport use the rest")]
 mod support;
@@ -16,8 +18,11 @@ mod plans;
 mod real_ssh;
 mod reboots;
 mod rollback;
+mod saved;
 mod secrets;
 mod steering;
 mod stopping;
+mod store;
 mod texts;
 mod torture;
+mod wire;

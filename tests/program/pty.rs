@@ -6,7 +6,7 @@ use rustix::{
 };
 use std::{
     fs::File,
-    io::Read,
+    io::{Read, Write},
     process::{Command, Stdio},
 };
 
@@ -14,7 +14,17 @@ pub struct Pty;
 
 impl Pty {
     /// Runs a command on a terminal of its own until it ends. Returns all that the terminal was sent.
-    pub fn run(mut command: Command) -> Vec<u8> {
+    pub fn run(command: Command) -> Vec<u8> {
+        Self::run_with(command, b"")
+    }
+
+    /// The same, with a line that was typed before it was asked for.
+    pub fn answer(command: Command, line: &str) -> String {
+        let said = Self::run_with(command, format!("{line}\n").as_bytes());
+        String::from_utf8_lossy(&said).into_owned()
+    }
+
+    fn run_with(mut command: Command, typed: &[u8]) -> Vec<u8> {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -33,6 +43,7 @@ impl Pty {
         drop(command);
         let mut said = Vec::new();
         let mut master = File::from(master);
+        master.write_all(typed).unwrap();
         let mut buffer = [0; 4096];
         // Reading fails, rather than ends, when the other side is closed.
         while let Ok(n @ 1..) = master.read(&mut buffer) {

@@ -113,6 +113,9 @@ fn show_playbook(playbook: &Playbook) -> String {
         }
     }
     show_sources(&playbook.sources, &mut text);
+    for file in &playbook.files {
+        writeln!(text, "file {}", file.path.display()).unwrap();
+    }
     text
 }
 

@@ -195,6 +195,9 @@ fn embedded_playbooks_are_those_on_disk_and_can_be_read() {
         for source in &playbook.sources {
             assert_eq!(playbook::input_bytes(&source.path).unwrap(), source.text.as_bytes());
         }
+        for file in &playbook.files {
+            assert_eq!(playbook::input_bytes(&file.path).unwrap(), *file.content);
+        }
     }
 }
 

@@ -34,16 +34,6 @@ fn lines(count: u32) -> String {
     })
 }
 
-/// Kills the server's processes that hold sessions, never the scripts.
-fn cut(server: &Sshd) {
-    for child in support::children(server.pid()) {
-        let name = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
-        if name.trim() == "sshd" {
-            support::kill(child);
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn no_byte_is_lost_or_doubled_by_cut_connections() {
     need!("no_byte_is_lost_or_doubled_by_cut_connections", "sshd" => "openssh-server");
@@ -73,7 +63,7 @@ async fn no_byte_is_lost_or_doubled_by_cut_connections() {
             tokio::select! { biased;
                 result = &mut follow => result,
                 _ = reached => {
-                    cut(&server);
+                    server.cut();
                     follow.await
                 }
             }
@@ -150,7 +140,7 @@ async fn what_never_began_or_was_lost_is_told_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_followed_step_ends_at_its_limit_too() {
     need!("a_followed_step_ends_at_its_limit_too", "sshd" => "openssh-server");
-    let server = Sshd::start();
+    let mut server = Sshd::start();
     let mut first = transport().connect(&server.target()).await.unwrap();
     let step = script("trap '' TERM; echo begun; sleep 300");
     let (sender, reached) = tokio::sync::oneshot::channel();
@@ -161,7 +151,7 @@ async fn a_followed_step_ends_at_its_limit_too() {
             result = &mut run => panic!("{result:?}"),
             _ = reached => {}
         }
-        cut(&server);
+        server.restart();
         let lost = run.await;
         assert!(matches!(lost, Err(SessionError::Lost { .. })), "{lost:?}");
     }
@@ -174,4 +164,55 @@ async fn a_followed_step_ends_at_its_limit_too() {
     let pid = fs::read_to_string(server.remote(&step.dir).join("pid")).unwrap();
     let pid: u32 = pid.split_whitespace().next().unwrap().parse().unwrap();
     assert!(!support::is_alive(pid));
+}
+
+/// As after a controller that was stopped for longer than the step's limit: the limit is noticed before the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_ended_by_itself_is_not_timed_out_however_late_that_is_heard() {
+    const TEST: &str = "a_step_that_ended_by_itself_is_not_timed_out_however_late_that_is_heard";
+    need!(TEST, "sshd" => "openssh-server");
+    let server = Sshd::start();
+    let mut session = transport().connect(&server.target()).await.unwrap();
+    let step = script("echo begun; exit 3");
+    // The reader stands still until the step is over and its limit has passed: what it is then told first is the limit.
+    let exit = server.remote(&step.dir).join("exit");
+    let mut slow = Slow { kept: Kept::default(), until: exit, then: Duration::from_millis(1200) };
+    let step = fleetlift::host::Script { timeout: Duration::from_secs(1), ..step };
+    let end = session.run(&step, &mut slow).await.unwrap();
+    assert_eq!((end, slow.kept.out.as_slice()), (Exit::Code(3), &b"begun\n"[..]));
+}
+
+/// Takes output only when a file is there, and some time after that.
+struct Slow {
+    kept: Kept,
+    until: std::path::PathBuf,
+    then: Duration,
+}
+
+impl OutputSink for Slow {
+    fn take(&mut self, stream: Stream, bytes: &[u8]) {
+        while !self.until.exists() {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(std::mem::take(&mut self.then));
+        self.kept.take(stream, bytes);
+    }
+}
+
+/// A step that ends with 0 because it was told to end has not passed, also where the word of its end was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_was_ended_has_not_passed_whatever_its_code() {
+    need!("a_step_that_was_ended_has_not_passed_whatever_its_code", "sshd" => "openssh-server");
+    let server = Sshd::start();
+    let mut first = transport().connect(&server.target()).await.unwrap();
+    let mut step = script("trap 'exit 0' TERM; echo begun; while :; do sleep 0.1; done");
+    step.timeout = Duration::from_secs(1);
+    let end = on(&mut first, &step).await.0.unwrap();
+    assert_eq!(end, Exit::TimedOut { stopped: true });
+    let mut second = transport().connect(&server.target()).await.unwrap();
+    let (end, kept) = follow(&mut second, &step.dir, [0, 0]).await;
+    assert_eq!(end, Whereabouts::Finished(Exit::TimedOut { stopped: true }));
+    assert_eq!(kept.out, b"begun\n");
+    let seen = second.look(&step.dir, false).await.unwrap();
+    assert_eq!(seen, Whereabouts::Finished(Exit::TimedOut { stopped: false }));
 }

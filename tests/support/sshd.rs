@@ -147,6 +147,37 @@ impl Sshd {
         self.child.id()
     }
 
+    /// Ends the server's processes that hold sessions, never the scripts.
+    pub fn cut(&self) {
+        for child in children(self.pid()) {
+            let name = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+            if name.trim() == "sshd" {
+                kill(child);
+            }
+        }
+    }
+
+    /// Stops the server and all its sessions, and starts it again at the same port.
+    pub fn restart(&mut self) {
+        let sessions = children(self.pid());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for pid in sessions {
+            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            if name.trim() == "sshd" {
+                kill(pid);
+            }
+        }
+        let config = self.dir.path().join("sshd_config");
+        for _ in 0..200 {
+            if let Some(child) = spawn(self.dir.path(), &config, self.addresses.len()) {
+                self.child = child;
+                return;
+            }
+        }
+        panic!("sshd does not come back");
+    }
+
     pub fn authorize(&self, public: &str) {
         let path = self.dir.path().join("authorized_keys");
         let all = format!("{}\n{public}\n", fs::read_to_string(&path).unwrap());
@@ -203,10 +234,14 @@ fn config(dir: &Path, host_key: &Path, addresses: &[String], port: u16, extra: &
     let mut text = format!(
         "{extra}\nPort {port}\nHostKey {}\nPidFile none\nAuthorizedKeysFile {}/authorized_keys\nStrictModes no\n\
          PermitRootLogin yes\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-         MaxStartups 500\nMaxSessions 50\nLogLevel VERBOSE\nUseDNS no\n",
+         MaxSessions 50\nLogLevel VERBOSE\nUseDNS no\n",
         host_key.display(),
         dir.display(),
     );
+    // Of this the last line counts, not the first.
+    if !extra.contains("MaxStartups") {
+        text.push_str("MaxStartups 500\n");
+    }
     // A `Match` block of the extra part would swallow what follows.
     if let Some((before, block)) = extra.split_once("Match ") {
         text = text.replacen(extra, before, 1);

@@ -2,9 +2,11 @@
 //! read it, and to print its JSON Schema.
 
 mod check;
+mod meaning;
 mod schema;
 mod tree;
 
+pub use meaning::meaning;
 pub use schema::json_schema;
 pub use tree::{Entry, Node, Tree};
 

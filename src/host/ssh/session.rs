@@ -157,7 +157,14 @@ impl SshSession {
                 let gone = Ending::Gone { handed: false, why };
                 self.settle(gone).map(|_| Whereabouts::Running)
             }
-            Finish::InTime(ending) => whereabouts(&self.settle(ending)?),
+            Finish::InTime(ending) => match self.settle(ending)?.as_str() {
+                // Its time was over, and whoever ended it did not hear whether all of it is gone.
+                "stopped" => {
+                    let stopped = ended_all(&self.link, &stop).await;
+                    Ok(Whereabouts::Finished(Exit::TimedOut { stopped }))
+                }
+                words => whereabouts(words),
+            },
             Finish::Stopped { gone } => Ok(Whereabouts::Finished(Exit::TimedOut { stopped: gone })),
             Finish::Never => Ok(Whereabouts::Never),
         }
@@ -169,6 +176,7 @@ fn whereabouts(words: &str) -> Result<Whereabouts, SessionError> {
     match words.split_once(' ').unwrap_or((words, "")) {
         ("never", "") => Ok(Whereabouts::Never),
         ("running", "") => Ok(Whereabouts::Running),
+        ("stopped", "") => Ok(Whereabouts::Finished(Exit::TimedOut { stopped: false })),
         ("finished", how) => Ok(Whereabouts::Finished(exit_of(how))),
         ("lost", reason) => Ok(Whereabouts::Lost { reason: reason.to_owned() }),
         (_, _) => {
@@ -176,6 +184,14 @@ fn whereabouts(words: &str) -> Result<Whereabouts, SessionError> {
             Err(SessionError::Refused { reason })
         }
     }
+}
+
+/// Ends what is left of a script that was ended before. Whether nothing is.
+async fn ended_all(link: &Link, stop: &Job<'_>) -> bool {
+    let mut words = String::new();
+    let mut hear = |_: Stream, bytes: &[u8]| words.push_str(&String::from_utf8_lossy(bytes));
+    let ended = timeout(STOP_LIMIT, link.exchange(stop, &mut hear)).await;
+    matches!(ended, Ok(Ending::Ended(_))) && words.trim() == "gone"
 }
 
 /// How a script with a limit ended.
@@ -229,15 +245,20 @@ async fn run_in_time(
         Ok(Ending::Gone { why, .. }) => {
             return Finish::Lost(format!("while it was being ended: {why}"));
         }
-        Ok(Ending::No(_) | Ending::NoProgram { .. }) | Err(_) => {
-            return Finish::Stopped { gone: false };
+        // A connection that died quietly looks like this until its keep-alives are over: another one must ask.
+        Err(_) => {
+            return Finish::Lost("the host did not answer when it was to be ended".to_owned());
         }
+        Ok(Ending::No(_) | Ending::NoProgram { .. }) => return Finish::Stopped { gone: false },
     }
     if ended.is_none() {
         ended = timeout(TAIL_LIMIT, &mut running).await.ok();
     }
     match (words.trim(), ended) {
         ("never", Some(Ending::No(_) | Ending::NoProgram { .. }) | None) => Finish::Never,
+        // It had ended by itself, and only we heard of it late: since we were stopped, or its last words were long.
+        ("over", Some(ending)) => Finish::InTime(ending),
+        ("over", None) => Finish::Lost("it has ended, but its output does not come".to_owned()),
         ("gone", _) => Finish::Stopped { gone: true },
         (_, _) => Finish::Stopped { gone: false },
     }

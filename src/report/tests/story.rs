@@ -120,6 +120,7 @@ pub fn plan(waves: &[(&str, Vec<String>)]) -> Plan {
             connection: 0,
             steps: (0..WAY.len() as u32).collect(),
             vars: BTreeMap::new(),
+            variables: 0,
         }));
         planned.push(PlanWave {
             name: wave.parse().unwrap(),
@@ -158,7 +159,9 @@ pub fn plan(waves: &[(&str, Vec<String>)]) -> Plan {
             on_failure: OnFailure::Rollback,
             budget: Budget { failures: Allowance::Percent(10), consecutive: None },
         },
+        variables: vec![BTreeMap::new()],
         inputs: Vec::new(),
+        origin: None,
     }
 }
 

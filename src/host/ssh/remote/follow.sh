@@ -1,5 +1,5 @@
 # Follows a script that was begun before: its output from the bytes on that the caller has not seen, as it comes, then what
-# became of it: `never`, `finished <code or signal>`, or `lost <why>`.
+# became of it: `never`, `finished <code or signal>`, `stopped` where its time was over, or `lost <why>`.
 fl_find_place
 if fl_never; then
   fl_go
@@ -48,6 +48,7 @@ fl_tell_finished() {
     fl_polls=$((fl_polls + 1))
   done
   fl_print_both "${fl_o:-$(fl_size out)}" "${fl_e:-$(fl_size err)}"
+  [ -e "$fl_place/stopped" ] && fl_end stopped
   fl_end "finished $fl_how"
 }
 

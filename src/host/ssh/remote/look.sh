@@ -1,4 +1,4 @@
-# What became of the script: `never`, `running`, `finished <code or signal>`, or `lost <why>`.
+# What became of the script: `never`, `running`, `finished <code or signal>`, `stopped`, or `lost <why>`.
 fl_find_place
 if fl_never; then
   fl_go
@@ -9,6 +9,10 @@ fl_go
 
 fl_tell_finished() {
   { read -r fl_line <"$fl_place/exit"; } 2>/dev/null || return 0
+  if [ -e "$fl_place/stopped" ]; then
+    echo stopped
+    fl_end 0
+  fi
   echo "finished $fl_line"
   fl_end 0
 }

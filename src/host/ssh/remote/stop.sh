@@ -1,4 +1,5 @@
-# Ends the script's processes and looks whether they are gone. Says `gone`, `alive <pids>`, `never` or `over`.
+# Ends the script's processes and looks whether they are gone. Says `gone`, `alive <pids>`, `never`, or `over` where it had
+# ended by itself.
 fl_find_place
 if fl_never; then
   fl_go
@@ -6,6 +7,12 @@ if fl_never; then
   fl_end 0
 fi
 fl_go
+if [ -s "$fl_place/exit" ] && [ ! -e "$fl_place/stopped" ]; then
+  echo over
+  fl_end 0
+fi
+# From here on its exit code is no word of its own: a script that is told to end may well end with 0.
+: 2>/dev/null >"$fl_place/stopped"
 # Whoever follows a script of an earlier controller does not know its token; the script's own file does.
 if [ -z "$fl_token" ]; then
   fl_token=$(sed -n 's/^FLEETLIFT_TOKEN=//p' "$fl_place/script" 2>/dev/null | head -n 1)
