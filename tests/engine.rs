@@ -2,6 +2,7 @@
 
 #[path = "engine/holds.rs"]
 mod holds;
+#[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 #[path = "engine/windows.rs"]
 mod windows;
@@ -68,7 +69,11 @@ fn system(id: &str, version: &str) -> Option<System> {
 fn playbook() -> Playbook {
     let reboot = Reboot {
         timeout: Duration::from_secs(60),
+        down: Duration::from_secs(20),
+        each: Duration::from_secs(60),
         boots: 1,
+        into: None,
+        new_host_key: false,
         command: Some("reboot-now".into()),
         until: None,
     };

@@ -4,7 +4,6 @@
 use super::{
     even::EvenClock,
     lane::{Lane, Message, Order, Shared, Word},
-    late::Known,
     lock::RENEW_EVERY,
     paced::Paced,
 };
@@ -15,7 +14,7 @@ use crate::{
         Ask, End, Event, Failure, Journal, PauseReason, Record, Request, StoreError, Verdict,
     },
     plan::Plan,
-    run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide_at, judge},
+    run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide_at, judge, key_taken},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
@@ -265,26 +264,11 @@ impl Engine {
 
     async fn start(&mut self, host: usize, step: usize, attempt: u32, begun: bool) {
         let at = &self.state.hosts[host];
-        let known = Known {
-            run: self.shared.run.to_string(),
-            facts: at.latest.clone(),
-            before: at.before.clone(),
-            registered: at.registered.clone(),
-        };
-        let order = Order {
-            step,
-            attempt,
-            known,
-            touched: at.touched,
-            begun,
-            epoch: self.state.resumes,
-            left_boot: at.left_boot.clone(),
-            boot: at.boot.clone(),
-            reopened: at.reopened,
-        };
+        let order = Order::new(&self.shared.run, at, step, attempt, begun, self.state.resumes);
         let lane = self.lanes.entry(host).or_insert_with(|| {
             let (orders, waiting) = mpsc::channel(WORDS_MAX);
-            let lane = Lane::new(Arc::clone(&self.shared), host, self.messages.0.clone());
+            let taken = at.host_key.as_ref().map(|(_, key)| Arc::clone(key));
+            let lane = Lane::new(Arc::clone(&self.shared), host, taken, self.messages.0.clone());
             self.tasks.spawn(lane.run(waiting));
             orders
         });
@@ -306,6 +290,10 @@ impl Engine {
                     let dark_ms = u64::try_from(dark.as_millis()).unwrap_or(u64::MAX);
                     let host = plan.hosts[host].name.clone();
                     vec![Event::HostReturned { host, boot_id, dark_ms, system }]
+                }
+                Message::KeyTaken { host, key, recorded } => {
+                    self.waiting.push(recorded);
+                    key_taken(&plan, &self.state, host, key)
                 }
             };
             // Before the next is judged: two names for one machine may come in together.
@@ -414,6 +402,7 @@ fn leave(event: &Event) -> Leave {
             | Failure::Killed { .. }
             | Failure::TimedOut { stopped: true, .. }
             | Failure::Unverified { .. }
+            | Failure::Reboot(_)
             | Failure::Refused { .. },
         )
         | None => false,

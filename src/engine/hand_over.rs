@@ -196,7 +196,7 @@ impl Lane {
     }
 
     /// What takes a script's output. Which boot a host is in is asked beside any step, and is no output of the step's.
-    fn output(&self, order: &Order, part: Part, text: &str) -> Output {
+    pub(super) fn output(&self, order: &Order, part: Part, text: &str) -> Output {
         let kept = text != facts::BOOT_SCRIPT;
         let step = self.shared.plan.steps[order.step].id.clone();
         let host = self.target.host.clone();
@@ -290,14 +290,16 @@ async fn connect(
         tries += 1;
         match transport.connect(target).await {
             Ok(session) => return Ok(session),
-            Err(ConnectError::Refused { reason, hint }) => {
+            Err(
+                ConnectError::Refused { reason, hint } | ConnectError::HostKey { reason, hint, .. },
+            ) => {
                 let reason = match hint {
                     Some(hint) => format!("{reason} ({hint})"),
                     None => reason,
                 };
                 return Err(Ending::Failed(Failure::Refused { reason }));
             }
-            Err(ConnectError::Unreachable { reason }) => {
+            Err(ConnectError::Unreachable { reason, .. }) => {
                 if tries >= 2 && Instant::now() + pause >= deadline {
                     return Err(Ending::Failed(Failure::Unreachable { reason }));
                 }

@@ -3,11 +3,11 @@
 use super::{controller::Controller, hand_over::Handed, late::Known, secrets::Secrets, work::Work};
 use crate::{
     base::{name::RunId, phase::Phase, template::Templates, time::Clock},
-    host::{Exit, Holder, Leave, Session, Target, Transport},
-    journal::{Failure, Outcome, OutputWriter, Part, Skip},
+    host::{Exit, Holder, KeyTrust, Leave, Session, Target, Transport},
+    journal::{Failure, NewKey, Notice, Outcome, OutputWriter, Part, Skip},
     plan::{Plan, PlanStep, Rendered, Task},
     playbook::{Action, OnLost, WaitFor},
-    run::{Ending, Result as AttemptResult},
+    run::{Ending, HostState, LeftBoot, Result as AttemptResult},
 };
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
@@ -39,11 +39,47 @@ pub struct Order {
     /// How often the run was taken over: questions of two controllers have directories of their own.
     pub epoch: u32,
     /// The boot that a reboot of this attempt has left already.
-    pub left_boot: Option<String>,
-    /// The boot that the host was seen in last, before this attempt.
-    pub boot: Option<String>,
+    pub left_boot: Option<LeftBoot>,
+    /// The boot that the host was on when we last knew.
+    pub boot_id: Option<String>,
     /// How often the host was taken up again after its end.
     pub reopened: u32,
+    /// Any reboot migrates the host.
+    pub armed: bool,
+    /// The step has taken the new host key that it announces.
+    pub key_taken: bool,
+}
+
+impl Order {
+    /// The order for an attempt of a host in this state.
+    pub fn new(
+        run: &RunId,
+        at: &HostState,
+        step: usize,
+        attempt: u32,
+        begun: bool,
+        epoch: u32,
+    ) -> Self {
+        let known = Known {
+            run: run.to_string(),
+            facts: at.latest.clone(),
+            before: at.before.clone(),
+            registered: at.registered.clone(),
+        };
+        Self {
+            step,
+            attempt,
+            known,
+            touched: at.touched,
+            begun,
+            epoch,
+            left_boot: at.left_boot.clone(),
+            boot_id: at.boot_id.clone(),
+            reopened: at.reopened,
+            armed: at.armed,
+            key_taken: at.host_key.as_ref().is_some_and(|(by, _)| *by == step),
+        }
+    }
 }
 
 /// What a lane tells the dispatcher.
@@ -65,6 +101,12 @@ pub enum Message {
         boot_id: String,
         dark: Duration,
         system: Option<crate::base::facts::System>,
+    },
+    /// A new host key that was announced will be used as soon as this is on disk.
+    KeyTaken {
+        host: usize,
+        key: NewKey,
+        recorded: oneshot::Sender<()>,
     },
 }
 
@@ -101,12 +143,19 @@ pub enum Word {
 pub(super) type Stop = Ending;
 
 impl Lane {
-    pub fn new(shared: Arc<Shared>, host: usize, messages: mpsc::Sender<Message>) -> Self {
+    /// `taken` is the host key that was taken earlier in this run.
+    pub fn new(
+        shared: Arc<Shared>,
+        host: usize,
+        taken: Option<Arc<str>>,
+        messages: mpsc::Sender<Message>,
+    ) -> Self {
         let planned = &shared.plan.hosts[host];
         let target = Target {
             host: planned.name.clone(),
             addresses: planned.addresses.clone(),
             connection: Arc::clone(&shared.plan.connections[planned.connection]),
+            trust: KeyTrust { taken, announced: false },
         };
         Self {
             shared,
@@ -135,7 +184,8 @@ impl Lane {
                 None => break Leave::Rests,
             };
             let mut result = self.attempt(&order).await;
-            result.warnings.append(&mut self.notes);
+            let notes = self.notes.drain(..);
+            result.warnings.extend(notes.map(|how| Notice::LockTaken { how }));
             if self.messages.send(Message::Done { host: self.host, result }).await.is_err() {
                 break Leave::Rests;
             }
@@ -245,7 +295,7 @@ impl Lane {
                     Err(Handed::Lost { reason }) => {
                         return self.lost(order, rendered, planned, reason, work).await;
                     }
-                    Err(Handed::Never) if !self.is_in(order, order.boot.as_deref()).await => {
+                    Err(Handed::Never) if !self.is_in(order, order.boot_id.as_deref()).await => {
                         let reason = "the host knows nothing of it, and was started anew since: a power cut may have \
                                       taken what it wrote";
                         return self.lost(order, rendered, planned, reason.to_owned(), work).await;
@@ -310,6 +360,10 @@ impl Lane {
         work: &mut Work,
     ) -> Result<(Option<i32>, String, String), Stop> {
         let lost = |reason: String| Ending::Failed(Failure::Lost { reason });
+        let reason = match self.started_anew(order, planned, work).await {
+            Some(anew) => format!("{reason}; {anew}"),
+            None => reason,
+        };
         let (OnLost::Probe, Some(probe)) = (planned.on_lost, &rendered.probe) else {
             return Err(lost(reason));
         };

@@ -2,6 +2,7 @@
 
 mod compare;
 mod controller;
+mod dark;
 mod drive;
 mod even;
 mod hand_over;

@@ -1,16 +1,18 @@
 //! A reboot, proven by the boot id: never by "it answered again".
 
 use super::{
+    dark::{Dark, Knock, QUESTION, failed},
     hand_over::Handed,
-    lane::{Lane, Message, Order, Stop, unverified},
+    lane::{Lane, Message, Order, Stop},
     work::Work,
 };
 use crate::{
-    host::{ConnectError, Exit, Script, Whereabouts, facts},
-    journal::{Failure, Part},
-    plan::Rendered,
-    playbook::Reboot,
-    run::Ending,
+    base::{facts::System, phase::Phase, time::Timestamp},
+    host::{Exit, Script, Whereabouts, facts},
+    journal::{Contact, Failure, Notice, Part, RebootVerdict},
+    plan::{PlanHop, Rendered},
+    playbook::{HopSystem, Reboot},
+    run::{Ending, LeftBoot},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -28,19 +30,21 @@ exit 0
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// Each pause is longer than the one before by this factor: fast machines are found soon, slow ones are not pestered.
 const GROWTH: f64 = 1.2;
-/// Within this time the old system must have gone down after the command.
-const GOING_DOWN: Duration = Duration::from_secs(300);
-const QUESTION: Duration = Duration::from_secs(30);
+/// The longest pause where SSH answers and refuses the login: who fails often is locked out by sshd and its guards.
+const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+/// A controller that takes a reboot over gives the host this long at least, however much of its time is over.
+const TAKEN_OVER_LEAST: Duration = Duration::from_secs(60);
 
-/// What the last login in the dark told.
-enum Seen {
-    Nothing(String),
-    OldBoot,
-    NewBoot { until: bool },
+/// The boot that is left, and how it came to that.
+struct Left {
+    boot: LeftBoot,
+    /// Somebody has seen to the reboot already: no command is given.
+    told: bool,
 }
 
 impl Lane {
-    /// Reboots the host and waits until it is back from a new boot, and until its `until` passes.
+    /// Reboots the host and waits until it is back from a new boot, until its `until` passes, and until it is on the system
+    /// that the reboot leads into.
     pub(super) async fn reboot(
         &mut self,
         order: &Order,
@@ -48,86 +52,176 @@ impl Lane {
         reboot: &Reboot,
         work: &mut Work,
     ) -> Result<(), Stop> {
-        let before = match &order.left_boot {
-            // An earlier controller has seen the host leave this boot.
-            Some(left) => left.clone(),
-            None => {
-                facts::parse(&self.question(order, facts::BOOT_SCRIPT, QUESTION).await?).boot_id
-            }
-        };
-        if before.is_empty() {
-            let reason = "the host has no boot id, so that no reboot could be proven";
-            return Err(Ending::Failed(Failure::Refused { reason: reason.to_owned() }));
-        }
-        let went_dark = self.shared.clock.steady();
-        self.tell_to_reboot(order, rendered, reboot, &before, work).await?;
+        let left = self.go_down(order, rendered, reboot, work).await?;
         self.session = None;
-        let started = Instant::now();
-        let deadline = started + reboot.timeout;
-        let (mut boots, mut pause) = (vec![before], PAUSE.0);
-        loop {
-            sleep(pause).await;
-            pause = pause.mul_f64(GROWTH).min(PAUSE.1);
-            let seen = self.knock(order, rendered, reboot, &mut boots, went_dark, work).await?;
-            match seen {
-                Seen::NewBoot { until: true } => break,
-                Seen::OldBoot if started.elapsed() > GOING_DOWN.min(reboot.timeout) => {
-                    return Err(unverified(
-                        "boot id",
-                        "the host did not go down: its boot id is the old one".to_owned(),
-                    ));
-                }
-                Seen::Nothing(reason) if Instant::now() > deadline => {
-                    let limit = crate::base::time::format_length(reboot.timeout);
-                    let reason = format!("did not return within {limit}: {reason}");
-                    return Err(Ending::Failed(Failure::Unreachable { reason }));
-                }
-                Seen::NewBoot { until: false } if Instant::now() > deadline => {
-                    return Err(unverified(
-                        "until",
-                        "the host is back, but its reboot is not over".to_owned(),
-                    ));
-                }
-                Seen::Nothing(_) | Seen::OldBoot | Seen::NewBoot { until: false } => {}
+        self.target.trust.announced = reboot.new_host_key && !order.key_taken;
+        let done = self.wait_in_the_dark(order, rendered, reboot, &left, work).await;
+        self.target.trust.announced = false;
+        let dark = done?;
+        self.count_boots(order, reboot, &dark, work).await;
+        let hop = &self.shared.plan.hops[usize::from(self.shared.plan.steps[order.step].id.hop)];
+        let in_migration = self.shared.plan.steps[order.step].id.phase == Phase::Migrate;
+        match judge_system(hop, reboot, order.armed && in_migration, dark.system.as_ref()) {
+            None => Ok(()),
+            Some(verdict) => {
+                self.gather_evidence(order, rendered, work).await;
+                Err(failed(verdict))
             }
         }
-        let booted = boots.len() as u32 - 1;
-        if booted > reboot.boots {
-            work.warnings.push(format!("{booted} boots seen, {} expected", reboot.boots));
-        }
-        Ok(())
     }
 
-    /// Gives the command once: after its intent is on disk, and by an earlier controller or by this one, not by both.
-    async fn tell_to_reboot(
+    /// Has the host told to reboot: once, after its intent is on disk. Returns the boot that it leaves.
+    async fn go_down(
         &mut self,
         order: &Order,
         rendered: &Rendered,
         reboot: &Reboot,
-        before: &str,
         work: &mut Work,
-    ) -> Result<(), Stop> {
-        match &order.left_boot {
-            None => {
-                let (recorded, on_disk) = oneshot::channel();
-                let boot_id = before.to_owned();
-                // Whoever no longer listens has cancelled this lane. The command follows when its intent is on disk.
-                let _ =
-                    self.messages.send(Message::Dark { host: self.host, boot_id, recorded }).await;
-                if on_disk.await.is_err() {
-                    let reason = "the run was left before the reboot was written down".to_owned();
-                    return Err(Ending::Failed(Failure::Refused { reason }));
-                }
-                let dir = self.dir(order);
-                self.command(order, rendered, reboot, dir, work).await
-            }
-            Some(left) => {
-                if !self.was_never_told(order, left).await {
-                    return Ok(());
-                }
+    ) -> Result<LeftBoot, Stop> {
+        if let Some(left) = &order.left_boot {
+            // An earlier controller has recorded the intent. Whether the command followed, only the host can say.
+            if self.was_never_told(order, &left.boot_id).await {
                 let dir = self.reboot_dir(order, order.epoch);
-                self.command(order, rendered, reboot, dir, work).await
+                self.command(order, rendered, reboot, dir, work).await?;
             }
+            return Ok(left.clone());
+        }
+        let left = self.present_boot(order, work).await?;
+        let (recorded, on_disk) = oneshot::channel();
+        let boot_id = left.boot.boot_id.clone();
+        // Whoever no longer listens has cancelled this lane. The command follows when its intent is on disk.
+        let _ = self.messages.send(Message::Dark { host: self.host, boot_id, recorded }).await;
+        if on_disk.await.is_err() {
+            let reason = "the run was left before the reboot was written down".to_owned();
+            return Err(Ending::Failed(Failure::Refused { reason }));
+        }
+        if !left.told {
+            let dir = self.dir(order);
+            self.command(order, rendered, reboot, dir, work).await?;
+        }
+        Ok(left.boot)
+    }
+
+    /// The boot that the host is on. Where it is not the one that we know of, the host was started anew without a step of ours;
+    /// if it was armed then, that was the reboot which this step is for: another one could meet it in the middle of its upgrade.
+    async fn present_boot(&mut self, order: &Order, work: &mut Work) -> Result<Left, Stop> {
+        let answer = facts::parse(&self.question(order, facts::BOOT_SCRIPT, QUESTION).await?);
+        if answer.boot_id.is_empty() {
+            let reason = "the host has no boot id, so that no reboot could be proven";
+            return Err(Ending::Failed(Failure::Refused { reason: reason.to_owned() }));
+        }
+        let at = self.shared.clock.now();
+        let is = answer.boot_id;
+        let Some(was) = order.boot_id.clone().filter(|was| *was != is) else {
+            return Ok(Left { boot: LeftBoot { boot_id: is, at }, told: false });
+        };
+        let armed = order.armed;
+        let boot_id = if armed { was.clone() } else { is.clone() };
+        work.warnings.push(Notice::UnaskedBoot { was, is, armed, system: answer.system });
+        Ok(Left { boot: LeftBoot { boot_id, at }, told: armed })
+    }
+
+    /// Logs in again and again, until the reboot is over or its time is.
+    async fn wait_in_the_dark(
+        &mut self,
+        order: &Order,
+        rendered: &Rendered,
+        reboot: &Reboot,
+        left: &LeftBoot,
+        work: &mut Work,
+    ) -> Result<Dark, Stop> {
+        let started = Instant::now();
+        let deadline = started + self.time_left(left.at, reboot.timeout);
+        let met = order.boot_id.clone().filter(|boot| *boot != left.boot_id);
+        let met = met.filter(|_| order.left_boot.is_some());
+        let over = match met {
+            Some(_) => Duration::ZERO,
+            None => self.shared.clock.now().since(left.at),
+        };
+        let since = (self.shared.clock.steady(), started);
+        let mut dark = Dark::new(left.boot_id.clone(), met, over, since);
+        let mut pause = PAUSE.0;
+        loop {
+            sleep(pause).await;
+            let knock = self.knock(order, rendered, reboot, &mut dark, work).await;
+            let now = Instant::now();
+            let contact = match knock {
+                Ok(Knock::Over) => return Ok(dark),
+                Ok(Knock::Seen(contact)) => contact,
+                Err(stop) => {
+                    work.tail = dark.story(now);
+                    return Err(stop);
+                }
+            };
+            dark.note(contact, now);
+            let refused = contact == Contact::LoginRefused;
+            pause = pause.mul_f64(GROWTH).min(if refused { REFUSED_PAUSE } else { PAUSE.1 });
+            if let Some(verdict) = give_up(reboot, &dark, contact, started, deadline) {
+                match self.late_verdict(order, reboot, verdict, &dark) {
+                    verdict @ RebootVerdict::NotOver { .. } => {
+                        let said = std::mem::take(&mut work.tail);
+                        work.tail = format!("{said}\n{}", dark.story(now)).trim_start().to_owned();
+                        return Err(failed(verdict));
+                    }
+                    verdict => {
+                        work.tail = dark.story(now);
+                        if verdict.answers() && contact == Contact::NewBoot {
+                            self.gather_evidence(order, rendered, work).await;
+                        }
+                        return Err(failed(verdict));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A reboot that is not over may be so because the host is on the wrong system, which says more.
+    fn late_verdict(
+        &self,
+        order: &Order,
+        reboot: &Reboot,
+        verdict: RebootVerdict,
+        dark: &Dark,
+    ) -> RebootVerdict {
+        match &verdict {
+            RebootVerdict::NotOver { .. } => {
+                let planned = &self.shared.plan.steps[order.step].id;
+                let hop = &self.shared.plan.hops[usize::from(planned.hop)];
+                let armed = order.armed && planned.phase == Phase::Migrate;
+                judge_system(hop, reboot, armed, dark.system.as_ref()).unwrap_or(verdict)
+            }
+            RebootVerdict::StayedUp { .. }
+            | RebootVerdict::OldSystem { .. }
+            | RebootVerdict::WrongSystem { .. }
+            | RebootVerdict::KeyChanged { .. }
+            | RebootVerdict::OtherMachine { .. }
+            | RebootVerdict::NeverBack { .. } => verdict,
+        }
+    }
+
+    /// What is left of a reboot's time, where an earlier controller has seen its beginning.
+    fn time_left(&self, began: Timestamp, timeout: Duration) -> Duration {
+        let over = self.shared.clock.now().since(began);
+        timeout.saturating_sub(over).max(TAKEN_OVER_LEAST.min(timeout))
+    }
+
+    /// Boots that were seen are a lower bound, since a login finds only where a boot has led to. The host's own list may know more;
+    /// it lacks those whose journal was not kept. So the larger of the two counts, and is a lower bound itself.
+    async fn count_boots(&mut self, order: &Order, reboot: &Reboot, dark: &Dark, work: &mut Work) {
+        let met = u32::try_from(dark.boots.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        let listed = self.boots_by_its_list(order, dark).await.unwrap_or(0);
+        let seen = met.max(listed);
+        if seen > reboot.boots {
+            let (expected, told_by_host) = (reboot.boots, listed > met);
+            work.warnings.push(Notice::ExtraBoots { seen, expected, told_by_host });
+        }
+    }
+
+    /// Asks the step's own check, which knows where the traces of a failed upgrade are; what it prints is the evidence.
+    async fn gather_evidence(&mut self, order: &Order, rendered: &Rendered, work: &mut Work) {
+        let Some(verify) = &rendered.verify else { return };
+        if let Ok((_, output)) = self.ask(order, rendered, verify, Part::Verify, work).await {
+            work.tail = output.evidence();
         }
     }
 
@@ -186,58 +280,55 @@ impl Lane {
             }
         }
     }
+}
 
-    /// One login in the dark.
-    async fn knock(
-        &mut self,
-        order: &Order,
-        rendered: &Rendered,
-        reboot: &Reboot,
-        boots: &mut Vec<String>,
-        went_dark: Duration,
-        work: &mut Work,
-    ) -> Result<Seen, Stop> {
-        if self.session.is_none() {
-            match self.shared.transport.connect(&self.target).await {
-                Ok(session) => self.session = Some(session),
-                Err(ConnectError::Unreachable { reason }) => return Ok(Seen::Nothing(reason)),
-                Err(ConnectError::Refused { reason, hint }) => {
-                    // A host that is going down or coming up may refuse logins; a changed key is a verdict of its own.
-                    let reason = hint.map_or(reason.clone(), |hint| format!("{reason} ({hint})"));
-                    return Err(Ending::Failed(Failure::Refused { reason }));
-                }
-            }
-        }
-        let answer = match self.question(order, facts::BOOT_SCRIPT, QUESTION).await {
-            Ok(answer) => facts::parse(&answer),
-            Err(_) => {
-                self.session = None;
-                return Ok(Seen::Nothing("the login broke off".to_owned()));
-            }
-        };
-        if answer.boot_id.is_empty() || boots.first() == Some(&answer.boot_id) {
-            // The old system still answers: the next login must be a new one.
-            if let Some(session) = self.session.take() {
-                session.close().await;
-            }
-            return Ok(Seen::OldBoot);
-        }
-        if boots.last() != Some(&answer.boot_id) {
-            boots.push(answer.boot_id.clone());
-            let dark = self.shared.clock.steady().saturating_sub(went_dark);
-            let (host, boot_id, system) = (self.host, answer.boot_id, answer.system);
-            let _ = self.messages.send(Message::Returned { host, boot_id, dark, system }).await;
-        }
-        let Some(until) = &reboot.until else { return Ok(Seen::NewBoot { until: true }) };
-        match self.ask(order, rendered, until, Part::Verify, work).await {
-            Ok((exit, output)) => {
-                work.tail = output.evidence();
-                Ok(Seen::NewBoot { until: exit == Exit::Code(0) })
-            }
-            Err(_) => {
-                self.session = None;
-                Ok(Seen::NewBoot { until: false })
-            }
-        }
+/// Whether the time is over for what is seen now, and what that means.
+fn give_up(
+    reboot: &Reboot,
+    dark: &Dark,
+    contact: Contact,
+    started: Instant,
+    deadline: Instant,
+) -> Option<RebootVerdict> {
+    let now = Instant::now();
+    let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+    let never_left = dark.boots.len() == 1;
+    if contact == Contact::OldBoot && never_left {
+        let waited = now - started;
+        let over = waited > reboot.down || now > deadline;
+        return over.then(|| RebootVerdict::StayedUp { waited_ms: millis(waited) });
     }
+    let seen = || dark.sightings(now);
+    if contact == Contact::NewBoot {
+        let limit_ms = millis(reboot.timeout);
+        return (now > deadline).then(|| RebootVerdict::NotOver { limit_ms, seen: seen() });
+    }
+    let limit = if now > deadline { reboot.timeout } else { reboot.each };
+    let over = now > deadline || dark.stretch(now) > reboot.each;
+    over.then(|| RebootVerdict::NeverBack { limit_ms: millis(limit), last: contact, seen: seen() })
+}
+
+/// Whether the host is on the system that the reboot leads into.
+fn judge_system(
+    hop: &PlanHop,
+    reboot: &Reboot,
+    armed: bool,
+    runs: Option<&System>,
+) -> Option<RebootVerdict> {
+    let wanted = match (reboot.into, armed) {
+        (Some(HopSystem::From), _) => hop.from.as_ref()?,
+        (Some(HopSystem::To), _) | (None, true) => hop.to.as_ref()?,
+        (None, false) => return None,
+    };
+    let meets = |wanted: &System| runs.is_some_and(|runs| runs.meets(wanted));
+    if meets(wanted) {
+        return None;
+    }
+    let back = reboot.into != Some(HopSystem::From) && hop.from.as_ref().is_some_and(meets);
+    Some(match runs {
+        Some(system) if back => RebootVerdict::OldSystem { system: system.clone() },
+        Some(_) | None => {
+            RebootVerdict::WrongSystem { system: runs.cloned(), wanted: wanted.clone() }
+        }
+    })
 }

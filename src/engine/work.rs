@@ -5,7 +5,7 @@ use super::{
     late,
 };
 use crate::{
-    journal::{Failure, Skip},
+    journal::{Failure, Notice, Skip},
     plan::{Rendered, render},
     run::Ending,
 };
@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub(super) struct Work {
     pub tail: String,
     pub facts: Option<Arc<crate::base::facts::Facts>>,
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Notice>,
     pub never: bool,
     context: Option<minijinja::Value>,
     host: usize,

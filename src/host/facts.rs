@@ -38,11 +38,36 @@ exit 0
 /// Asked in a wait for a reboot: only what tells one boot and one system from another.
 pub const BOOT_SCRIPT: &str = r#"LC_ALL=C; export LC_ALL
 printf 'boot_id=%s\n' "$(head -n 1 /proc/sys/kernel/random/boot_id)"
+printf 'machine_id=%s\n' "$(head -n 1 /etc/machine-id 2>/dev/null)"
 for f in /etc/os-release /usr/lib/os-release; do
   if [ -r "$f" ]; then echo '[os-release'; cat "$f"; echo; echo ']'; break; fi
 done
 exit 0
 "#;
+
+/// Asked after a reboot: which boots does the host itself know of? Where its journal does not outlive a boot, or systemd is not
+/// in the play, it knows of none but this one.
+pub const BOOTS_SCRIPT: &str = r#"# fleetlift-boots
+LC_ALL=C; export LC_ALL
+if command -v journalctl >/dev/null 2>&1; then journalctl --list-boots --no-pager 2>/dev/null; fi
+exit 0
+"#;
+
+/// How many boots lie between two of the host's own list, the second of them counted; nothing where one is not in it. The list
+/// has the ids without their dashes.
+pub fn boots_between(list: &str, left: &str, now: &str) -> Option<u32> {
+    let known: Vec<&str> = list
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .filter(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()))
+        .collect();
+    let place = |id: &str| {
+        let bare = id.replace('-', "");
+        known.iter().rposition(|known| known.eq_ignore_ascii_case(&bare))
+    };
+    let (left, now) = (place(left)?, place(now)?);
+    u32::try_from(now.checked_sub(left)?).ok()
+}
 
 /// Reads the answer to either script. Unknown lines are passed over: hosts print banners.
 pub fn parse(answer: &str) -> Facts {
@@ -197,6 +222,27 @@ udp   UNCONN 0      0      [::]:123           [::]:*
         assert_eq!(facts.services, ["crond", "xinetd", "xfs-thing"].map(String::from).into());
         assert_eq!(facts.ports, ["tcp/80", "udp/123"].map(String::from).into());
         assert_eq!(facts.mounts, ["/".to_owned()].into());
+    }
+
+    #[test]
+    fn boots_are_counted_by_the_hosts_own_list() {
+        let id = |n: u32| format!("00000000-0000-4000-8000-{n:012}");
+        let line = |at: i32, n: u32| {
+            format!(
+                "{at:>3} {} Sat 2026-11-21 09:00:00 UTC—Sat 2026-11-21 09:10:00 UTC",
+                id(n).replace('-', "")
+            )
+        };
+        let list = [line(-3, 5), line(-2, 6), line(-1, 7), line(0, 8)].join("\n");
+        assert_eq!(boots_between(&list, &id(5), &id(8)), Some(3));
+        assert_eq!(boots_between(&list, &id(7), &id(8)), Some(1));
+        // A boot that is not in the list: its journal was not kept, so nobody can count.
+        assert_eq!(boots_between(&list, &id(4), &id(8)), None);
+        assert_eq!(boots_between(&list, &id(8), &id(7)), None);
+        // Newer versions print a heading; others an error.
+        let headed = format!("IDX BOOT ID FIRST ENTRY LAST ENTRY\n{list}");
+        assert_eq!(boots_between(&headed, &id(6), &id(8)), Some(2));
+        assert_eq!(boots_between("No journal files were found.\n", &id(6), &id(8)), None);
     }
 
     #[test]

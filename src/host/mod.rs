@@ -5,6 +5,6 @@ pub mod ssh;
 mod transport;
 
 pub use transport::{
-    BoxFuture, ConnectError, Exit, Holder, LEASE, Leave, OutputSink, Script, Session, SessionError,
-    Stream, Target, Transport, Whereabouts,
+    BoxFuture, ConnectError, Exit, Holder, KeyTrust, LEASE, Leave, OutputSink, Script, Session,
+    SessionError, Stream, Target, Transport, Whereabouts,
 };

@@ -1,6 +1,10 @@
 //! What the engine knows of a connection: open it, run scripts, move files. SSH and the tests implement it.
 
-use crate::{base::name::HostName, inventory::Connection};
+use crate::{
+    base::name::HostName,
+    inventory::Connection,
+    journal::{Contact, NewKey},
+};
 use std::{future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 /// A future that a trait object can return.
@@ -13,6 +17,16 @@ pub struct Target {
     /// Tried in order.
     pub addresses: Vec<String>,
     pub connection: Arc<Connection>,
+    pub trust: KeyTrust,
+}
+
+/// Which host keys count beside those of known_hosts. A revoked key never does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyTrust {
+    /// Taken earlier in this run, as OpenSSH writes it.
+    pub taken: Option<Arc<str>>,
+    /// A new key is announced: whatever the host shows now is taken.
+    pub announced: bool,
 }
 
 /// Why there is no session. The host is untouched in every case.
@@ -20,7 +34,18 @@ pub struct Target {
 pub enum ConnectError {
     /// No answer, refused, no route, closed before or in the key exchange: trying again may help.
     #[error("{reason}")]
-    Unreachable { reason: String },
+    Unreachable { contact: Contact, reason: String },
+    /// It shows a key that is not the host's, by all that is known. Nothing was shown to it.
+    #[error("{reason}")]
+    HostKey {
+        reason: String,
+        hint: Option<String>,
+        /// The key's type and fingerprint.
+        shown: String,
+        /// The fingerprint that is known instead, where there is one of this type.
+        expected: Option<String>,
+        revoked: bool,
+    },
     /// Answered, and one side said no: host key, authentication, configuration. Trying again will not help.
     #[error("{reason}")]
     Refused { reason: String, hint: Option<String> },
@@ -201,6 +226,11 @@ pub trait Session: Send {
     fn leave(&mut self, how: Leave, sudo: bool) -> BoxFuture<'_, Result<(), SessionError>> {
         let _ = (how, sudo);
         Box::pin(async { Ok(()) })
+    }
+
+    /// The host's key, where it was taken only because a new one is announced.
+    fn new_key(&self) -> Option<&NewKey> {
+        None
     }
 
     /// Ends the connection politely.

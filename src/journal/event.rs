@@ -1,5 +1,6 @@
 //! Events: everything a journal can say. Each records a fact or a decision, so a replay never decides again.
 
+use super::reboot::{Notice, RebootVerdict};
 use crate::base::{
     facts::{Facts, System},
     name::{HostName, RequestId, StepName, WaveName},
@@ -207,8 +208,22 @@ pub enum Event {
     HostReturned {
         host: HostName,
         boot_id: String,
+        /// Since it went dark, or since it answered last from a boot before this one.
         dark_ms: u64,
         system: Option<System>,
+    },
+    /// The host shows a new key, as a step announced: it is taken from here on, in this run only, beside those of known_hosts.
+    HostKeyTaken {
+        host: HostName,
+        #[serde(flatten)]
+        step: StepId,
+        /// Fingerprint of the key that known_hosts expects, where it has one of this type.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        old: Option<String>,
+        /// Fingerprint of the new key.
+        new: String,
+        /// The new key as OpenSSH writes it.
+        key: String,
     },
 }
 
@@ -240,7 +255,8 @@ impl Event {
             | Self::AttemptFailed { host, .. }
             | Self::StepSkipped { host, .. }
             | Self::HostDark { host, .. }
-            | Self::HostReturned { host, .. } => Some(host),
+            | Self::HostReturned { host, .. }
+            | Self::HostKeyTaken { host, .. } => Some(host),
         }
     }
 
@@ -271,7 +287,8 @@ impl Event {
             | Self::AttemptFailed { .. }
             | Self::StepSkipped { .. }
             | Self::HostDark { .. }
-            | Self::HostReturned { .. } => (None, &[]),
+            | Self::HostReturned { .. }
+            | Self::HostKeyTaken { .. } => (None, &[]),
         }
     }
 
@@ -349,6 +366,8 @@ pub enum Failure {
     Unverified { check: String, reason: String },
     /// The host's own check, its key, its lock or its sudo said no: untouched by this attempt.
     Refused { reason: String },
+    /// A reboot was asked for, and something else came of it.
+    Reboot(RebootVerdict),
 }
 
 impl Failure {
@@ -368,7 +387,8 @@ impl Failure {
             | Self::Killed { .. }
             | Self::TimedOut { .. }
             | Self::Lost { .. }
-            | Self::Unverified { .. } => true,
+            | Self::Unverified { .. }
+            | Self::Reboot(_) => true,
         }
     }
 }
@@ -389,6 +409,7 @@ impl fmt::Display for Failure {
             Self::Lost { reason } => write!(f, "lost: {reason}"),
             Self::Unverified { check, reason } => write!(f, "{check} not met: {reason}"),
             Self::Refused { reason } => write!(f, "refused: {reason}"),
+            Self::Reboot(verdict) => write!(f, "reboot: {verdict}"),
         }
     }
 }
@@ -417,6 +438,9 @@ pub struct Finding {
     pub message: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub remedy: Option<String>,
+    /// What it is about, where it is not the step's own.
+    #[serde(flatten, skip_serializing_if = "Option::is_none", default)]
+    pub notice: Option<Notice>,
 }
 
 /// The end of a host in a run.

@@ -3,6 +3,7 @@
 mod event;
 mod keep;
 mod lengths;
+mod reboot;
 mod requests;
 mod store;
 
@@ -11,5 +12,6 @@ pub use event::{
     Verdict, schema,
 };
 pub use keep::Journal;
+pub use reboot::{Contact, NewKey, Notice, RebootVerdict, Sighting, tell_sightings};
 pub use requests::{Ask, Inbox, Place, Request};
 pub use store::{OutputChunk, OutputWriter, Part, Reader, Store, StoreError, Writer};

@@ -16,7 +16,7 @@ use crate::{
     },
     inventory::{Host, Inventory, Selection},
     journal::{Moment, StepId},
-    playbook::{Action, Hop, OnLost, Playbook, Severity, Step, fault_in_step},
+    playbook::{Action, Hop, HopSystem, OnLost, Playbook, Reboot, Severity, Step, fault_in_step},
     rollout::{Rollout, fault_in_wave},
 };
 use std::{
@@ -109,6 +109,8 @@ struct Builder {
     templates: Templates,
     drafts: Vec<Draft>,
     hop_vars: Vec<BTreeMap<String, Value>>,
+    /// Whether each hop names its `from` and its `to`.
+    ends: Vec<(bool, bool)>,
     steps: Vec<PlanStep>,
     hops: Vec<PlanHop>,
     hosts: Vec<PlanHost>,
@@ -129,6 +131,7 @@ impl Builder {
             templates: Templates::default(),
             drafts: Vec::new(),
             hop_vars: playbook.hops.iter().map(|hop| hop.vars.clone()).collect(),
+            ends: playbook.hops.iter().map(|h| (h.from.is_some(), h.to.is_some())).collect(),
             steps: Vec::new(),
             hops: Vec::new(),
             hosts: Vec::new(),
@@ -218,6 +221,7 @@ impl Builder {
             Some(_) => OnLost::Probe,
             None => OnLost::Hold,
         });
+        self.check_reboot(hop, &id, step);
         let planned = PlanStep {
             id,
             timeout,
@@ -247,6 +251,20 @@ impl Builder {
             ..plain(0)
         };
         self.add(hop, planned, draft);
+    }
+
+    /// A reboot that leads into a system needs one to compare with.
+    fn check_reboot(&mut self, hop: usize, id: &StepId, step: &Step) {
+        let Action::Reboot(Reboot { into: Some(into), .. }) = &step.action else { return };
+        let (key, named) = match into {
+            HopSystem::From => ("from", self.ends[hop].0),
+            HopSystem::To => ("to", self.ends[hop].1),
+        };
+        if !named {
+            let message = format!("step {id}: `into = \"{key}\"` needs the playbook's `{key}`");
+            let hint = Some(format!("{key} = {{ id = \"…\", version = \"…\" }}"));
+            self.faults.push(Fault { message, place: None, hint });
+        }
     }
 
     fn add(&mut self, hop: usize, step: PlanStep, mut rendered: Rendered) {

@@ -80,10 +80,9 @@ impl Renderer<'_> {
                 Action::Download { from: self.string("download.from", from)? }
             }
             Action::Reboot(reboot) => Action::Reboot(Reboot {
-                timeout: reboot.timeout,
-                boots: reboot.boots,
                 command: self.maybe("reboot.command", reboot.command.as_ref())?,
                 until: self.maybe("reboot.until", reboot.until.as_ref())?,
+                ..reboot.clone()
             }),
             Action::Wait(WaitFor::Port(port)) => Action::Wait(WaitFor::Port(*port)),
             Action::Wait(WaitFor::Path(path)) => {

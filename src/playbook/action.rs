@@ -1,7 +1,7 @@
 //! What a step does, with the files that it needs.
 
 use super::{
-    Action, Compare, Reboot, StepFile, WaitFor,
+    Action, Compare, HopSystem, Reboot, StepFile, WaitFor,
     files::{Origin, UPLOAD_BYTES_MAX},
     read::Reader,
     shape::{check_shell, check_template, parse_mode},
@@ -13,6 +13,8 @@ use crate::base::{
 use std::{sync::Arc, time::Duration};
 
 const REBOOT_TIMEOUT: Duration = Duration::from_secs(900);
+/// Services that are slow to stop are given this time; databases may need more.
+const GOING_DOWN: Duration = Duration::from_secs(300);
 const FILE_MODE: u32 = 0o644;
 
 /// Reads the action of a step. `None` where there is none, or not exactly one, or it has a fault.
@@ -42,7 +44,7 @@ pub(super) fn read_action(
         return Some(Action::Download { from: download.get("from")?.text()?.to_owned() });
     }
     if let Some(reboot) = table.get("reboot") {
-        return Some(Action::Reboot(read_reboot(reboot)));
+        return Some(Action::Reboot(read_reboot(reboot, out)));
     }
     if let Some(wait) = table.get("wait") {
         return read_wait(wait).map(Action::Wait);
@@ -56,13 +58,34 @@ pub(super) fn read_action(
     Some(Action::Compare { what, ignore })
 }
 
-fn read_reboot(table: &Node) -> Reboot {
+fn read_reboot(table: &Node, out: &mut Collector<'_>) -> Reboot {
     let text = |key: &str| table.get(key).and_then(Node::text).map(Arc::<str>::from);
+    let length = |key: &str| table.get(key).and_then(Node::length);
+    let timeout = length("timeout").unwrap_or(REBOOT_TIMEOUT);
+    for key in ["down", "each"] {
+        if let Some(node) = table.get(key).filter(|node| node.length() > Some(timeout)) {
+            let whole = crate::base::time::format_length(timeout);
+            let message = format!("`{key}` is longer than the whole reboot may take, {whole}");
+            out.add_with_hint(&node.range, message, "raise `timeout`, which is for all of it");
+        }
+    }
     Reboot {
-        timeout: table.get("timeout").and_then(Node::length).unwrap_or(REBOOT_TIMEOUT),
+        timeout,
+        down: length("down").unwrap_or(GOING_DOWN).min(timeout),
+        each: length("each").unwrap_or(timeout),
         boots: table.get("boots").and_then(Node::whole).unwrap_or(1),
+        into: table.get("into").and_then(into),
+        new_host_key: table.get("new_host_key").and_then(Node::flag).unwrap_or(false),
         command: text("command"),
         until: text("until"),
+    }
+}
+
+fn into(node: &Node) -> Option<HopSystem> {
+    match node.text()? {
+        "from" => Some(HopSystem::From),
+        "to" => Some(HopSystem::To),
+        _ => None,
     }
 }
 

@@ -91,15 +91,33 @@ pub enum Action {
 /// A reboot, proven by the boot id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reboot {
-    /// How long the host may take to be back, all boots together.
+    /// How long the whole reboot may take, all boots together.
     #[serde(with = "crate::base::time::millis")]
     pub timeout: Duration,
+    /// How long the old system may take to go down.
+    #[serde(with = "crate::base::time::millis")]
+    pub down: Duration,
+    /// How long the host may be dark at a stretch. No longer than `timeout`.
+    #[serde(with = "crate::base::time::millis")]
+    pub each: Duration,
     /// How many boots are expected: more of them is a finding.
     pub boots: u32,
+    /// The system that the host must be on when it is over. By default `to` where the host is armed, else any.
+    pub into: Option<HopSystem>,
+    /// The host has another host key afterwards: it is taken, once.
+    pub new_host_key: bool,
     /// The command that reboots; by default `systemctl reboot`, else `reboot`.
     pub command: Option<Arc<str>>,
     /// Run on the host after each new boot; the reboot is over when it passes.
     pub until: Option<Arc<str>>,
+}
+
+/// Which of a hop's systems a reboot leads into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HopSystem {
+    From,
+    To,
 }
 
 /// What a `wait` step waits for.

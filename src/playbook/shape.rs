@@ -216,9 +216,29 @@ static REBOOT: Shape = Shape::Table(&Table {
             "How long the host may take, all boots together; 15m by default.",
         ),
         Key::optional(
+            "down",
+            &LENGTH,
+            "How long the old system may take to go down; 5m by default, or `timeout` where that is less.",
+        ),
+        Key::optional(
+            "each",
+            &LENGTH,
+            "How long it may be dark at a stretch; `timeout` by default.",
+        ),
+        Key::optional(
             "boots",
             &Shape::Whole { min: 1, max: 20 },
             "How many boots are expected; 1 by default.",
+        ),
+        Key::optional(
+            "into",
+            &Shape::Word(&["from", "to"]),
+            "The system of the playbook that it leads into; \"to\" by default where the host is armed, else any.",
+        ),
+        Key::optional(
+            "new_host_key",
+            &Shape::Flag,
+            "The host has another host key afterwards, as after a reinstallation: it is taken, once, for this run.",
         ),
         Key::optional(
             "command",

@@ -2,7 +2,7 @@
 
 use super::{
     build::millis,
-    history::{FailedAttempt, History, HostHistory},
+    history::{FailedAttempt, History, HostHistory, safe_system},
     model::{
         Aspect, Change, Difference, FailureCase, FailureGroup, FindingGroup, HostReport, ItemHosts,
         Message, Problem, ProblemKind, SkipGroup,
@@ -15,7 +15,7 @@ use crate::{
         text::{one_line, safe_lines},
         time::Timestamp,
     },
-    journal::{Failure, Moment, Skip, StepId, Then},
+    journal::{Failure, Moment, RebootVerdict, Skip, StepId, Then},
     plan::Plan,
     playbook::Severity,
 };
@@ -152,6 +152,32 @@ pub(super) fn safe_failure(failure: &Failure) -> Failure {
             Failure::Unverified { check: safe(check), reason: safe(reason) }
         }
         Failure::Refused { reason } => Failure::Refused { reason: safe(reason) },
+        Failure::Reboot(verdict) => Failure::Reboot(safe_verdict(verdict)),
+    }
+}
+
+/// The same for the verdict of a reboot.
+fn safe_verdict(verdict: &RebootVerdict) -> RebootVerdict {
+    let safe = |text: &String| one_line(text).into_owned();
+    match verdict {
+        RebootVerdict::StayedUp { .. }
+        | RebootVerdict::NeverBack { .. }
+        | RebootVerdict::NotOver { .. } => verdict.clone(),
+        RebootVerdict::OldSystem { system } => {
+            RebootVerdict::OldSystem { system: safe_system(system) }
+        }
+        RebootVerdict::WrongSystem { system, wanted } => RebootVerdict::WrongSystem {
+            system: system.as_ref().map(safe_system),
+            wanted: safe_system(wanted),
+        },
+        RebootVerdict::KeyChanged { shown, expected, revoked } => RebootVerdict::KeyChanged {
+            shown: safe(shown),
+            expected: expected.as_ref().map(safe),
+            revoked: *revoked,
+        },
+        RebootVerdict::OtherMachine { was, is } => {
+            RebootVerdict::OtherMachine { was: safe(was), is: safe(is) }
+        }
     }
 }
 

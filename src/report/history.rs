@@ -141,7 +141,8 @@ impl<'a> History<'a> {
             | Event::AttemptFailed { .. }
             | Event::StepSkipped { .. }
             | Event::HostDark { .. }
-            | Event::HostReturned { .. } => {}
+            | Event::HostReturned { .. }
+            | Event::HostKeyTaken { .. } => {}
         }
     }
 }
@@ -204,7 +205,8 @@ impl<'a> HostHistory<'a> {
             Event::HostReturned { boot_id, dark_ms, system, .. } => {
                 self.come_back(at, boot_id, *dark_ms, system.as_ref());
             }
-            Event::RunStarted { .. }
+            Event::HostKeyTaken { .. }
+            | Event::RunStarted { .. }
             | Event::RunResumed { .. }
             | Event::StopRequested { .. }
             | Event::LeaveRequested { .. }

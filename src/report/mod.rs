@@ -4,6 +4,7 @@ mod build;
 mod build_groups;
 mod calendar_text;
 mod content;
+mod dark;
 mod document;
 mod history;
 mod html;

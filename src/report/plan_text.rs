@@ -265,7 +265,11 @@ fn command(rendered: &Rendered) -> String {
         Task::Act(Action::Template { to, .. }) => format!("write {to}"),
         Task::Act(Action::Download { from }) => format!("download {from}"),
         Task::Act(Action::Reboot(reboot)) => {
-            format!("reboot, back within {}", format_length(reboot.timeout))
+            let mut text = format!("reboot, back within {}", format_length(reboot.timeout));
+            if reboot.new_host_key {
+                text.push_str(", with a new host key");
+            }
+            text
         }
         Task::Act(Action::Wait(WaitFor::Port(port))) => format!("wait for port {port}"),
         Task::Act(Action::Wait(WaitFor::Path(path))) => format!("wait for {path}"),

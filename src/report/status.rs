@@ -1,8 +1,8 @@
 //! `status`: where every host stands now, and what the run waits on.
 
 use super::{
-    build::in_order, calendar_text::forecast_text, naming::step_name, paint::Paint, state::State,
-    words::Words,
+    build::in_order, calendar_text::forecast_text, dark::Dark, naming::step_name, paint::Paint,
+    state::State, words::Words,
 };
 use crate::{
     base::{
@@ -66,6 +66,8 @@ pub fn status_json(standing: &Standing<'_>) -> Value {
                 "touched": now.is_touched(plan),
                 "since": now.started.map(|_| now.since),
                 "failure": now.failure,
+                "armed": now.armed,
+                "dark": Dark::of(plan, state, now, standing.now),
                 "held_by": now.held_by,
             });
             (host.name.to_string(), row)
@@ -187,7 +189,7 @@ fn table(out: &mut String, words: &Words, paint: Paint, standing: &Standing<'_>,
                 .get(if now.is_touched(standing.plan) { "value.yes" } else { "value.no" })
                 .to_owned(),
             since,
-            where_now(words, standing.plan, now),
+            where_now(words, standing, now),
         ]);
         states.push(Some(state));
     }
@@ -211,12 +213,15 @@ fn table(out: &mut String, words: &Words, paint: Paint, standing: &Standing<'_>,
 }
 
 /// The step that a host is in, or why it ended.
-fn where_now(words: &Words, plan: &Plan, host: &HostState) -> String {
+fn where_now(words: &Words, standing: &Standing<'_>, host: &HostState) -> String {
+    let plan = standing.plan;
     let name = |step: usize| {
         plan.steps.get(step).map(|step| step_name(plan, &step.id)).unwrap_or_default()
     };
+    let dark = Dark::of(plan, standing.state, host, standing.now);
+    let dark = dark.map(|dark| format!("  {}", dark.say(words))).unwrap_or_default();
     let text = match &host.phase {
-        HostPhase::Running { step, attempt: 1 } => name(*step),
+        HostPhase::Running { step, attempt: 1 } => name(*step) + &dark,
         HostPhase::Running { step, attempt } => {
             words.say("status.attempt", &[("step", &name(*step)), ("attempt", attempt)])
         }

@@ -1,6 +1,11 @@
 //! The evidence for one host's state, record by record.
 
-use super::{build_groups::evidence, naming::step_name, words::Words};
+use super::{
+    build_groups::evidence,
+    dark::{Dark, hint},
+    naming::step_name,
+    words::Words,
+};
 use crate::{
     base::{
         facts::Facts,
@@ -32,6 +37,17 @@ pub fn why(plan: &Plan, records: &[Record], host: &HostName) -> String {
     out.push('\n');
     if let Some(failure) = &now.failure {
         let _ = writeln!(out, "{}", teller.because(&records[..legal], host, failure));
+        if let Failure::Reboot(verdict) = failure {
+            let _ = writeln!(out, "{}", hint(words, verdict));
+        }
+    }
+    let as_of = records[..legal].last().map(|record| record.at);
+    if let Some(dark) = as_of.and_then(|as_of| Dark::of(plan, &state, now, as_of)) {
+        let others = dark.others(words).map(|others| format!("; {others}")).unwrap_or_default();
+        let (at, limit) = (words.clock(dark.since), words.length(dark.limit_ms));
+        let values: [(&str, &dyn Display); 3] =
+            [("at", &at), ("limit", &limit), ("others", &others)];
+        let _ = writeln!(out, "{}", words.say("why.dark_now", &values));
     }
     if let Some(by) = &now.held_by {
         let key = if now.is_in_flight() { "why.holding" } else { "why.held_by" };
@@ -67,6 +83,12 @@ impl Teller<'_> {
             format!("#{}", record.seq),
             line
         );
+        if let Event::HostFinding { finding, .. } = &record.event
+            && let (Some(_), Some(remedy)) = (&finding.notice, &finding.remedy)
+        {
+            let remedy = self.say("why.remedy", &[("remedy", &one_line(remedy))]);
+            let _ = writeln!(out, "{:29}{remedy}", "");
+        }
         if let Event::AttemptFailed { tail, .. } = &record.event {
             for line in evidence(tail) {
                 let _ = writeln!(out, "{:29}│ {line}", "");
@@ -154,6 +176,7 @@ impl Teller<'_> {
             Event::HostDark { boot_id, .. } => {
                 self.say("why.dark", &[("boot", &one_line(boot_id))])
             }
+            Event::HostKeyTaken { step, old, new, .. } => self.key_taken(step, old.as_deref(), new),
             Event::HostReturned { boot_id, dark_ms, system, .. } => {
                 let system = system.as_ref().map(ToString::to_string).unwrap_or_default();
                 self.say(
@@ -166,6 +189,13 @@ impl Teller<'_> {
                 )
             }
         })
+    }
+
+    fn key_taken(&self, step: &StepId, old: Option<&str>, new: &str) -> String {
+        let old = old.unwrap_or(self.words.get("why.key_unknown"));
+        let step = step_name(self.plan, step);
+        let (old, new) = (one_line(old), one_line(new));
+        self.say("why.key_taken", &[("step", &step), ("old", &old), ("new", &new)])
     }
 
     fn passed(&self, step: &StepId, exit: Option<i32>, millis: u64, outcome: Outcome) -> String {

@@ -4,11 +4,12 @@
 use super::{
     gate::{Forecast, Gates, Pass},
     host::{Fate, HostPhase, HostState, Way},
+    judge::finding,
     state::{RunPhase, RunState},
 };
 use crate::{
     base::{name::HostName, name::WaveName, phase::Phase, time::Timestamp},
-    journal::{End, Event, Failure, PauseReason, Skip, Verdict},
+    journal::{End, Event, Failure, Notice, PauseReason, RebootVerdict, Skip, Verdict},
     plan::{Plan, PlanWave, Task},
 };
 use serde::Serialize;
@@ -116,6 +117,7 @@ pub(super) fn decide_by(
     }
     let halt = halt(plan, state);
     let parked = advance_hosts(plan, state, now, gates, &mut decision);
+    watch_the_dark(plan, state, now, &mut decision);
     settle_waves(plan, state, halt.is_none().then_some(gates), &mut decision);
     if halt.is_none() {
         start_hosts(plan, state, gates, &mut decision);
@@ -252,6 +254,39 @@ fn is_shut_out(plan: &Plan, index: usize, host: &HostState, gates: &Gates<'_>) -
     host.is_safe() && gates.may_go_on(&plan.waves[number], number, index) != Pass::Now
 }
 
+/// Hosts that reboot for longer than all before them: a person should know, long before the deadline.
+fn watch_the_dark(plan: &Plan, state: &RunState, now: Timestamp, decision: &mut Decision) {
+    let Some(soonest) = state.learned.soonest() else { return };
+    for (since, index) in &state.rebooting {
+        // In the order in which they went down: those after this one are not late, either.
+        if now.since(*since) < soonest {
+            let due = *since + soonest;
+            decision.wake = Some(decision.wake.map_or(due, |wake| wake.min(due)));
+            return;
+        }
+        let Some(step) = state.hosts[*index].step() else { continue };
+        let Some(past) = state.learned.of(step) else { continue };
+        let so_far = now.since(*since);
+        match past.late_after() {
+            Some(late_after) if so_far >= late_after => {
+                let notice = Notice::Late {
+                    so_far_ms: u64::try_from(so_far.as_millis()).unwrap_or(u64::MAX),
+                    hosts: past.hosts,
+                    p50_ms: past.p50_ms,
+                    p95_ms: past.p95_ms,
+                    max_ms: past.max_ms,
+                };
+                decision.todo.push(Todo::Record(finding(plan, *index, step, notice)));
+            }
+            Some(late_after) => {
+                let due = *since + late_after;
+                decision.wake = Some(decision.wake.map_or(due, |wake| wake.min(due)));
+            }
+            None => {}
+        }
+    }
+}
+
 /// The next thing for a host with nothing running.
 fn next(plan: &Plan, index: usize, host: &HostState) -> Todo {
     let name = &plan.hosts[index].name;
@@ -342,7 +377,9 @@ fn settle(plan: &Plan, index: usize, host: &HostState, fate: &Fate) -> Event {
             host.reopened_from.unwrap_or(End::NeedsHands)
         }
         (Phase::Rollback | Phase::Commit, _) => End::NeedsHands,
-        (_, Failure::Unreachable { .. }) => End::Unreachable,
+        (_, Failure::Unreachable { .. } | Failure::Reboot(RebootVerdict::NeverBack { .. })) => {
+            End::Unreachable
+        }
         (Phase::Precheck, Failure::Unverified { .. }) if looks => End::Blocked,
         (_, _) if host.touched => End::NeedsHands,
         (_, _) => End::Failed,

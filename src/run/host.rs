@@ -2,7 +2,7 @@
 
 use crate::{
     base::{facts::Facts, phase::Phase, time::Timestamp},
-    journal::{End, Event, Failure, Moment, Outcome, Skip, StepId, Then},
+    journal::{End, Event, Failure, Moment, Notice, Outcome, Skip, StepId, Then},
     plan::{Plan, PlanStep, Task},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -90,8 +90,16 @@ pub struct HostState {
     pub armed: bool,
     /// Since when no SSH is expected.
     pub dark: Option<Timestamp>,
-    /// The boot that a reboot under way left behind.
-    pub left_boot: Option<String>,
+    /// The boot that a reboot under way leaves behind, and since when.
+    pub left_boot: Option<LeftBoot>,
+    /// The boot that the host was on when it was last looked at, or came back.
+    pub boot_id: Option<String>,
+    /// The latest boot that no step asked for and that a finding tells of.
+    pub unasked_boot: Option<String>,
+    /// Told to be later than all hosts before it, in the reboot under way.
+    pub late: bool,
+    /// A host key that was announced and taken, as OpenSSH writes it, and the step that announced it.
+    pub host_key: Option<(usize, Arc<str>)>,
     /// Since when the host is in its present state or step.
     pub since: Timestamp,
     pub started: Option<Timestamp>,
@@ -106,10 +114,16 @@ pub struct HostState {
     pub reopened: u32,
     /// The end that it was taken up from, until something was done on it since.
     pub reopened_from: Option<End>,
-    /// The boot that the host was seen in last.
-    pub boot: Option<String>,
     /// What registered steps printed, by step name.
     pub registered: BTreeMap<String, Registered>,
+}
+
+/// The boot that a reboot under way leaves behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftBoot {
+    pub boot_id: String,
+    /// When the intent to reboot was recorded.
+    pub at: Timestamp,
 }
 
 /// What a registered step left for later templates.
@@ -138,6 +152,10 @@ impl HostState {
             armed: false,
             dark: None,
             left_boot: None,
+            boot_id: None,
+            unasked_boot: None,
+            late: false,
+            host_key: None,
             since: Timestamp::from_millis(0),
             started: None,
             fate: None,
@@ -146,7 +164,6 @@ impl HostState {
             latest: None,
             reopened: 0,
             reopened_from: None,
-            boot: None,
             registered: BTreeMap::new(),
         }
     }
@@ -189,6 +206,17 @@ impl HostState {
             HostPhase::Running { step, .. } | HostPhase::Waiting { step, .. } => Some(step),
             HostPhase::Resting { retry } => retry.map(|retry| retry.step),
             HostPhase::Pending | HostPhase::Idle | HostPhase::Ended(_) => None,
+        }
+    }
+
+    /// Whether a finding has told this already.
+    pub fn knows(&self, notice: &Notice) -> bool {
+        match notice {
+            Notice::UnaskedBoot { is, .. } => self.unasked_boot.as_ref() == Some(is),
+            Notice::Late { .. } => self.late,
+            Notice::ExtraBoots { .. } | Notice::NewHostKey { .. } | Notice::LockTaken { .. } => {
+                false
+            }
         }
     }
 
@@ -303,6 +331,7 @@ impl HostState {
                 // A lost step that is proven to have done its work has changed the host.
                 let proven = matches!(reason, Skip::Proven { .. });
                 self.touched |= proven && step.phase == Phase::Migrate;
+                // Its work is done, by this attempt or by somebody before us: so the host is armed by it.
                 if matches!(reason, Skip::Guard { .. } | Skip::Proven { .. }) {
                     self.arm(&plan.steps[now]);
                 }
@@ -316,13 +345,15 @@ impl HostState {
                     self.before = Some(Arc::clone(facts));
                 }
                 self.latest = Some(Arc::clone(facts));
-                self.boot = Some(facts.boot_id.clone());
+                if !facts.boot_id.is_empty() {
+                    self.boot_id = Some(facts.boot_id.clone());
+                }
                 return Ok(());
             }
             (Running { .. }, Event::HostDark { boot_id, .. }) => {
                 self.dark = Some(at);
-                self.left_boot = Some(boot_id.clone());
-                self.boot = Some(boot_id.clone());
+                self.left_boot = Some(LeftBoot { boot_id: boot_id.clone(), at });
+                self.boot_id = Some(boot_id.clone());
                 // From now on the host may reboot, whoever hears of it.
                 if let Running { step, .. } = self.phase {
                     self.touched |= plan.steps[step].id.phase == Phase::Migrate;
@@ -330,9 +361,18 @@ impl HostState {
             }
             (Running { .. }, Event::HostReturned { boot_id, .. }) => {
                 self.dark = None;
-                self.boot = Some(boot_id.clone());
+                self.boot_id = Some(boot_id.clone());
             }
-            (Running { .. } | Idle | Waiting { .. }, Event::HostFinding { .. }) => return Ok(()),
+            (Running { step: now, .. }, Event::HostKeyTaken { step, key, .. })
+                if place(step)? == *now =>
+            {
+                self.host_key = Some((*now, Arc::from(key.as_str())));
+                return Ok(());
+            }
+            (Running { .. } | Idle | Waiting { .. }, Event::HostFinding { finding, .. }) => {
+                self.told(finding.notice.as_ref());
+                return Ok(());
+            }
             (Idle, Event::HopFinished { hop, .. })
                 if self.way == Way::Forward && usize::from(*hop) == self.hop =>
             {
@@ -396,6 +436,29 @@ impl HostState {
         Ok(())
     }
 
+    /// Remembers what findings have told, so that they tell it once.
+    fn told(&mut self, notice: Option<&Notice>) {
+        match notice {
+            Some(Notice::Late { .. }) => self.late = true,
+            Some(Notice::UnaskedBoot { is, .. }) => self.unasked_boot = Some(is.clone()),
+            Some(
+                Notice::ExtraBoots { .. } | Notice::NewHostKey { .. } | Notice::LockTaken { .. },
+            )
+            | None => {}
+        }
+    }
+
+    /// A reboot is under way no longer.
+    fn end_reboot(&mut self) {
+        if self.dark.is_some() && self.left_boot.is_some() {
+            // It left a boot, and was not seen in another one.
+            self.boot_id = None;
+        }
+        self.left_boot = None;
+        self.late = false;
+        self.dark = None;
+    }
+
     /// What an operator asks for the host. In flight it stays what it is, until its next safe point; after its end nothing
     /// is left to hold.
     fn hold(&mut self, by: Option<&String>, at: Timestamp) {
@@ -411,10 +474,9 @@ impl HostState {
     }
 
     fn advance(&mut self, step: usize) {
+        self.end_reboot();
         self.phase = HostPhase::Idle;
         self.cursor = step + 1;
-        self.dark = None;
-        self.left_boot = None;
     }
 
     /// Whether the host is armed once this step has done its work.
@@ -466,8 +528,7 @@ impl HostState {
             self.uncounted += 1;
             self.nevers += 1;
         }
-        self.left_boot = None;
-        self.dark = None;
+        self.end_reboot();
         match then {
             Then::Retry { not_before } => {
                 self.phase =

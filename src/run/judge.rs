@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     base::{facts::Facts, facts::System, phase::Phase, time::Timestamp},
-    journal::{Event, Failure, Finding, Moment, Outcome, Skip, Then},
+    journal::{Event, Failure, Finding, Moment, NewKey, Notice, Outcome, Skip, Then},
     plan::{Plan, PlanStep, Task},
     playbook::{OnLost, Severity},
     rollout::OnFailure,
@@ -31,7 +31,7 @@ pub struct Result {
     /// Of a look at the host.
     pub facts: Option<Arc<Facts>>,
     /// What else a person should know.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Notice>,
     /// The host has proven that the attempt never began there, and cannot begin any more: another one is safe.
     pub never: bool,
 }
@@ -59,17 +59,11 @@ pub fn judge(
         if let Some(failure) = examine(plan, state, host, *moment, want.as_ref(), facts) {
             ending = Ending::Failed(failure);
         }
+        events.extend(unasked(plan, state, host, *moment, facts));
         events.push(Event::HostFacts { host: name.clone(), moment: *moment, facts: facts.clone() });
     }
-    for message in &result.warnings {
-        let finding = Finding {
-            step: planned.id.clone(),
-            severity: Severity::Warning,
-            message: message.clone(),
-            remedy: planned.remedy.clone(),
-        };
-        events.push(Event::HostFinding { host: name.clone(), finding });
-    }
+    let new = |notice: &&Notice| !at.knows(notice);
+    events.extend(result.warnings.iter().filter(new).map(|n| finding(plan, host, step, n.clone())));
     let duration_ms = u64::try_from(result.duration.as_millis()).unwrap_or(u64::MAX);
     let id = planned.id.clone();
     match ending {
@@ -94,7 +88,8 @@ pub fn judge(
                 let message = message(&failure, &result.tail);
                 let remedy = planned.remedy.clone();
                 let severity = planned.severity;
-                let finding = Finding { step: id.clone(), severity, message, remedy };
+                let step = id.clone();
+                let finding = Finding { step, severity, message, remedy, notice: None };
                 events.push(Event::HostFinding { host: name.clone(), finding });
             }
             events.push(Event::AttemptFailed {
@@ -110,6 +105,62 @@ pub fn judge(
         }
     }
     events
+}
+
+/// A finding about a host that no step's own question has made.
+pub(super) fn finding(plan: &Plan, host: usize, step: usize, notice: Notice) -> Event {
+    let finding = Finding {
+        step: plan.steps[step].id.clone(),
+        severity: Severity::Warning,
+        message: notice.to_string(),
+        remedy: None,
+        notice: Some(notice),
+    };
+    Event::HostFinding { host: plan.hosts[host].name.clone(), finding }
+}
+
+/// The records of a host key that was taken: the fact, and the finding that tells where to write it down.
+pub fn key_taken(plan: &Plan, state: &RunState, host: usize, key: NewKey) -> Vec<Event> {
+    let Some(step) = state.hosts[host].step() else { return Vec::new() };
+    let name = plan.hosts[host].name.clone();
+    let notice = Notice::NewHostKey { old: key.expected.clone(), new: key.shown.clone() };
+    let found = Finding {
+        step: plan.steps[step].id.clone(),
+        severity: Severity::Warning,
+        message: notice.to_string(),
+        remedy: Some(key.advice),
+        notice: Some(notice),
+    };
+    let taken = Event::HostKeyTaken {
+        host: name.clone(),
+        step: plan.steps[step].id.clone(),
+        old: key.expected,
+        new: key.shown,
+        key: key.key,
+    };
+    vec![taken, Event::HostFinding { host: name, finding: found }]
+}
+
+/// The look after a migration finds the host on a boot that no step led to. On the way back this is not told: what restores a
+/// host from outside starts it anew.
+fn unasked(
+    plan: &Plan,
+    state: &RunState,
+    host: usize,
+    moment: Moment,
+    facts: &Facts,
+) -> Option<Event> {
+    let at = &state.hosts[host];
+    let step = at.step()?;
+    match (moment, &at.boot_id) {
+        (Moment::After, Some(was)) if *was != facts.boot_id && !facts.boot_id.is_empty() => {
+            let (was, is) = (was.clone(), facts.boot_id.clone());
+            let system = facts.system.clone();
+            let notice = Notice::UnaskedBoot { was, is, armed: at.armed, system };
+            (!at.knows(&notice)).then(|| finding(plan, host, step, notice))
+        }
+        (Moment::Before | Moment::After | Moment::RolledBack, _) => None,
+    }
 }
 
 fn is_look(plan: &Plan, host: usize, step: usize) -> bool {
@@ -198,6 +249,8 @@ fn then(
     let touched = host.touched || (step.id.phase == Phase::Migrate && failure.touches());
     match (step.id.phase, failure) {
         (_, Failure::Unreachable { .. } | Failure::Refused { .. }) => Then::GiveUp,
+        // There is no way back without a login.
+        (_, Failure::Reboot(verdict)) if !verdict.answers() => Then::GiveUp,
         (Phase::Precheck, _) if look => Then::GiveUp,
         (Phase::Precheck, _) => match step.severity {
             Severity::Warning => Then::GoOn,
@@ -225,7 +278,7 @@ fn may_retry(step: &PlanStep, look: bool, tries: u32, failure: &Failure) -> bool
         }
         Failure::TimedOut { stopped, .. } => left && *stopped,
         Failure::Unreachable { .. } => left,
-        Failure::Refused { .. } => false,
+        Failure::Refused { .. } | Failure::Reboot(_) => false,
         Failure::Lost { .. } => match step.id.phase {
             // These only read, or write what they write anew.
             Phase::Backup | Phase::Precheck | Phase::Verify => tries <= step.retries.max(1),

@@ -6,6 +6,7 @@ mod foresee;
 mod gate;
 mod host;
 mod judge;
+mod learned;
 mod pace;
 mod state;
 
@@ -13,7 +14,8 @@ pub use calendar::{Calendar, Forecast, Night, WaveCalendar, calendar, forecast};
 pub use decide::{Decision, Todo, WaitingOn, decide, decide_at};
 pub use foresee::{Course, Stuck, foresee};
 pub use gate::ROOM;
-pub use host::{Fate, HostPhase, HostState, Registered, Retry, Way};
-pub use judge::{Ending, Result, judge};
+pub use host::{Fate, HostPhase, HostState, LeftBoot, Registered, Retry, Way};
+pub use judge::{Ending, Result, judge, key_taken};
+pub use learned::{Learned, Past};
 pub use pace::{Basis, Mark, Pace, basis, rest_of_way, step_length};
 pub use state::{Illegal, RunPhase, RunState, WaveState};

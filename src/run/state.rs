@@ -2,6 +2,7 @@
 
 use super::{
     host::{HostPhase, HostState},
+    learned::Learned,
     pace::Pace,
 };
 use crate::{
@@ -86,6 +87,10 @@ pub struct RunState {
     pub running: usize,
     /// How long attempts took.
     pub pace: Pace,
+    /// Reboots under way that nobody has been told to be late, by when they began.
+    pub rebooting: BTreeSet<(Timestamp, usize)>,
+    /// How long reboots took.
+    pub learned: Learned,
     /// Which host has which machine id.
     pub machines: BTreeMap<String, usize>,
     names: Arc<BTreeMap<HostName, usize>>,
@@ -121,6 +126,8 @@ impl RunState {
             due: BTreeSet::new(),
             running: 0,
             pace: Pace::default(),
+            rebooting: BTreeSet::new(),
+            learned: Learned::default(),
             machines: BTreeMap::new(),
             names: Arc::new(names),
             wave_names: Arc::new(waves),
@@ -230,10 +237,21 @@ impl RunState {
         let wave = plan.hosts[index].wave;
         let host = &mut self.hosts[index];
         let (word, phase) = (host.word(), host.phase.clone());
+        let reboot = host.left_boot.as_ref().map(|left| (left.at, host.step()));
         host.next(plan, index, event, at)
             .map_err(|e| format!("{}: {e}", plan.hosts[index].name))?;
+        if let Some((began, step)) = reboot {
+            self.rebooting.remove(&(began, index));
+            if let (Some(step), Event::AttemptPassed { .. }) = (step, event) {
+                let took = u64::try_from(at.since(began).as_millis()).unwrap_or(u64::MAX);
+                self.learned.add(step, took);
+            }
+        }
         self.sort(index, wave);
         let host = &self.hosts[index];
+        if let Some(left) = host.left_boot.as_ref().filter(|_| !host.late) {
+            self.rebooting.insert((left.at, index));
+        }
         if host.phase != phase {
             self.leave(index, &phase);
             self.enter(plan, index, wave, &phase);

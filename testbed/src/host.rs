@@ -34,6 +34,9 @@ const DARK: Duration = Duration::from_millis(1500);
 /// Between the wish for a reboot and the loss of power: the command that wished must be able to return, as on a real host.
 const GRACE_MS: std::ops::Range<u64> = 100..300;
 
+/// How long logins are refused after a boot, where they are.
+const NO_LOGINS: Duration = Duration::from_millis(1200);
+
 /// A boot hook that asks for one more boot this often will ask for ever.
 const MOST_BOOTS_AT_ONCE: u32 = 10;
 
@@ -99,6 +102,8 @@ pub(crate) struct Machine {
     holder: Option<Holder>,
     /// Cancelled when the host loses its connections, and then replaced.
     connections: CancellationToken,
+    /// Until when nobody is let in.
+    no_logins_until: Option<Instant>,
     boots: u64,
     /// Reboots that were wished for, as opposed to boots, of which one reboot may make many.
     reboots: u64,
@@ -129,6 +134,7 @@ impl Machine {
             switch,
             holder: None,
             connections: CancellationToken::new(),
+            no_logins_until: None,
             boots: 0,
             reboots: 0,
             powered: true,
@@ -210,11 +216,12 @@ impl Machine {
     }
 
     /// The last moments before a reboot, in which connections are still taken.
-    async fn grace(&self) {
+    async fn grace(&mut self) {
         let name = &self.host.root.name;
         let span = GRACE_MS.end - GRACE_MS.start;
         let more = self.seed.below(span, "grace", name, self.reboots);
         let end = Instant::now() + Duration::from_millis(GRACE_MS.start + more);
+        self.no_logins_until = self.has(&Fault::RefusesLoginsAtBoot).then_some(end);
         loop {
             tokio::select! {
                 biased;
@@ -290,6 +297,8 @@ impl Machine {
             said.ok().and_then(|text| text.trim().parse().ok()).map_or(DARK, Duration::from_millis);
         tokio::time::sleep_until(dark_since + dark).await;
         self.powered = true;
+        let refuses = self.has(&Fault::RefusesLoginsAtBoot);
+        self.no_logins_until = refuses.then(|| Instant::now() + NO_LOGINS);
         self.open_door()
     }
 
@@ -338,9 +347,11 @@ impl Machine {
     fn serve(&self, accepted: io::Result<(tokio::net::TcpStream, SocketAddr)>) {
         match accepted {
             Ok((stream, peer)) => {
-                let (host, config) = (self.host.clone(), self.config.clone());
+                let host = self.host.clone();
+                let refuses = self.no_logins_until.is_some_and(|end| Instant::now() < end);
+                let config = self.config.clone();
                 let cut = self.connections.child_token();
-                tokio::spawn(ssh::serve_staged(host, config, stream, peer, cut));
+                tokio::spawn(ssh::serve_staged(host, config, stream, peer, refuses, cut));
             }
             Err(error) => tracing::warn!(%error, "a connection could not be taken"),
         }

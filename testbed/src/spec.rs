@@ -53,6 +53,8 @@ pub enum Fault {
     ReturnsUnchanged,
     /// Has another host key after its first reboot.
     ChangesKey,
+    /// While it goes down, and for a moment after it has come up, SSH answers and lets nobody in, as with pam_nologin.
+    RefusesLoginsAtBoot,
     /// Nothing can be written below `/var`. Needs a mount namespace.
     FillsDisk,
     /// The login user is not root, and `sudo` asks for this password.

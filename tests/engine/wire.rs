@@ -13,7 +13,7 @@ use fleetlift::{
         BoxFuture, ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target,
         Transport, Whereabouts,
     },
-    journal::{Event, Record, Store, Verdict},
+    journal::{Contact, Event, Record, Store, Verdict},
     plan::build,
     playbook::{Hop, Playbook, Step},
     run::RunState,
@@ -102,7 +102,10 @@ impl Transport for Wire {
             self.0.log.lock().unwrap().connects.push((target.host.clone(), Instant::now()));
             sleep(Duration::from_millis(50)).await;
             if self.0.is_away() {
-                return Err(ConnectError::Unreachable { reason: "no answer".into() });
+                return Err(ConnectError::Unreachable {
+                    contact: Contact::NoAnswer,
+                    reason: "no answer".into(),
+                });
             }
             let (net, host) = (Arc::clone(&self.0), target.host.clone());
             Ok(Box::new(Connected { net, host }) as Box<dyn Session>)

@@ -17,6 +17,7 @@ mod hostile;
 mod locks;
 mod plans;
 mod real_ssh;
+mod reboots;
 mod rollback;
 mod saved;
 mod secrets;

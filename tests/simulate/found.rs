@@ -39,7 +39,16 @@ fn step(name: &str) -> Step {
 
 fn boot(name: &str) -> Step {
     let timeout = Duration::from_secs(60);
-    let reboot = Reboot { timeout, boots: 1, command: None, until: None };
+    let reboot = Reboot {
+        timeout,
+        down: timeout,
+        each: timeout,
+        boots: 1,
+        into: None,
+        new_host_key: false,
+        command: None,
+        until: None,
+    };
     Step { action: Action::Reboot(reboot), retries: 0, ..step(name) }
 }
 

@@ -11,6 +11,7 @@ use fleetlift::{
         BoxFuture, ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target,
         Transport, Whereabouts,
     },
+    journal::Contact,
 };
 use std::{io, path::Path, time::Duration};
 
@@ -35,26 +36,32 @@ impl Transport for Network {
             sim.call().await;
             let mut chance = sim.draw(&name, "connect");
             sim.pause(chance.between(5, 150)).await;
-            let unreachable =
-                |reason: &str| Err(ConnectError::Unreachable { reason: reason.to_owned() });
+            let unreachable = |contact, reason: &str| {
+                Err(ConnectError::Unreachable { contact, reason: reason.to_owned() })
+            };
             let silent = sim.on(&name, |host, now| host.troubles.unreachable || cut(host, now));
             if silent {
                 sim.pause(chance.pick(&[10, 3000, 10_000])).await;
-                return unreachable("no answer");
+                return unreachable(Contact::NoAnswer, "no answer");
             }
             let network = sim.world().scenario.trouble.network;
             let lasts = chance.percent(network).then(|| chance.between(0, 90_000));
             let dropped = chance.percent(network / 3);
             sim.on(&name, |host, now| {
                 if !host.up || dropped {
-                    return unreachable("connection refused");
+                    return unreachable(Contact::PortClosed, "connection refused");
                 }
                 if host.up_since > 0 && now < host.up_since + 1500 {
-                    return unreachable("the system is booting up");
+                    return unreachable(Contact::GoingDown, "the system is booting up");
                 }
                 if host.troubles.key_changes_at_boot.is_some_and(|boot| host.boot >= boot) {
-                    let reason = "its key has changed".to_owned();
-                    return Err(ConnectError::Refused { reason, hint: None });
+                    return Err(ConnectError::HostKey {
+                        reason: "its key has changed".to_owned(),
+                        hint: None,
+                        shown: "another".to_owned(),
+                        expected: Some("the known one".to_owned()),
+                        revoked: false,
+                    });
                 }
                 let breaks = lasts.map(|lasts| now + lasts);
                 let boot = host.boot;
@@ -397,7 +404,8 @@ impl OutputSink for Nowhere {
 /// Reads what a script asks for.
 pub fn sentence(text: &str) -> Sentence {
     let say = |word: &str, step: String| Sentence::Say { word: word.to_owned(), step };
-    if text.contains("boot_id=") || text.contains("# fleetlift-facts") {
+    // A host that keeps no list of its boots answers that question with anything but one.
+    if text.contains("boot_id=") || text.contains("# fleetlift-") {
         return Sentence::Facts;
     }
     if let Some(path) = text.strip_prefix("test -e ") {

@@ -319,7 +319,11 @@ impl Oracle {
             Event::HostDark { boot_id, .. } => {
                 let told = self.told(name);
                 match &mut told.open {
-                    Some(open) => (open.dark, open.returned) = (true, false),
+                    Some(open) => {
+                        (open.dark, open.returned) = (true, false);
+                        // What counts is the boot that is left: a host may have been started anew before its step.
+                        open.boot = boot_number(boot_id).unwrap_or(open.boot);
+                    }
                     None => said.push("dark without an attempt".to_owned()),
                 }
                 if boot_id.is_empty() {
@@ -515,6 +519,8 @@ impl Oracle {
             Failure::Lost { .. } => spec.on_lost != OnLost::Rerun,
             Failure::TimedOut { stopped, .. } => !stopped,
             Failure::Unreachable { .. } | Failure::Refused { .. } => began,
+            // A reboot is never asked for twice.
+            Failure::Reboot(_) => true,
             Failure::Exited { .. } | Failure::Killed { .. } | Failure::Unverified { .. } => false,
         };
         if changes && unknown {
@@ -666,4 +672,9 @@ impl Oracle {
             wave.bad_canary |= wave.good < canary;
         }
     }
+}
+
+/// The number of a made-up boot, which is the end of its id.
+fn boot_number(boot_id: &str) -> Option<u32> {
+    boot_id.rsplit('-').next()?.parse().ok()
 }

@@ -339,6 +339,10 @@ impl Writer {
         self.specs.last_mut().unwrap().retries = 0;
         step.action = Action::Reboot(Reboot {
             timeout,
+            down: timeout,
+            each: timeout,
+            into: None,
+            new_host_key: false,
             boots: self.chance.between(1, 2) as u32,
             command: self.chance.percent(60).then(|| text("reboot", hop, phase, name)),
             until: self.chance.percent(30).then(|| text("until", hop, phase, name)),

@@ -5,8 +5,9 @@ use crate::{
     support::{self, Kept, Sshd, on, refused, script, transport, unreachable},
 };
 use fleetlift::{
-    host::{Exit, OutputSink, SessionError, Stream, Transport, Whereabouts},
+    host::{ConnectError, Exit, OutputSink, SessionError, Stream, Transport, Whereabouts},
     inventory::Connection,
+    journal::Contact,
 };
 use std::{
     collections::BTreeMap,
@@ -87,14 +88,28 @@ impl Drop for Fake {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_way_not_to_connect_has_its_words() {
     let cases = [
-        ("", "closed the connection before its SSH banner"),
-        ("Exceeded MaxStartups\r\n", "too many logins are under way there (MaxStartups)"),
-        ("Not allowed at this time\r\n", "turns us away for a while (PerSourcePenalties)"),
-        ("SSH-2.0-x\r\n", "ended in the key exchange"),
+        ("", Contact::NoSsh, "closed the connection before its SSH banner"),
+        (
+            "Exceeded MaxStartups\r\n",
+            Contact::TurnedAway,
+            "too many logins are under way there (MaxStartups)",
+        ),
+        (
+            "Not allowed at this time\r\n",
+            Contact::TurnedAway,
+            "turns us away for a while (PerSourcePenalties)",
+        ),
+        ("SSH-2.0-x\r\n", Contact::NoSsh, "ended in the key exchange"),
     ];
-    for (said, expected) in cases {
-        let reason = unreachable(transport().connect(&Fake::says(said).target()).await);
-        assert!(reason.contains(expected), "{said:?}: {reason}");
+    for (said, wanted, expected) in cases {
+        match transport().connect(&Fake::says(said).target()).await {
+            Err(ConnectError::Unreachable { contact, reason }) => {
+                assert!(reason.contains(expected), "{said:?}: {reason}");
+                assert_eq!(contact, wanted, "{said:?}");
+            }
+            Err(error) => panic!("{said:?}: {error:?}"),
+            Ok(_) => panic!("{said:?}: connected"),
+        }
     }
     let silent = Fake::hangs_after("");
     let reason = unreachable(transport().connect(&silent.target()).await);

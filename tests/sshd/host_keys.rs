@@ -5,7 +5,7 @@ use crate::{
     support::{self, Sshd, keygen, on, public, refused, script, transport},
 };
 use fleetlift::{
-    host::{Exit, Transport},
+    host::{ConnectError, Exit, KeyTrust, Transport},
     inventory::{Connection, HostKeyPolicy},
 };
 use std::{fs, os::unix::fs::PermissionsExt, process::Command, sync::Arc};
@@ -177,4 +177,56 @@ async fn the_inventorys_name_and_hashed_names_count() {
     assert!(fs::read_to_string(&path).unwrap().contains("|1|"));
     let connection = Connection { known_hosts: vec![path], ..server.connection() };
     transport().connect(&server.target_with(connection)).await.unwrap().close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_announced_key_is_taken_and_a_revoked_one_never() {
+    need!("an_announced_key_is_taken_and_a_revoked_one_never", "sshd" => "openssh-server");
+    let server = Sshd::start();
+    let dir = server.dir.path();
+    let old = public(&keygen(dir, "old_key", &["-t", "ed25519"], ""));
+    let key = server.host_key();
+    let changed = format!("{} {old}\n", name(&server));
+    let announced = KeyTrust { taken: None, announced: true };
+    let with = |text: &str, trust: KeyTrust| {
+        let connection = with_known_hosts(&server, text, HostKeyPolicy::Strict);
+        fleetlift::host::Target { trust, ..server.target_with(connection) }
+    };
+    // Without a word of it, it is refused, with both fingerprints.
+    match transport().connect(&with(&changed, KeyTrust::default())).await {
+        Err(ConnectError::HostKey { shown, expected: Some(expected), revoked: false, .. }) => {
+            assert!(shown.contains("SHA256:") && expected.starts_with("SHA256:"));
+        }
+        Err(error) => panic!("{error:?}"),
+        Ok(_) => panic!("connected"),
+    }
+    let session = transport().connect(&with(&changed, announced.clone())).await.unwrap();
+    let new = session.new_key().unwrap().clone();
+    assert!(key.starts_with(&new.key) && new.advice.starts_with("replace line 1 of "), "{new:?}");
+    session.close().await;
+    // Nothing was written; what the journal keeps is enough from then on, and is no announcement.
+    let taken = KeyTrust { taken: Some(new.key.as_str().into()), announced: false };
+    let target = with(&changed, taken.clone());
+    assert_eq!(fs::read_to_string(&target.connection.known_hosts[0]).unwrap(), changed);
+    let session = transport().connect(&target).await.unwrap();
+    assert_eq!(session.new_key(), None);
+    session.close().await;
+    // A known key needs no announcement, and is none.
+    let session =
+        transport().connect(&with(&format!("{} {key}\n", name(&server)), announced.clone())).await;
+    assert_eq!(session.unwrap().new_key(), None);
+    // Of another type than the known one.
+    let other = public(&keygen(dir, "other_type", &["-t", "ecdsa"], ""));
+    let other = format!("{} {other}\n", name(&server));
+    let session = transport().connect(&with(&other, announced.clone())).await.unwrap();
+    assert!(session.new_key().unwrap().advice.starts_with("add to "), "{:?}", session.new_key());
+    // Revoked is revoked, whoever announces or has taken it.
+    for trust in [announced, taken] {
+        let text = format!("{changed}@revoked * {key}\n");
+        match transport().connect(&with(&text, trust)).await {
+            Err(ConnectError::HostKey { revoked: true, .. }) => {}
+            Err(error) => panic!("{error:?}"),
+            Ok(_) => panic!("connected by a revoked key"),
+        }
+    }
 }

@@ -1,11 +1,15 @@
 //! A transport without a network: hosts are values, and scripts are answered by rules.
 
 use fleetlift::{
-    base::name::HostName,
-    host::{
-        BoxFuture, ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target,
-        Transport, Whereabouts,
+    base::{
+        name::HostName,
+        time::{Clock, Timestamp},
     },
+    host::{
+        BoxFuture, ConnectError, Exit, KeyTrust, OutputSink, Script, Session, SessionError, Stream,
+        Target, Transport, Whereabouts,
+    },
+    journal::{Contact, NewKey},
 };
 use std::{
     collections::BTreeMap,
@@ -13,6 +17,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// What a made-up host does with a script that contains `containing`.
 #[derive(Clone)]
@@ -33,7 +38,53 @@ pub enum Answer {
     },
     /// One answer after the other; the last of them for good.
     InTurn(Vec<Answer>),
+    /// From now on the host shows these, each for so many seconds, and the last for ever.
+    Plays(Play),
+    /// The connection is lost, and this follows.
+    LostIn(Play),
+    /// Passes from this boot on.
+    Boot(u32),
 }
+
+/// What a host shows for a while.
+#[derive(Clone, Copy, Debug)]
+pub enum Shows {
+    /// No login comes of it.
+    Out(Contact),
+    /// SSH answers, and lets nobody in.
+    Refuses,
+    /// The boot that it is on already.
+    Same,
+    /// The next boot, of this system.
+    Boot(&'static str, &'static str),
+    /// The next boot, of another machine with the same keys.
+    OtherMachine(&'static str),
+    /// The next boot, of this system, under another host key.
+    Rekeyed(&'static str, &'static str),
+    /// Another host key, which is revoked.
+    Revoked,
+}
+
+/// What a host shows, one after the other, each for so many seconds and the last for ever.
+pub type Play = &'static [(u64, Shows)];
+
+/// A clock that goes with the timer of the runtime, paused or not.
+pub struct TokioClock(Instant);
+
+impl TokioClock {
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_795_252_502_000) + self.0.elapsed()
+    }
+}
+
+/// The one new host key.
+pub const NEW_KEY: &str = "ssh-ed25519 NEW";
 
 /// One made-up host.
 #[derive(Clone)]
@@ -42,6 +93,10 @@ pub struct FakeHost {
     pub boot: u32,
     pub reachable: bool,
     pub rules: Vec<Rule>,
+    /// Its own list of boots.
+    pub boots: String,
+    /// Since when it plays what, and how much of that has come to pass.
+    pub play: Option<(Instant, Play, usize)>,
     /// Its machine id, where it is not made of its name.
     pub machine: Option<&'static str>,
     /// Every script that ran, by its directory.
@@ -57,6 +112,8 @@ impl FakeHost {
             boot: 1,
             reachable: true,
             rules: Vec::new(),
+            play: None,
+            boots: String::new(),
             machine: None,
             ran: Vec::new(),
             never: Vec::new(),
@@ -66,6 +123,67 @@ impl FakeHost {
     pub fn rule(mut self, containing: &str, answer: Answer) -> Self {
         self.rules.push(Rule { containing: containing.into(), answer });
         self
+    }
+
+    /// What it shows now, after all that came before has come to pass.
+    fn shows(&mut self) -> Shows {
+        let Some((since, scenes, done)) = self.play else { return Shows::Same };
+        let (mut end, mut at) = (Duration::ZERO, 0);
+        for (i, (seconds, _)) in scenes.iter().enumerate() {
+            at = i;
+            end += Duration::from_secs(*seconds);
+            if since.elapsed() < end {
+                break;
+            }
+        }
+        for (_, shows) in scenes.iter().take(at + 1).skip(done) {
+            match shows {
+                Shows::Boot(id, version) | Shows::Rekeyed(id, version) => {
+                    self.boot += 1;
+                    self.system = ((*id).into(), (*version).into());
+                }
+                Shows::OtherMachine(id) => {
+                    self.boot += 1;
+                    self.machine = Some(id);
+                }
+                Shows::Out(_) | Shows::Refuses | Shows::Same | Shows::Revoked => {}
+            }
+        }
+        self.play = Some((since, scenes, at + 1));
+        scenes[at].1
+    }
+
+    fn log_in(&mut self, trust: &KeyTrust) -> Result<Option<NewKey>, ConnectError> {
+        let shows = self.shows();
+        let key = |revoked| ConnectError::HostKey {
+            reason: "another key".into(),
+            hint: None,
+            shown: "ssh-ed25519 SHA256:new".into(),
+            expected: Some("SHA256:old".into()),
+            revoked,
+        };
+        match shows {
+            _ if !self.reachable => Err(ConnectError::Unreachable {
+                contact: Contact::NoAnswer,
+                reason: "no answer".into(),
+            }),
+            Shows::Out(contact) => {
+                Err(ConnectError::Unreachable { contact, reason: "as it plays".into() })
+            }
+            Shows::Refuses => {
+                Err(ConnectError::Refused { reason: "who are you?".into(), hint: None })
+            }
+            Shows::Revoked => Err(key(true)),
+            Shows::Rekeyed(..) if trust.taken.as_deref() == Some(NEW_KEY) => Ok(None),
+            Shows::Rekeyed(..) if trust.announced => Ok(Some(NewKey {
+                key: NEW_KEY.into(),
+                shown: "ssh-ed25519 SHA256:new".into(),
+                expected: Some("SHA256:old".into()),
+                advice: "replace line 1 of known_hosts".into(),
+            })),
+            Shows::Rekeyed(..) => Err(key(false)),
+            Shows::Same | Shows::Boot(..) | Shows::OtherMachine(_) => Ok(None),
+        }
     }
 
     fn facts(&self, name: &HostName) -> String {
@@ -100,12 +218,16 @@ impl Transport for FakeFleet {
         target: &'a Target,
     ) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
         Box::pin(async move {
-            match self.0.lock().unwrap().get(&target.host) {
-                Some(host) if host.reachable => {
-                    let session = FakeSession { fleet: self.clone(), host: target.host.clone() };
-                    Ok(Box::new(session) as Box<dyn Session>)
+            match self.0.lock().unwrap().get_mut(&target.host) {
+                Some(host) => {
+                    let new_key = host.log_in(&target.trust)?;
+                    let (fleet, host) = (self.clone(), target.host.clone());
+                    Ok(Box::new(FakeSession { fleet, host, new_key }) as Box<dyn Session>)
                 }
-                _ => Err(ConnectError::Unreachable { reason: "no answer".into() }),
+                _ => Err(ConnectError::Unreachable {
+                    contact: Contact::NoAnswer,
+                    reason: "no answer".into(),
+                }),
             }
         })
     }
@@ -114,12 +236,20 @@ impl Transport for FakeFleet {
 struct FakeSession {
     fleet: FakeFleet,
     host: HostName,
+    new_key: Option<NewKey>,
 }
 
 impl FakeSession {
     fn answer(&self, script: &Script, output: &mut dyn OutputSink) -> Result<Exit, SessionError> {
         let mut fleet = self.fleet.0.lock().unwrap();
         let host = fleet.get_mut(&self.host).unwrap();
+        if matches!(host.shows(), Shows::Out(_) | Shows::Refuses | Shows::Revoked) {
+            return Err(SessionError::Lost { reason: "the host went down".into() });
+        }
+        if script.text.contains("# fleetlift-boots") {
+            output.take(Stream::Out, host.boots.as_bytes());
+            return Ok(Exit::Code(0));
+        }
         if script.text.contains("boot_id=") || script.text.contains("# fleetlift-facts") {
             output.take(Stream::Out, host.facts(&self.host).as_bytes());
             return Ok(Exit::Code(0));
@@ -148,6 +278,15 @@ impl FakeSession {
             Some(Answer::Becomes(id, version)) => {
                 host.system = (id.into(), version.into());
                 host.boot += 1;
+                Ok(Exit::Code(0))
+            }
+            Some(Answer::LostIn(scenes)) => {
+                host.play = Some((Instant::now(), scenes, 0));
+                Err(SessionError::Lost { reason: "the connection went away".into() })
+            }
+            Some(Answer::Boot(boot)) => Ok(Exit::Code(i32::from(host.boot < boot))),
+            Some(Answer::Plays(scenes)) => {
+                host.play = Some((Instant::now(), scenes, 0));
                 Ok(Exit::Code(0))
             }
         }
@@ -179,6 +318,10 @@ impl Session for FakeSession {
                 false => Err(SessionError::Refused { reason: "nobody knows of it".into() }),
             }
         })
+    }
+
+    fn new_key(&self) -> Option<&NewKey> {
+        self.new_key.as_ref()
     }
 
     fn upload<'a>(

@@ -3,7 +3,8 @@
 use fleetlift::{
     base::name::HostName,
     host::{
-        ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target, Transport,
+        ConnectError, Exit, KeyTrust, OutputSink, Script, Session, SessionError, Stream, Target,
+        Transport,
         ssh::{SshOptions, SshTransport},
     },
     inventory::Connection,
@@ -225,6 +226,7 @@ pub fn target(name: &str, address: &str, connection: Connection) -> Target {
         host: HostName::try_from(name.to_owned()).unwrap(),
         addresses: vec![address.to_owned()],
         connection: Arc::new(connection),
+        trust: KeyTrust::default(),
     }
 }
 
@@ -434,7 +436,7 @@ pub async fn once(target: &Target, script: &Script) -> (Exit, String, String) {
 
 pub fn unreachable(result: Result<Box<dyn Session>, ConnectError>) -> String {
     match result {
-        Err(ConnectError::Unreachable { reason }) => reason,
+        Err(ConnectError::Unreachable { reason, .. }) => reason,
         Err(refused) => panic!("not unreachable, but {refused:?}"),
         Ok(_) => panic!("not unreachable, but connected"),
     }
@@ -442,7 +444,9 @@ pub fn unreachable(result: Result<Box<dyn Session>, ConnectError>) -> String {
 
 pub fn refused(result: Result<Box<dyn Session>, ConnectError>) -> (String, String) {
     match result {
-        Err(ConnectError::Refused { reason, hint }) => (reason, hint.unwrap_or_default()),
+        Err(
+            ConnectError::Refused { reason, hint } | ConnectError::HostKey { reason, hint, .. },
+        ) => (reason, hint.unwrap_or_default()),
         Err(unreachable) => panic!("not refused, but {unreachable:?}"),
         Ok(_) => panic!("not refused, but connected"),
     }

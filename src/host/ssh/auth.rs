@@ -5,7 +5,7 @@ use super::{
     connect::Encrypted,
     keys::{self, Candidate, Holder, Offer},
 };
-use crate::host::ConnectError;
+use crate::{host::ConnectError, journal::Contact};
 use russh::{
     MethodKind, MethodSet,
     client::{AuthResult, Handle, KeyboardInteractiveAuthResponse},
@@ -44,7 +44,7 @@ pub(super) async fn log_in(
         Ok(Ok(true)) => return Ok(()),
         Err(_) => {
             let reason = format!("{at}: logging in did not end within {:?}", login.limit);
-            return Err(ConnectError::Unreachable { reason });
+            return Err(ConnectError::Unreachable { contact: Contact::LoginRefused, reason });
         }
         Ok(Ok(false) | Err(_)) => {}
     }
@@ -55,7 +55,8 @@ pub(super) async fn log_in(
     }
     let words = last_words(&connection.heard).unwrap_or_default();
     if is_going_down(&words) {
-        return Err(ConnectError::Unreachable { reason: format!("{at}: {words}") });
+        let reason = format!("{at}: {words}");
+        return Err(ConnectError::Unreachable { contact: Contact::GoingDown, reason });
     }
     let ended = if closed { Ended::ByServer(words) } else { Ended::Unconvinced };
     Err(refused(at, login, &offered, accepts.as_ref(), partial, ended))
@@ -112,7 +113,7 @@ fn refused(
         if accepts.is_none() && !too_many {
             let reason =
                 format!("{at}: it closed the connection before it judged the login: {words}");
-            return ConnectError::Unreachable { reason };
+            return ConnectError::Unreachable { contact: Contact::TurnedAway, reason };
         }
         reason.push_str(&format!("; it closed the connection: {words}"));
     }

@@ -4,7 +4,7 @@ use super::{
     client::{Client, ClientError, HostKeys, SharedHeard, last_words},
     tap::{FirstBytes, Tap},
 };
-use crate::{base::text, host::ConnectError, inventory::Connection};
+use crate::{base::text, host::ConnectError, inventory::Connection, journal::Contact};
 use russh::{
     Preferred, cipher,
     client::{self, Handle},
@@ -41,7 +41,8 @@ pub(super) async fn resolve(
     if let Ok(ip) = bare.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    let unreachable = |reason: String| ConnectError::Unreachable { reason };
+    let unreachable =
+        |reason: String| ConnectError::Unreachable { contact: Contact::NoAnswer, reason };
     match timeout(limit, tokio::net::lookup_host((bare, port))).await {
         Err(_) => Err(unreachable(format!("{address}: no answer from DNS within {limit:?}"))),
         Ok(Err(error)) => {
@@ -59,6 +60,7 @@ pub(super) async fn resolve(
 
 /// Opens a TCP connection.
 pub(super) async fn dial(at: SocketAddr, limit: Duration) -> Result<TcpStream, ConnectError> {
+    let mut contact = Contact::NoAnswer;
     let reason = match timeout(limit, TcpStream::connect(at)).await {
         Ok(Ok(stream)) => {
             // Without it, small packets wait for each other's acknowledgement. A failure costs speed only.
@@ -67,7 +69,10 @@ pub(super) async fn dial(at: SocketAddr, limit: Duration) -> Result<TcpStream, C
         }
         Err(_) => format!("{at}: no answer within {limit:?}"),
         Ok(Err(error)) => match error.kind() {
-            io::ErrorKind::ConnectionRefused => format!("{at}: connection refused"),
+            io::ErrorKind::ConnectionRefused => {
+                contact = Contact::PortClosed;
+                format!("{at}: connection refused")
+            }
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
                 format!("{at}: no route to it ({error})")
             }
@@ -75,7 +80,7 @@ pub(super) async fn dial(at: SocketAddr, limit: Duration) -> Result<TcpStream, C
             _ => format!("{at}: {error}"),
         },
     };
-    Err(ConnectError::Unreachable { reason })
+    Err(ConnectError::Unreachable { contact, reason })
 }
 
 /// Banner, key exchange, host key.
@@ -86,9 +91,7 @@ pub(super) async fn encrypt(
     connection: &Connection,
     host_keys: Arc<HostKeys>,
 ) -> Result<Encrypted, ConnectError> {
-    let types = host_keys
-        .known_types()
-        .map_err(|error| ConnectError::Refused { reason: error.reason, hint: error.hint })?;
+    let types = host_keys.known_types().map_err(ConnectError::from)?;
     let config = Arc::new(config(connection, &types));
     let heard = SharedHeard::default();
     let (tap, first) = Tap::new(stream, place);
@@ -96,9 +99,7 @@ pub(super) async fn encrypt(
     let limit = connection.connect_timeout;
     match timeout(limit, client::connect_stream(config, tap, client)).await {
         Ok(Ok(handle)) => Ok(Encrypted { handle, heard }),
-        Ok(Err(ClientError::HostKey(error))) => {
-            Err(ConnectError::Refused { reason: error.reason, hint: error.hint })
-        }
+        Ok(Err(ClientError::HostKey(error))) => Err(error.into()),
         Ok(Err(ClientError::Library(error))) => Err(explain(at, &error, &first, &heard)),
         Err(_) => Err(explain_silence(at, limit, &first)),
     }
@@ -189,12 +190,15 @@ fn explain(
     }
     match opening {
         Opening::Busy(said) if said.contains("MaxStartups") => ConnectError::Unreachable {
+            contact: Contact::TurnedAway,
             reason: format!("{at}: too many logins are under way there (MaxStartups): `{said}`"),
         },
         Opening::Busy(said) => ConnectError::Unreachable {
+            contact: Contact::TurnedAway,
             reason: format!("{at}: it turns us away for a while (PerSourcePenalties): `{said}`"),
         },
         Opening::Nothing => ConnectError::Unreachable {
+            contact: Contact::NoSsh,
             reason: format!("{at}: it closed the connection before its SSH banner"),
         },
         Opening::Strange(said) => not_ssh(at, &said),
@@ -202,6 +206,7 @@ fn explain(
             let said =
                 last_words(heard).map_or_else(|| error.to_string(), |w| format!("{error}; {w}"));
             ConnectError::Unreachable {
+                contact: Contact::NoSsh,
                 reason: format!("{at}: the connection ended in the key exchange: {said}"),
             }
         }
@@ -209,15 +214,19 @@ fn explain(
 }
 
 fn explain_silence(at: SocketAddr, limit: Duration, first: &FirstBytes) -> ConnectError {
+    let mut contact = Contact::NoSsh;
     let reason = match opening(first) {
         Opening::Nothing => {
             format!("{at}: it took the connection, but sent no SSH banner within {limit:?}")
         }
         Opening::Banner => format!("{at}: the key exchange did not end within {limit:?}"),
-        Opening::Busy(said) => format!("{at}: it turns us away: `{said}`"),
+        Opening::Busy(said) => {
+            contact = Contact::TurnedAway;
+            format!("{at}: it turns us away: `{said}`")
+        }
         Opening::Strange(said) => return not_ssh(at, &said),
     };
-    ConnectError::Unreachable { reason }
+    ConnectError::Unreachable { contact, reason }
 }
 
 fn not_ssh(at: SocketAddr, said: &str) -> ConnectError {

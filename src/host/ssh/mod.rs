@@ -22,6 +22,7 @@ use crate::{
     base::value::SecretSource,
     host::{ConnectError, LEASE, Session, Target, Transport, transport::BoxFuture},
     inventory::Connection,
+    journal::{Contact, NewKey},
 };
 use client::HostKeys;
 use connect::Encrypted;
@@ -141,21 +142,21 @@ impl SshTransport {
             password: password.as_ref(),
             limit: connection.auth_timeout,
         };
-        let mut tried = Vec::new();
+        let mut tried = Tried::default();
         for address in &target.addresses {
             let found = connect::resolve(address, connection.port, connection.connect_timeout);
             let found = match found.await {
                 Ok(found) => found,
-                Err(ConnectError::Unreachable { reason }) => {
-                    tried.push(reason);
+                Err(error) => {
+                    tried.note(error)?;
                     continue;
                 }
-                Err(refused) => return Err(refused),
             };
             for at in found {
                 match self.open_at(target, address, at, &login).await {
-                    Ok(Encrypted { handle, heard }) => {
+                    Ok((Encrypted { handle, heard }, new_key)) => {
                         return Ok(Box::new(SshSession {
+                            new_key,
                             link: Link { handle, heard, sudo_password },
                             connection: Arc::clone(connection),
                             dead: None,
@@ -165,14 +166,11 @@ impl SshTransport {
                             launchers: Default::default(),
                         }));
                     }
-                    Err(ConnectError::Unreachable { reason }) => tried.push(reason),
-                    // It may be another host at this address: no reason to show the keys to the next.
-                    Err(refused) => return Err(refused),
+                    Err(error) => tried.note(error)?,
                 }
             }
         }
-        let reason = if tried.is_empty() { "it has no address".into() } else { tried.join("; ") };
-        Err(ConnectError::Unreachable { reason })
+        Err(tried.outcome())
     }
 
     async fn open_at(
@@ -181,11 +179,12 @@ impl SshTransport {
         address: &str,
         at: SocketAddr,
         login: &auth::Login<'_>,
-    ) -> Result<Encrypted, ConnectError> {
+    ) -> Result<(Encrypted, Option<NewKey>), ConnectError> {
         let connection = &target.connection;
         // The semaphore is never closed, so this only waits.
         let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
-            return Err(ConnectError::Unreachable { reason: "the controller is ending".into() });
+            let reason = "the controller is ending".to_owned();
+            return Err(ConnectError::Unreachable { contact: Contact::NoAnswer, reason });
         };
         let stream = connect::dial(at, connection.connect_timeout).await?;
         let mut names = vec![known_hosts::name_of(address, connection.port)];
@@ -199,10 +198,12 @@ impl SshTransport {
             connection.known_hosts.clone()
         };
         let files = Arc::clone(&self.known_hosts);
-        let host_keys = Arc::new(HostKeys { files, paths, policy: connection.host_key, names });
-        let mut encrypted = connect::encrypt(stream, at, place, connection, host_keys).await?;
+        let host_keys = HostKeys::new(files, paths, connection.host_key, names, &target.trust);
+        let host_keys = Arc::new(host_keys?);
+        let judged = Arc::clone(&host_keys);
+        let mut encrypted = connect::encrypt(stream, at, place, connection, judged).await?;
         auth::log_in(at, &mut encrypted, login).await?;
-        Ok(encrypted)
+        Ok((encrypted, host_keys.new_key()))
     }
 
     async fn secret(
@@ -218,6 +219,45 @@ impl SshTransport {
                 hint: None,
             }),
         }
+    }
+}
+
+/// What became of the addresses that were tried without success.
+#[derive(Default)]
+struct Tried {
+    reasons: Vec<String>,
+    nearest: Option<Contact>,
+    /// A key that is not the host's is told only where no other address leads to it: the address may be another's by now.
+    key: Option<ConnectError>,
+}
+
+impl Tried {
+    /// Notes a failure after which the next address may be tried. Any other is returned: it may be another host at this address,
+    /// and there is no reason to show our keys to the next.
+    fn note(&mut self, error: ConnectError) -> Result<(), ConnectError> {
+        match error {
+            ConnectError::Unreachable { contact, reason } => {
+                self.nearest = self.nearest.max(Some(contact));
+                self.reasons.push(reason);
+            }
+            error @ ConnectError::HostKey { .. } => {
+                self.key.get_or_insert(error);
+            }
+            error @ ConnectError::Refused { .. } => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn outcome(self) -> ConnectError {
+        if let Some(key) = self.key {
+            return key;
+        }
+        let contact = self.nearest.unwrap_or(Contact::NoAnswer);
+        let reason = match self.reasons.is_empty() {
+            true => "it has no address".to_owned(),
+            false => self.reasons.join("; "),
+        };
+        ConnectError::Unreachable { contact, reason }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
         transport::BoxFuture,
     },
     inventory::Connection,
-    journal::Failure,
+    journal::{Failure, NewKey},
 };
 use russh::Disconnect;
 use std::{path::Path, pin::pin, sync::Arc, time::Duration};
@@ -33,6 +33,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 pub(super) struct SshSession {
     pub(super) link: Link,
     pub(super) connection: Arc<Connection>,
+    /// The host's key, where it was taken only because a new one is announced.
+    pub(super) new_key: Option<NewKey>,
     /// Why no more scripts are taken.
     pub(super) dead: Option<String>,
     /// Whose the host's lock must be for scripts.
@@ -440,6 +442,10 @@ fn with_hint(said: String) -> String {
 }
 
 impl Session for SshSession {
+    fn new_key(&self) -> Option<&NewKey> {
+        self.new_key.as_ref()
+    }
+
     fn run<'a>(
         &'a mut self,
         script: &'a Script,

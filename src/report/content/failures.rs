@@ -2,9 +2,10 @@
 
 use super::Content;
 use crate::{
-    journal::Then,
+    journal::{Failure, Then},
     playbook::Severity,
     report::{
+        dark::hint,
         document::{Block, Section, Span, Spans, Table, code, sentence, text},
         model::{FailureCase, FailureGroup, FindingGroup},
         state::{State, Tone},
@@ -108,6 +109,10 @@ impl Content<'_> {
         let mut spans = Vec::new();
         if let Some(remedy) = &group.remedy {
             spans.push(Span::Text(format!("{remedy} ")));
+        }
+        if let Failure::Reboot(verdict) = &group.failure {
+            let hint = format!("{} ", hint(self.words, verdict));
+            spans.extend(sentence(&hint));
         }
         spans.extend(sentence(&say));
         spans

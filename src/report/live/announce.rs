@@ -39,6 +39,8 @@ impl Announcer {
     ) -> Vec<String> {
         if let Event::HostFinding { finding, .. } = &record.event
             && finding.severity == Severity::Warning
+            // What is about this host alone is told of each.
+            && finding.notice.is_none()
             && !self.warned.insert(finding.step.step.clone())
         {
             return Vec::new();
@@ -139,7 +141,8 @@ impl Line<'_> {
             | Event::AttemptPassed { .. }
             | Event::StepSkipped { .. }
             | Event::HostDark { .. }
-            | Event::HostReturned { .. } => return None,
+            | Event::HostReturned { .. }
+            | Event::HostKeyTaken { .. } => return None,
         })
     }
 

@@ -6,6 +6,7 @@ use crate::{
     plan::Plan,
     report::{
         build::{in_order, millis},
+        dark::Dark,
         naming::step_name,
         paint::Paint,
         state::{State, Tone},
@@ -189,7 +190,7 @@ impl Frame<'_> {
                 let name = one_line(self.plan.hosts.get(index)?.name.as_str()).into_owned();
                 let name = truncate_str(&name, NAME_COLUMNS_MAX, "…").into_owned();
                 let state = State::of(host, false);
-                Some((state, name, self.at(state, host, track)))
+                Some((state, name, self.at(state, host)))
             })
             .collect();
         let width = shown.iter().map(|(_, name, _)| measure_text_width(name)).max().unwrap_or(0);
@@ -200,26 +201,29 @@ impl Frame<'_> {
         shown.iter().map(line).collect()
     }
 
+    fn dark(&self, host: &HostState) -> String {
+        let Some(dark) = Dark::of(self.plan, self.state, host, self.now) else {
+            return String::new();
+        };
+        let mut text = dark.so_far(self.words);
+        if let Some(others) = dark.others(self.words) {
+            text.push_str(&self.paint.dim(&format!(" ({others})")));
+        }
+        if dark.late {
+            let late = format!("  {}", self.words.get("dark.late"));
+            text.push_str(&self.paint.tone(Tone::Warn, &late));
+        }
+        text
+    }
+
     /// What a host is doing, and for how long.
-    fn at(&self, state: State, host: &HostState, track: &Track) -> String {
+    fn at(&self, state: State, host: &HostState) -> String {
         let words = self.words;
-        let so_far = words.length(millis(host.dark.unwrap_or(host.since), self.now));
+        let so_far = words.length(millis(host.since, self.now));
         let step = host.step().and_then(|step| self.plan.steps.get(step));
         let name = step.map(|step| step_name(self.plan, &step.id)).unwrap_or_default();
         if state == State::Dark {
-            let limit =
-                step.map_or(0, |step| u64::try_from(step.timeout.as_millis()).unwrap_or(u64::MAX));
-            let limit = words.length(limit);
-            let mut text = words.say("live.dark", &[("length", &so_far), ("limit", &limit)]);
-            if let Some((low, high)) = track.dark() {
-                let (low, high) = (words.length(low), words.length(high));
-                let others = match low == high {
-                    true => words.say("live.others_alike", &[("length", &low)]),
-                    false => words.say("live.others", &[("low", &low), ("high", &high)]),
-                };
-                text.push_str(&self.paint.dim(&others));
-            }
-            return text;
+            return self.dark(host);
         }
         let mut text = match &host.phase {
             HostPhase::Running { attempt: 1, .. } => {

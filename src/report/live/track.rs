@@ -1,7 +1,7 @@
 //! What the display remembers beside the state: who is in flight, in the order of their start, and how long hosts took.
 
 use crate::{
-    base::{quantile::quantile, time::Timestamp},
+    base::time::Timestamp,
     journal::{End, Event, Record},
     plan::Plan,
     report::build::millis,
@@ -20,8 +20,6 @@ pub(in crate::report) struct Track {
     next: u64,
     /// How long each migrated host took, sorted.
     took: Vec<u64>,
-    /// How long each host was dark at a stretch, sorted.
-    dark: Vec<u64>,
     /// When the display saw its first record, and how many hosts have ended since.
     pub since: Option<Timestamp>,
     pub ended: usize,
@@ -61,7 +59,6 @@ impl Track {
                 }
             }
             Event::HostHeld { .. } | Event::HostRested { .. } => self.go(index),
-            Event::HostReturned { dark_ms, .. } => insert(&mut self.dark, *dark_ms),
             Event::RunStarted { .. }
             | Event::RunResumed { .. }
             | Event::StopRequested { .. }
@@ -80,7 +77,9 @@ impl Track {
             | Event::AttemptPassed { .. }
             | Event::AttemptFailed { .. }
             | Event::StepSkipped { .. }
-            | Event::HostDark { .. } => {}
+            | Event::HostDark { .. }
+            | Event::HostReturned { .. }
+            | Event::HostKeyTaken { .. } => {}
         }
     }
 
@@ -106,11 +105,6 @@ impl Track {
 
     pub fn in_flight(&self) -> usize {
         self.flying.len()
-    }
-
-    /// How long hosts were dark so far: the median, and what 95 of 100 stayed within.
-    pub fn dark(&self) -> Option<(u64, u64)> {
-        Some((quantile(&self.dark, 50)?, quantile(&self.dark, 95)?))
     }
 
     /// Hosts ended in a minute since the display began.

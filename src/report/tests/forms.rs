@@ -1,7 +1,13 @@
 //! What must hold for every report, whatever is in it: HTML that balances, JSON that its schema knows, words that exist.
 
-use super::stories;
-use crate::report::{Report, html, json, markdown, schema, words::Words};
+use super::{
+    stories,
+    story::{Story, centos, plan, rocky},
+};
+use crate::{
+    journal::{Contact, End, Failure, RebootVerdict, Sighting, Then, Verdict},
+    report::{Report, dark::hint, html, json, markdown, schema, summary, words::Words},
+};
 use serde_json::Value;
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -156,6 +162,35 @@ fn json_is_as_its_schema_says() {
     let mut wrong: Value = serde_json::from_str(&json(&stories::some_failed().report())).unwrap();
     wrong["hosts"][0]["state"] = "lost".into();
     assert!(validate(&schema, &schema, &wrong, "wrong").is_err());
+}
+
+#[test]
+fn every_verdict_of_a_reboot_has_its_hint_and_its_place_in_the_schema() {
+    let seen = vec![Sighting { contact: Contact::PortClosed, lasted_ms: 240_000 }];
+    let verdicts = [
+        RebootVerdict::StayedUp { waited_ms: 300_000 },
+        RebootVerdict::OldSystem { system: centos() },
+        RebootVerdict::WrongSystem { system: None, wanted: rocky() },
+        RebootVerdict::KeyChanged { shown: "a".into(), expected: None, revoked: true },
+        RebootVerdict::OtherMachine { was: "a".into(), is: "b".into() },
+        RebootVerdict::NeverBack { limit_ms: 1, last: Contact::NoSsh, seen: seen.clone() },
+        RebootVerdict::NotOver { limit_ms: 1, seen },
+    ];
+    for verdict in verdicts {
+        let mut story = Story::new(plan(&[("all", vec!["a-01".into()])]));
+        let mut part = story.host(0, 0);
+        part.until(6);
+        let failure = Failure::Reboot(verdict.clone());
+        part.fail(6, 1, failure.clone(), "what was seen\n", Then::GiveUp);
+        part.end(End::NeedsHands, true, Some(failure));
+        story.finish(Verdict::Incomplete);
+        let report = story.report();
+        let value: Value = serde_json::from_str(&json(&report)).unwrap();
+        assert_eq!(validate(&schema(), &schema(), &value, "reboot"), Ok(()));
+        let hint = hint(Words::english(), &verdict).replace('`', "");
+        let summary = summary(&report, "fleetlift", false);
+        assert!(!hint.starts_with("reboot.") && summary.contains(&hint), "{hint}\n{summary}");
+    }
 }
 
 /// The texts between quotes that look like keys, in the sources of this room.

@@ -477,6 +477,7 @@ impl Part<'_> {
             severity,
             message: message.into(),
             remedy: remedy.map(str::to_owned),
+            notice: None,
         };
         let host = self.name();
         self.say(Event::HostFinding { host, finding });

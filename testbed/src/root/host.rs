@@ -103,6 +103,7 @@ impl HostRoot {
                 | Fault::NeverReturns
                 | Fault::ReturnsUnchanged
                 | Fault::ChangesKey
+                | Fault::RefusesLoginsAtBoot
                 | Fault::FillsDisk => {}
             }
         }

@@ -16,6 +16,7 @@ pub(crate) async fn serve_staged(
     config: Arc<Config>,
     stream: TcpStream,
     peer: SocketAddr,
+    refuses: bool,
     cut: CancellationToken,
 ) {
     if host.faults.contains(&Fault::HangsBeforeBanner) {
@@ -23,8 +24,8 @@ pub(crate) async fn serve_staged(
         return;
     }
     let _ = stream.set_nodelay(true);
-    let connection =
-        Connection { host, peer, user: String::new(), cut: cut.clone(), channels: BTreeMap::new() };
+    let (user, channels) = (String::new(), BTreeMap::new());
+    let connection = Connection { host, peer, user, refuses, cut: cut.clone(), channels };
     let session =
         match russh::server::run_stream(config, Cuttable::new(stream, cut), connection).await {
             Ok(session) => session.await,
@@ -35,10 +36,16 @@ pub(crate) async fn serve_staged(
     }
 }
 
+/// As pam_nologin says it.
+const GOING_DOWN: &str =
+    "System is going down. Unprivileged users are not permitted to log in anymore.\n";
+
 struct Connection {
     host: Arc<Staged>,
     peer: SocketAddr,
     user: String,
+    /// Nobody is let in, whatever key is shown: the host goes down or comes up.
+    refuses: bool,
     cut: CancellationToken,
     /// Open channels that have not been asked for a command yet.
     channels: BTreeMap<ChannelId, Channel<Msg>>,
@@ -71,12 +78,19 @@ impl Connection {
 impl Handler for Connection {
     type Error = russh::Error;
 
+    async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
+        Ok(self.refuses.then(|| GOING_DOWN.to_owned()))
+    }
+
     async fn auth_publickey(
         &mut self,
         user: &str,
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Self::Error> {
         user.clone_into(&mut self.user);
+        if self.refuses {
+            return Ok(Auth::reject());
+        }
         Ok(judge(key.public_key, &self.host.authorized))
     }
 
