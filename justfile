@@ -28,6 +28,14 @@ bench:
 torture N="100":
     FLEETLIFT_TORTURE={{N}} cargo test --test program torture -- --nocapture
 
+# Simulates N runs from N seeds: crashes, partitions, reboots, rollbacks. Only our own code is built anew, optimised.
+simulate N="10000":
+    CARGO_PROFILE_DEV_OPT_LEVEL=1 FLEETLIFT_SIMULATE={{N}} cargo test --test simulate every_seed -- --nocapture
+
+# Plants known bugs, one after another, and demands that the simulator finds each within N seeds.
+planted N="2000":
+    tests/simulate/planted.sh {{N}}
+
 # Cuts connections without a word at N places of a run (about 3 s each).
 cuts N="40":
     FLEETLIFT_CUTS={{N}} cargo test --test program goes_silent -- --nocapture

@@ -15,12 +15,12 @@ use fleetlift::{
         template::Templates,
         time::{SystemClock, Timestamp},
     },
-    engine::{Engine, Observer, Outcome, Secrets, Shared},
+    engine::{Engine, Observer, Outcome, Secrets, Shared, ThisMachine},
     host::Transport,
     inventory::{Connection, Host, Inventory},
     journal::{End, Event, Failure, PauseReason, Record, Store, Verdict},
     plan::{Plan, build},
-    playbook::{Action, Compare, Hop, Playbook, Reboot, Severity, Step},
+    playbook::{Action, Compare, Hop, OnLost, Playbook, Reboot, Severity, Step},
     rollout::{Allowance, Rollout},
     run::{HostPhase, RunState},
 };
@@ -173,6 +173,7 @@ fn run(fleet: &FakeFleet, playbook: &Playbook, rollout: &Rollout) -> Ran {
             run: run.clone(),
             transport: Arc::new(fleet.clone()) as Arc<dyn Transport>,
             clock: Arc::new(SystemClock),
+            controller: Arc::new(ThisMachine),
             secrets: Arc::new(Secrets::default()),
             templates: Templates::default(),
             outputs: journal.outputs(),
@@ -255,6 +256,39 @@ fn a_backup_that_is_not_verified_stops_the_host_untouched() {
     assert_eq!(ran.end("a"), End::Failed);
     assert!(!ran.touched("a"));
     assert_eq!(fleet.ran("a"), ["copy", "check-backup"]);
+}
+
+/// It may be the one whose verification failed a moment ago.
+#[test]
+fn a_backup_that_its_guard_finds_is_verified_all_the_same() {
+    let mut playbook = playbook();
+    let copy = &mut playbook.hops[0].steps.get_mut(&Phase::Backup).unwrap()[0];
+    copy.unless = Some("is-there".into());
+    let fleet = FakeFleet::with([("a", good().rule("check-backup", Answer::Exit(1, "corrupt")))]);
+    let ran = run(&fleet, &playbook, &lenient());
+    assert_eq!(ran.end("a"), End::Failed);
+    assert!(!ran.touched("a"));
+    assert_eq!(fleet.ran("a"), ["is-there", "check-backup", "copy", "check-backup"]);
+
+    let fleet = FakeFleet::with([("a", good())]);
+    assert_eq!(run(&fleet, &playbook, &lenient()).end("a"), End::Migrated);
+    assert_eq!(fleet.ran("a")[..3], ["is-there", "check-backup", "ask-space"]);
+}
+
+#[test]
+fn a_lost_backup_that_its_probe_finds_is_verified_all_the_same() {
+    let mut playbook = playbook();
+    let copy = &mut playbook.hops[0].steps.get_mut(&Phase::Backup).unwrap()[0];
+    copy.probe = Some("is-there".into());
+    copy.on_lost = Some(OnLost::Probe);
+    let host = good().rule("copy", Answer::Lost);
+    let fleet =
+        FakeFleet::with([("a", host.clone().rule("check-backup", Answer::Exit(1, "corrupt")))]);
+    let ran = run(&fleet, &playbook, &lenient());
+    assert_eq!(ran.end("a"), End::Failed);
+    assert!(!ran.touched("a"));
+    let fleet = FakeFleet::with([("a", host)]);
+    assert_eq!(run(&fleet, &playbook, &lenient()).end("a"), End::Migrated);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use fleetlift::{
         template::Templates,
         time::Timestamp,
     },
-    engine::{Engine, Observer, Secrets, Shared},
+    engine::{Engine, Observer, Secrets, Shared, ThisMachine},
     inventory::{Connection, Host, Inventory},
     journal::{
         Contact, End, Event, Failure, Moment, Notice, Outcome, RebootVerdict, Record, Sighting,
@@ -198,6 +198,7 @@ fn run(host: FakeHost, migrate: Vec<Step>) -> Ran {
             run: run.clone(),
             transport: Arc::new(fleet.clone()),
             clock: Arc::new(TokioClock::start()),
+            controller: Arc::new(ThisMachine),
             secrets: Arc::new(Secrets::default()),
             templates: Templates::default(),
             outputs: journal.outputs(),

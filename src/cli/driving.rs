@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     base::{name::RunId, template::Templates, time::SystemClock, time::Timestamp},
-    engine::{Control, Engine, Observer, Outcome, Secrets, Shared},
+    engine::{Control, Engine, Observer, Outcome, Secrets, Shared, ThisMachine},
     host::{
         Transport,
         ssh::{SshOptions, SshTransport},
@@ -74,6 +74,7 @@ pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> 
         run: run.clone(),
         transport,
         clock: Arc::new(SystemClock),
+        controller: Arc::new(ThisMachine),
         secrets,
         templates: Templates::default(),
         outputs: journal.outputs(),

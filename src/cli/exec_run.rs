@@ -11,11 +11,12 @@ use crate::{
     base::{
         fault::Faults, name::HostName, name::RunId, phase::Phase, text::fold_names, time::Timestamp,
     },
+    engine,
     inventory::{self, Inventory, Selection},
-    journal::{End, Event, Store},
+    journal::{End, Store},
     plan::{self, Plan},
     playbook, rollout,
-    run::{HostPhase, RunPhase, RunState},
+    run::RunState,
 };
 use std::{
     collections::BTreeSet,
@@ -126,17 +127,20 @@ pub fn begin(store: Store, planned: Planned) -> Result<Ready, CliError> {
     let secrets = driving::secrets(&planned.plan)?;
     let run = new_run_id()?;
     let journal = store.create(&run, &planned.text, &planned.digest)?;
-    let first = Event::RunStarted {
-        plan: planned.digest.clone(),
-        playbook: planned.plan.playbook.clone(),
-        operator: common::operator(),
-        controller: common::controller(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        hosts: planned.plan.hosts.len(),
-    };
     let state = RunState::new(&planned.plan);
+    let first = engine::opening(&planned.plan, &planned.digest, &state, &driver());
     let (plan, digest) = (Arc::new(planned.plan), planned.digest);
-    Ok(Ready { store, run, plan, digest, journal, state, first: vec![first], secrets, aim: None })
+    Ok(Ready {
+        store,
+        run,
+        plan,
+        digest,
+        journal,
+        state,
+        first: first.into_iter().collect(),
+        secrets,
+        aim: None,
+    })
 }
 
 fn new_run_id() -> Result<RunId, CliError> {
@@ -210,42 +214,26 @@ pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> 
     let seen = common::read(&store, run)?;
     // Whoever goes on from a journal must be able to trust every record of it.
     seen.reader.verify()?;
-    if let RunPhase::Finished(_) = seen.state.phase {
+    let Some(first) = engine::opening(&seen.plan, &seen.digest, &seen.state, &driver()) else {
         return Err(CliError::refused(format!("run {} is finished", seen.run))
             .hint(format!("`fleetlift report {}` shows how it went", seen.run)));
-    }
+    };
     common::keep_apart(&store, Some(&seen.run), &seen.plan)?;
     say_what_changed(&seen);
     let secrets = driving::secrets(&seen.plan)?;
-    let first = match seen.state.phase {
-        // Its controller died before the first record: it begins now.
-        RunPhase::New => Event::RunStarted {
-            plan: seen.digest.clone(),
-            playbook: seen.plan.playbook.clone(),
-            operator: common::operator(),
-            controller: common::controller(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            hosts: seen.plan.hosts.len(),
-        },
-        RunPhase::Running | RunPhase::Paused(_) | RunPhase::Finished(_) => resumed(false),
-    };
     let Seen { run, plan, digest, state, .. } = seen;
     let (plan, first) = (Arc::new(plan), vec![first]);
     let ready = Ready { store, run, plan, digest, journal, state, first, secrets, aim: None };
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
 
-fn resumed(only_reopened: bool) -> Event {
-    let (operator, controller) = (common::operator(), common::controller());
-    Event::RunResumed { operator, controller, only_reopened }
+fn driver() -> engine::Driver {
+    engine::Driver { operator: common::operator(), controller: common::controller() }
 }
 
 /// A run keeps to its own plan; who edited the files since should know that.
 fn say_what_changed(seen: &Seen) {
-    let (stale, _) = saved::stale(&seen.plan, &seen.digest);
-    if stale.is_empty() {
-        return;
-    }
+    let Some((stale, _)) = saved::stale(&seen.plan, &seen.digest) else { return };
     let here = std::env::current_dir().ok();
     common::complain(&format!(
         "note: what the plan was made from changed since; the run goes on with the plan that it began with\n{}",
@@ -265,9 +253,9 @@ pub fn commit(common: &Common, args: &RollbackArgs) -> Result<ExitCode, CliError
 
 /// Takes up hosts that have ended, for a phase that no host enters by itself.
 fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode, CliError> {
-    let (does, fits): (_, fn(&Seen, usize) -> bool) = match phase {
-        Phase::Commit => ("commits", can_commit),
-        _ => ("rolls back", can_roll_back),
+    let (does, fits): (_, fn(&Plan, &RunState, usize) -> bool) = match phase {
+        Phase::Commit => ("commits", engine::can_commit),
+        _ => ("rolls back", engine::can_roll_back),
     };
     let hint = match phase {
         Phase::Commit => "only migrated hosts, by a playbook that has commit steps",
@@ -282,7 +270,7 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
     say_what_changed(&seen);
     let chosen = chosen(&seen, args.hosts.as_deref())?;
     let (able, unable): (Vec<usize>, Vec<usize>) =
-        chosen.into_iter().partition(|host| fits(&seen, *host));
+        chosen.into_iter().partition(|host| fits(&seen.plan, &seen.state, *host));
     let names =
         |hosts: &[usize]| fold_names(hosts.iter().map(|host| seen.plan.hosts[*host].name.as_str()));
     if !unable.is_empty() && args.hosts.is_some() {
@@ -295,36 +283,13 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
     let what = format!("This {does} {}: {}.", count(able.len()), names(&able));
     confirm(args.yes, &what, able.len(), None)?;
     let secrets = driving::secrets(&seen.plan)?;
-    let mut first = vec![resumed(true)];
-    first.extend(able.iter().map(|host| Event::HostReopened {
-        host: seen.plan.hosts[*host].name.clone(),
-        phase,
-        operator: common::operator(),
-    }));
+    let first = engine::reopening(&seen.plan, &able, phase, &driver());
     let Seen { run, plan, digest, state, .. } = seen;
     let plan = Arc::new(plan);
     let end = if phase == Phase::Commit { End::Committed } else { End::RolledBack };
     let aim = Some(Aim { hosts: able, end });
     let ready = Ready { store, run, plan, digest, journal, state, first, secrets, aim };
     driving::runtime()?.block_on(driving::drive(common, ready))
-}
-
-/// Whether there is something to undo, and steps to undo it.
-fn can_roll_back(seen: &Seen, host: usize) -> bool {
-    let state = &seen.state.hosts[host];
-    let way_back = seen.plan.hops.iter().take(state.hop + 1).any(|hop| !hop.rollback.is_empty());
-    let HostPhase::Ended(end) = state.phase else { return false };
-    let ended = match end {
-        End::Migrated | End::NeedsHands | End::Unreachable | End::Blocked | End::Failed => true,
-        End::Already | End::RolledBack | End::Committed => false,
-    };
-    state.touched && way_back && ended
-}
-
-/// Whether the host is migrated, and there are steps to commit it.
-fn can_commit(seen: &Seen, host: usize) -> bool {
-    seen.state.hosts[host].phase == HostPhase::Ended(End::Migrated)
-        && seen.plan.hops.iter().any(|hop| !hop.commit.is_empty())
 }
 
 /// The hosts of a run that a selection names; all of them without one.

@@ -138,11 +138,12 @@ fn bad_file(shown: &str, error: SavedError) -> CliError {
 
 /// Refuses a plan whose inputs are not what they were, and says what that changes.
 fn refuse_if_stale(saved: &Saved, file: &Path) -> Result<(), CliError> {
-    let (stale, faults) = stale(&saved.plan, &saved.digest);
-    if stale.is_empty() && faults.is_none() {
-        return Ok(());
-    }
     let shown = one_line(&file.to_string_lossy()).into_owned();
+    if saved.plan.origin.is_none() {
+        return Err(CliError::usage(format!("{shown} does not say what it was made from"))
+            .hint("`fleetlift plan … -o FILE` saves a plan that does"));
+    }
+    let Some((stale, faults)) = stale(&saved.plan, &saved.digest) else { return Ok(()) };
     let message = match stale.files.len() {
         0 => format!("the plan in {shown} is stale, although none of its files changed"),
         1 => format!("the plan in {shown} is stale: a file that it was made from changed"),
@@ -154,39 +155,40 @@ fn refuse_if_stale(saved: &Saved, file: &Path) -> Result<(), CliError> {
         body.push_str("  no plan can be made of them now:\n");
         body.extend(faults.render(false).lines().map(|line| format!("    {line}\n")));
     } else if stale.files.is_empty() {
+        // The digest is what counts, also where nothing that has a name differs.
         body.push_str("  a home folder, or another build of fleetlift, can be the reason\n");
     }
     Err(CliError::refused(message).body(body).hint(anew(&saved.plan, file)))
 }
 
-/// What became of a plan's inputs since it was made, and why no plan can be made of them now, where none can.
-pub fn stale(plan: &Plan, digest: &str) -> (Stale, Option<CliError>) {
+/// What became of a plan's inputs since it was made, and why no plan can be made of them now, where none can. `None` where
+/// they make the very same plan; or, for a plan that does not say how it was made, where its files are as they were.
+pub fn stale(plan: &Plan, digest: &str) -> Option<(Stale, Option<CliError>)> {
     let Some(origin) = &plan.origin else {
         let files = compare_inputs(&plan.inputs, None, find);
-        return (Stale { files, changes: None }, None);
+        return (!files.is_empty()).then_some((Stale { files, changes: None }, None));
     };
     let what = What {
         fleet: Fleet { inventory: origin.inventory.clone() },
         playbook: origin.playbook.clone(),
         limit: Some(plan.selection.clone()),
     };
-    let unchanged = || (Stale { files: Vec::new(), changes: Some(Vec::new()) }, None);
     let now = match make_plan(&what) {
-        Ok(now) if now.digest == digest => return unchanged(),
+        Ok(now) if now.digest == digest => return None,
         Ok(now) => now.plan,
         Err(faults) => {
             let files = compare_inputs(&plan.inputs, None, find);
-            return (Stale { files, changes: None }, Some(faults));
+            return Some((Stale { files, changes: None }, Some(faults)));
         }
     };
     let files = compare_inputs(&plan.inputs, Some(&now.inputs), find);
-    match differences(plan, &now) {
+    Some(match differences(plan, &now) {
         Ok(changes) => (Stale { files, changes: Some(changes) }, None),
         Err(error) => {
             let error = CliError::usage("the plans cannot be compared").cause(&error);
             (Stale { files, changes: None }, Some(error))
         }
-    }
+    })
 }
 
 /// Looks at an input.

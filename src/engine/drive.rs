@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     base::{name::HostName, time::Timestamp},
-    journal::{Ask, Event, PauseReason, Record, Request, StoreError, Verdict, Writer},
+    journal::{Ask, Event, Journal, PauseReason, Record, Request, StoreError, Verdict},
     plan::Plan,
     run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide, judge, key_taken},
 };
@@ -63,7 +63,7 @@ pub enum EngineError {
 pub struct Engine {
     shared: Arc<Shared>,
     state: RunState,
-    journal: Writer,
+    journal: Box<dyn Journal>,
     /// In the state already, not yet on disk: nothing is shown of these, and nothing is started by them.
     unwritten: Vec<Record>,
     /// Lanes that go on when what was noted is on disk.
@@ -84,7 +84,7 @@ impl Engine {
     pub fn new(
         mut shared: Shared,
         state: RunState,
-        journal: Writer,
+        journal: impl Journal + 'static,
         control: mpsc::Receiver<Control>,
         observer: Box<dyn Observer>,
     ) -> Self {
@@ -95,7 +95,7 @@ impl Engine {
         Self {
             shared: Arc::new(shared),
             state,
-            journal,
+            journal: Box::new(journal),
             unwritten: Vec::new(),
             waiting: Vec::new(),
             lanes: BTreeMap::new(),

@@ -1,6 +1,6 @@
 //! A lane: the task that does what is ordered for one host, over one connection that it opens and keeps.
 
-use super::{hand_over::Handed, late::Known, secrets::Secrets, work::Work};
+use super::{controller::Controller, hand_over::Handed, late::Known, secrets::Secrets, work::Work};
 use crate::{
     base::{name::RunId, phase::Phase, template::Templates, time::Clock},
     host::{Exit, KeyTrust, Session, Target, Transport},
@@ -18,6 +18,7 @@ pub struct Shared {
     pub run: RunId,
     pub transport: Arc<dyn Transport>,
     pub clock: Arc<dyn Clock>,
+    pub controller: Arc<dyn Controller>,
     pub secrets: Arc<Secrets>,
     pub templates: Templates,
     pub outputs: Option<OutputWriter>,
@@ -177,7 +178,7 @@ impl Lane {
         let begun = order.begun && matches!(rendered.task, Task::Act(Action::Run(_)));
         if let Some(guard) = rendered.unless.as_ref().filter(|_| !begun) {
             let (exit, output) = self.ask(order, &rendered, guard, Part::Guard, work).await?;
-            if exit == Exit::Code(0) {
+            if exit == Exit::Code(0) && self.is_sound(order, &rendered, work).await? {
                 return Ok(Ending::Skipped(Skip::Guard { unless: guard.to_string() }));
             }
             work.tail = output.evidence();
@@ -205,6 +206,24 @@ impl Lane {
         let stdout =
             planned.register.then(|| crate::base::text::shorten(&stdout, 4096).into_owned());
         Ok(Ending::Passed { exit, outcome, stdout })
+    }
+
+    /// Whether work that a guard found done may be built upon. A backup that is there may be one whose verification failed
+    /// before: it is verified again, and made anew where it is not sound.
+    async fn is_sound(
+        &mut self,
+        order: &Order,
+        rendered: &Rendered,
+        work: &mut Work,
+    ) -> Result<bool, Stop> {
+        let backup = self.shared.plan.steps[order.step].id.phase == Phase::Backup;
+        match rendered.verify.as_ref().filter(|_| backup) {
+            None => Ok(true),
+            Some(verify) => {
+                let (exit, _) = self.ask(order, rendered, verify, Part::Verify, work).await?;
+                Ok(exit == Exit::Code(0))
+            }
+        }
     }
 
     /// The step's own doing. Returns its exit code, where it has one, and what it printed.
@@ -293,9 +312,11 @@ impl Lane {
             return Err(lost(reason));
         };
         match self.ask(order, rendered, probe, Part::Probe, work).await {
-            Ok((Exit::Code(0), _)) => {
-                Err(Ending::Skipped(Skip::Proven { probe: probe.to_string() }))
-            }
+            Ok((Exit::Code(0), _)) => match self.is_sound(order, rendered, work).await {
+                Ok(true) => Err(Ending::Skipped(Skip::Proven { probe: probe.to_string() })),
+                Ok(false) => Err(lost(format!("{reason}; it is there, and not sound"))),
+                Err(_) => Err(lost(format!("{reason}; its verification could not be asked"))),
+            },
             Ok((exit, _)) => Err(lost(format!("{reason}; its probe says: {}", explain(&exit)))),
             Err(_) => Err(lost(format!("{reason}; its probe could not be asked"))),
         }

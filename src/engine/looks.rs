@@ -73,7 +73,7 @@ impl Lane {
         };
         loop {
             let there = match (wait, &script) {
-                (WaitFor::Port(port), _) => answers(&self.target.addresses, *port, deadline).await,
+                (WaitFor::Port(port), _) => self.answers(*port, deadline).await,
                 (_, Some(script)) => {
                     let (exit, output) =
                         self.ask(order, rendered, script, Part::Probe, work).await?;
@@ -91,15 +91,15 @@ impl Lane {
             sleep(WAIT_PAUSE).await;
         }
     }
-}
 
-/// Whether a TCP port of the host takes connections from here.
-async fn answers(addresses: &[String], port: u16, deadline: Instant) -> bool {
-    for address in addresses {
-        let tried = tokio::net::TcpStream::connect((address.as_str(), port));
-        if let Ok(Ok(_)) = tokio::time::timeout_at(deadline, tried).await {
-            return true;
+    /// Whether a TCP port of the host takes connections from here.
+    async fn answers(&mut self, port: u16, deadline: Instant) -> bool {
+        for address in &self.target.addresses {
+            let limit = deadline.saturating_duration_since(Instant::now());
+            if self.shared.controller.answers(address, port, limit).await {
+                return true;
+            }
         }
+        false
     }
-    false
 }

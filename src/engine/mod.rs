@@ -1,6 +1,7 @@
 //! Executes a plan: the dispatcher's loop, a lane for each host in flight, attempts.
 
 mod compare;
+mod controller;
 mod dark;
 mod drive;
 mod even;
@@ -9,6 +10,7 @@ mod lane;
 mod late;
 mod local;
 mod looks;
+mod opening;
 mod output;
 mod paced;
 mod reboot;
@@ -16,6 +18,8 @@ mod secrets;
 mod transfer;
 mod work;
 
+pub use controller::{Controller, LocalScript, ThisMachine};
 pub use drive::{Control, Engine, EngineError, Observer, Outcome};
 pub use lane::Shared;
+pub use opening::{Driver, can_commit, can_roll_back, opening, reopening};
 pub use secrets::{SecretError, Secrets};

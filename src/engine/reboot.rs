@@ -81,7 +81,7 @@ impl Lane {
         if let Some(left) = &order.left_boot {
             // An earlier controller has recorded the intent. Whether the command followed, only the host can say.
             if self.was_never_told(order, &left.boot_id).await {
-                let dir = self.next_dir(order, "reboot");
+                let dir = self.reboot_dir(order, order.epoch);
                 self.command(order, rendered, reboot, dir, work).await?;
             }
             return Ok(left.clone());
@@ -225,14 +225,25 @@ impl Lane {
         }
     }
 
+    /// Where a controller that takes a reboot up gives its command: a later one must find it there.
+    fn reboot_dir(&self, order: &Order, epoch: u32) -> String {
+        format!("{}.reboot.{epoch}", self.dir(order))
+    }
+
     /// Whether the controller before us died between its intent to reboot the host and the command. Only the old boot itself
     /// can say so; a host that does not answer, or answers from another boot, was told.
     async fn was_never_told(&mut self, order: &Order, left: &str) -> bool {
-        let dir = self.dir(order);
         let sudo = self.target.connection.sudo;
-        let Ok(session) = self.connected(Instant::now()).await else { return false };
-        if !matches!(session.look(&dir, sudo).await, Ok(Whereabouts::Never)) {
-            return false;
+        // Any of the controllers before us may have given it, the first in the attempt's own directory.
+        let earlier = (0..order.epoch).map(|epoch| match epoch {
+            0 => self.dir(order),
+            epoch => self.reboot_dir(order, epoch),
+        });
+        for dir in earlier.collect::<Vec<String>>() {
+            let Ok(session) = self.connected(Instant::now()).await else { return false };
+            if !matches!(session.look(&dir, sudo).await, Ok(Whereabouts::Never)) {
+                return false;
+            }
         }
         let answer = self.question(order, facts::BOOT_SCRIPT, QUESTION).await;
         answer.is_ok_and(|answer| facts::parse(&answer).boot_id == left)

@@ -48,7 +48,7 @@ impl Lane {
         let dir =
             self.shared.artifacts.join(crate::base::text::file_name(self.target.host.as_str()));
         let to = dir.join(format!("{}.{}", planned.id, crate::base::text::file_name(name)));
-        tokio::fs::create_dir_all(&dir).await.map_err(|error| {
+        self.shared.controller.make_folder(&dir).await.map_err(|error| {
             let reason = format!("cannot make {} on the controller: {error}", dir.display());
             Ending::Failed(Failure::Refused { reason })
         })?;

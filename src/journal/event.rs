@@ -183,6 +183,9 @@ pub enum Event {
         #[serde(skip_serializing_if = "String::is_empty", default)]
         tail: String,
         then: Then,
+        /// The host has proven that the attempt never began there: it does not count as one of the step's retries.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        never: bool,
     },
     StepSkipped {
         host: HostName,

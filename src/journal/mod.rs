@@ -1,6 +1,7 @@
 //! The journal: what happened and what was decided, in order, durable before it is acted on.
 
 mod event;
+mod keep;
 mod reboot;
 mod requests;
 mod store;
@@ -9,6 +10,7 @@ pub use event::{
     End, Event, Failure, Finding, Moment, Outcome, PauseReason, Record, Skip, StepId, Then,
     Verdict, schema,
 };
+pub use keep::Journal;
 pub use reboot::{Contact, NewKey, Notice, RebootVerdict, Sighting, tell_sightings};
 pub use requests::{Ask, Inbox, Place, Request};
 pub use store::{OutputChunk, OutputWriter, Part, Reader, Store, StoreError, Writer};

@@ -36,6 +36,7 @@ pub fn stale_text(stale: &Stale, here: Option<&Path>) -> String {
     let mut text = stale_files(&stale.files, here);
     let lines = match stale.changes.as_deref() {
         None => return text,
+        Some([]) if stale.files.is_empty() => return text,
         Some([]) if stale.files.iter().all(|file| file.what == FileState::SaysTheSame) => {
             vec!["nothing that matters changed".to_owned()]
         }

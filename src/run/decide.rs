@@ -210,14 +210,15 @@ fn next(plan: &Plan, index: usize, host: &HostState) -> Todo {
             if plan.hops[hop].rollback.contains(&host.cursor) {
                 return step(plan, index, host);
             }
-            match (all, hop.checked_sub(1)) {
-                (true, Some(before)) => Todo::Record(Event::RollbackStarted {
-                    host: name.clone(),
-                    hop: before as u16,
-                    because: None,
-                }),
-                (true, None) | (false, _) => finish(name, host, End::RolledBack),
+            // Hops before the one that the host entered by have done nothing to it.
+            if all && hop > host.entry {
+                let hop = hop as u16 - 1;
+                let host = name.clone();
+                return Todo::Record(Event::RollbackStarted { host, hop, because: None });
             }
+            // A host that the next boot migrates is not back, whatever system it runs now.
+            let end = if host.armed { End::NeedsHands } else { End::RolledBack };
+            finish(name, host, end)
         }
         Way::Commit { hop } => match plan.hops.get(hop) {
             None => finish(name, host, End::Committed),
@@ -258,7 +259,10 @@ fn step(plan: &Plan, index: usize, host: &HostState) -> Todo {
             step: planned.id.clone(),
             reason,
         }),
-        None => Todo::Attempt { host: index, step: host.cursor, attempt: 1 },
+        None => {
+            let attempt = host.next_attempt(host.cursor);
+            Todo::Attempt { host: index, step: host.cursor, attempt }
+        }
     }
 }
 

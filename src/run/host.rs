@@ -3,7 +3,7 @@
 use crate::{
     base::{facts::Facts, phase::Phase, time::Timestamp},
     journal::{End, Event, Failure, Moment, Notice, Outcome, Skip, StepId, Then},
-    plan::{Plan, Task},
+    plan::{Plan, PlanStep, Task},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -68,6 +68,14 @@ pub struct HostState {
     pub way: Way,
     /// The next step to consider; an index into the plan's steps.
     pub cursor: usize,
+    /// The hop that the host entered the way by.
+    pub entry: usize,
+    /// The last attempt of every step that was begun: also a host that is taken up again has no attempt twice.
+    pub attempts: BTreeMap<usize, u32>,
+    /// Attempts of the present step that are no retries: those before the host was taken up again, and those that never began.
+    pub uncounted: u32,
+    /// Attempts of the present step that never began.
+    pub nevers: u32,
     /// The hop that the host is in, and how many it has finished in this run or before it.
     pub hop: usize,
     /// Was on the target system when we came: there is nothing to do.
@@ -128,6 +136,10 @@ impl HostState {
             held_by: None,
             way: Way::Forward,
             cursor: 0,
+            entry: 0,
+            attempts: BTreeMap::new(),
+            uncounted: 0,
+            nevers: 0,
             hop: 0,
             already: false,
             blocked: false,
@@ -200,6 +212,17 @@ impl HostState {
         }
     }
 
+    /// The number of the next attempt of a step.
+    pub fn next_attempt(&self, step: usize) -> u32 {
+        self.attempts.get(&step).map_or(1, |last| last + 1)
+    }
+
+    /// The last hop that has changed the host, where one has.
+    pub fn last_changed_hop(&self) -> Option<usize> {
+        let last = if self.changing { Some(self.hop) } else { self.hop.checked_sub(1) };
+        last.filter(|hop| *hop >= self.entry)
+    }
+
     /// Whether the host has a slot.
     pub fn is_in_flight(&self) -> bool {
         match self.phase {
@@ -262,15 +285,19 @@ impl HostState {
                 let retry = Retry { step: *step, next: *next, not_before: *not_before };
                 self.phase = Resting { retry: Some(retry) };
             }
-            (Idle, Event::AttemptStarted { step, attempt: 1, .. })
-                if place(step)? == self.cursor =>
+            (Idle, Event::AttemptStarted { step, attempt, .. })
+                if place(step)? == self.cursor && *attempt == self.next_attempt(self.cursor) =>
             {
-                self.phase = Running { step: self.cursor, attempt: 1 };
+                (self.uncounted, self.nevers) = (attempt - 1, 0);
+                self.attempts.insert(self.cursor, *attempt);
+                self.phase = Running { step: self.cursor, attempt: *attempt };
             }
             (Waiting { step: due, next, .. }, Event::AttemptStarted { step, attempt, .. })
                 if next == attempt && place(step)? == *due =>
             {
-                self.phase = Running { step: *due, attempt: *attempt };
+                let (step, attempt) = (*due, *attempt);
+                self.attempts.insert(step, attempt);
+                self.phase = Running { step, attempt };
             }
             (Running { step: runs, attempt: a }, Event::AttemptPassed { step, attempt: b, .. })
                 if a == b && place(step)? == *runs =>
@@ -285,13 +312,15 @@ impl HostState {
             (Running { step: now, .. }, Event::StepSkipped { step, reason, .. })
                 if place(step)? == *now =>
             {
+                let now = *now;
                 // A lost step that is proven to have done its work has changed the host.
                 let proven = matches!(reason, Skip::Proven { .. });
                 self.touched |= proven && step.phase == Phase::Migrate;
                 // Its work is done, by this attempt or by somebody before us: so the host is armed by it.
-                let done = matches!(reason, Skip::Proven { .. } | Skip::Guard { .. });
-                self.armed |= done && plan.steps[*now].arms;
-                self.advance(*now);
+                if matches!(reason, Skip::Guard { .. } | Skip::Proven { .. }) {
+                    self.arm(&plan.steps[now]);
+                }
+                self.advance(now);
             }
             (Idle, Event::StepSkipped { step, .. }) if place(step)? == self.cursor => {
                 self.advance(self.cursor);
@@ -310,6 +339,10 @@ impl HostState {
                 self.dark = Some(at);
                 self.left_boot = Some(LeftBoot { boot_id: boot_id.clone(), at });
                 self.boot_id = Some(boot_id.clone());
+                // From now on the host may reboot, whoever hears of it.
+                if let Running { step, .. } = self.phase {
+                    self.touched |= plan.steps[step].id.phase == Phase::Migrate;
+                }
             }
             (Running { .. }, Event::HostReturned { boot_id, .. }) => {
                 self.dark = None;
@@ -359,9 +392,9 @@ impl HostState {
                 self.dark = None;
             }
             (Ended(_), Event::HostReopened { phase, .. }) => {
-                let hop = self.hop.min(plan.hops.len().saturating_sub(1));
                 (self.way, self.cursor) = match phase {
                     Phase::Rollback => {
+                        let hop = self.last_changed_hop().ok_or("nothing was changed")?;
                         (Way::Back { hop, all: true }, plan.hops[hop].rollback.start)
                     }
                     Phase::Commit => (Way::Commit { hop: 0 }, plan.hops[0].commit.start),
@@ -425,13 +458,18 @@ impl HostState {
         self.cursor = step + 1;
     }
 
+    /// Whether the host is armed once this step has done its work.
+    fn arm(&mut self, step: &PlanStep) {
+        self.armed = (self.armed || step.arms) && !step.disarms && !step.reboots;
+    }
+
     fn pass(&mut self, plan: &Plan, index: usize, step: usize, event: &Event) {
         let Event::AttemptPassed { outcome, stdout, exit, .. } = event else { return };
         let planned = &plan.steps[step];
         if planned.id.phase == Phase::Migrate && *outcome == Outcome::Changed {
             self.touched = true;
         }
-        self.armed = (self.armed || planned.arms) && !planned.disarms && !planned.reboots;
+        self.arm(planned);
         if let Some(stdout) = stdout {
             let kept = Registered { stdout: stdout.clone(), exit: *exit };
             self.registered.insert(planned.id.step.to_string(), kept);
@@ -444,7 +482,7 @@ impl HostState {
             // A host that already rests between two hops goes on from there.
             match plan.entry_hop(system) {
                 Some(hop) if hop > 0 => {
-                    self.hop = hop;
+                    (self.hop, self.entry) = (hop, hop);
                     self.cursor = plan.hops[hop].forward.start;
                 }
                 Some(_) => {}
@@ -454,12 +492,17 @@ impl HostState {
     }
 
     fn fail(&mut self, plan: &Plan, step: usize, attempt: u32, event: &Event) {
-        let Event::AttemptFailed { failure, then, .. } = event else { return };
-        if plan.steps[step].id.phase == Phase::Migrate && failure.touches() {
+        let Event::AttemptFailed { failure, then, never, .. } = event else { return };
+        let planned = &plan.steps[step];
+        if planned.id.phase == Phase::Migrate && failure.touches() {
             self.touched = true;
         }
-        // What was to arm the host and failed may have armed it: a rollback disarms it.
-        self.armed |= plan.steps[step].arms && failure.touches();
+        // It may have armed the host before it failed: a rollback disarms it.
+        self.armed |= planned.arms && failure.touches();
+        if *never {
+            self.uncounted += 1;
+            self.nevers += 1;
+        }
         self.end_reboot();
         match then {
             Then::Retry { not_before } => {

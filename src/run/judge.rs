@@ -37,7 +37,7 @@ pub struct Result {
 }
 
 /// So many attempts that never began are followed by another.
-const NEVER_MAX: u32 = 5;
+const NEVER_MAX: u32 = 4;
 
 /// The records of a result. The host must be running the attempt.
 pub fn judge(
@@ -78,9 +78,10 @@ pub fn judge(
         }),
         Ending::Skipped(reason) => events.push(Event::StepSkipped { host: name, step: id, reason }),
         Ending::Failed(failure) => {
-            let then = match result.never && attempt < NEVER_MAX {
+            let tries = attempt - at.uncounted;
+            let then = match result.never && at.nevers < NEVER_MAX {
                 true => Then::Retry { not_before: now },
-                false => then(plan, at, planned, is_look(plan, host, step), attempt, &failure, now),
+                false => then(plan, at, planned, is_look(plan, host, step), tries, &failure, now),
             };
             if matches!(then, Then::GoOn | Then::Block) {
                 let message = message(&failure, &result.tail);
@@ -98,6 +99,7 @@ pub fn judge(
                 duration_ms,
                 tail: result.tail.clone(),
                 then,
+                never: result.never,
             });
         }
     }
@@ -236,11 +238,11 @@ fn then(
     host: &HostState,
     step: &PlanStep,
     look: bool,
-    attempt: u32,
+    tries: u32,
     failure: &Failure,
     now: Timestamp,
 ) -> Then {
-    if may_retry(step, look, attempt, failure) {
+    if may_retry(step, look, tries, failure) {
         return Then::Retry { not_before: now + step.retry_delay };
     }
     let touched = host.touched || (step.id.phase == Phase::Migrate && failure.touches());
@@ -267,8 +269,8 @@ fn then(
 }
 
 /// Another attempt is made only where it cannot run a step twice that may still be running or have done its work.
-fn may_retry(step: &PlanStep, look: bool, attempt: u32, failure: &Failure) -> bool {
-    let left = attempt <= step.retries;
+fn may_retry(step: &PlanStep, look: bool, tries: u32, failure: &Failure) -> bool {
+    let left = tries <= step.retries;
     match failure {
         Failure::Exited { .. } | Failure::Killed { .. } | Failure::Unverified { .. } => {
             left && !look
@@ -278,9 +280,9 @@ fn may_retry(step: &PlanStep, look: bool, attempt: u32, failure: &Failure) -> bo
         Failure::Refused { .. } | Failure::Reboot(_) => false,
         Failure::Lost { .. } => match step.id.phase {
             // These only read, or write what they write anew.
-            Phase::Backup | Phase::Precheck | Phase::Verify => attempt <= step.retries.max(1),
+            Phase::Backup | Phase::Precheck | Phase::Verify => tries <= step.retries.max(1),
             Phase::Migrate | Phase::Rollback | Phase::Commit => {
-                step.on_lost == OnLost::Rerun && attempt <= step.retries.max(1)
+                step.on_lost == OnLost::Rerun && tries <= step.retries.max(1)
             }
         },
     }

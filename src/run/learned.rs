@@ -46,7 +46,9 @@ impl Past {
     /// Nothing while too few are through to say so.
     pub fn late_after(&self) -> Option<Duration> {
         let p95 = Duration::from_millis(self.p95_ms);
-        let late = (p95 * 3 / 2).max(p95 + MARGIN_MIN).max(Duration::from_millis(self.max_ms));
+        // In whole milliseconds, as time is kept: a host that is due by a fraction of one would be waited for without end.
+        let half_more = Duration::from_millis(self.p95_ms + self.p95_ms.div_ceil(2));
+        let late = half_more.max(p95 + MARGIN_MIN).max(Duration::from_millis(self.max_ms));
         (self.hosts >= HOSTS_MIN).then_some(late)
     }
 }
@@ -91,5 +93,7 @@ mod tests {
         let past = Past { hosts: 9, p50_ms: 2_000, p95_ms: 2_100, max_ms: 2_100 };
         assert_eq!(past.late_after(), Some(Duration::from_millis(32_100)));
         assert_eq!(Learned::default().soonest(), None);
+        let odd = Past { hosts: 9, p50_ms: 1, p95_ms: 90_001, max_ms: 90_001 };
+        assert_eq!(odd.late_after(), Some(Duration::from_millis(135_002)));
     }
 }

@@ -8,7 +8,7 @@ use fleetlift::{
         template::Templates,
         time::{SystemClock, Timestamp},
     },
-    engine::{Control, Engine, EngineError, Observer, Outcome, Secrets, Shared},
+    engine::{Control, Engine, EngineError, Observer, Outcome, Secrets, Shared, ThisMachine},
     journal::{
         Ask, End, Event, Failure, Outcome as Passed, PauseReason, Record, Request, Store, Then,
         Verdict,
@@ -124,6 +124,7 @@ impl Bench {
                 run,
                 transport: Arc::new(self.fleet.clone()),
                 clock: Arc::new(SystemClock),
+                controller: Arc::new(ThisMachine),
                 secrets: Arc::new(Secrets::default()),
                 templates: Templates::default(),
                 outputs: journal.outputs(),
@@ -444,6 +445,7 @@ fn the_table_of_holds() {
         duration_ms: 0,
         tail: String::new(),
         then: Then::Retry { not_before: Timestamp::from_millis(9) },
+        never: false,
     };
     type Row = (&'static str, Vec<Event>, Event, Option<&'static str>);
     let rows: Vec<Row> = vec![

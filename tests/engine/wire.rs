@@ -8,7 +8,7 @@ use fleetlift::{
         template::Templates,
         time::{Clock, Timestamp},
     },
-    engine::{Engine, Outcome, Secrets, Shared},
+    engine::{Engine, Outcome, Secrets, Shared, ThisMachine},
     host::{
         BoxFuture, ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target,
         Transport, Whereabouts,
@@ -283,6 +283,7 @@ fn run(
             run: run.clone(),
             transport: Arc::new(Wire(Arc::clone(&net))),
             clock,
+            controller: Arc::new(ThisMachine),
             secrets: Arc::new(Secrets::default()),
             templates: Templates::default(),
             outputs: journal.outputs(),

@@ -11,7 +11,6 @@ use std::{
     fs,
     net::TcpListener,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
 };
 
 const HOSTS: &str = r#"
@@ -818,7 +817,31 @@ fn a_shipped_playbook_is_an_input_too() {
     desk.write("my.plan", format!("{head}\n{plan}\n"));
     let said = apply(&desk).exits(4);
     assert!(said.err.contains("as this program brings it"), "{}", said.err);
-    assert!(!Path::new(&desk.path("state")).exists());
+}
+
+/// Only the very same plan is as it was saved, also where nothing that has a name differs.
+#[test]
+fn a_plan_that_another_program_wrote_is_not_taken() {
+    let desk = planned();
+    let text = fs::read_to_string(desk.path("my.plan")).unwrap();
+    let (head, plan) = text.split_once('\n').unwrap();
+    let craft = |change: &dyn Fn(&mut Value)| {
+        let mut plan: Value = serde_json::from_str(plan).unwrap();
+        change(&mut plan);
+        let plan = plan.to_string();
+        let mut head: Value = serde_json::from_str(head).unwrap();
+        head["bytes"] = plan.len().into();
+        head["digest"] = fleetlift::base::digest::digest(plan.as_bytes()).into();
+        desk.write("my.plan", format!("{head}\n{plan}\n"));
+        apply(&desk)
+    };
+    let said = craft(&|plan| plan["hosts"][0]["vars"]["token"] = serde_json::json!({"plain": 1}));
+    assert!(said.exits(4).err.contains("none of its files changed"));
+    let said = craft(&|plan| plan["limits"]["parallel"] = 99.into());
+    assert!(said.exits(4).err.contains("parallel 99 → 4"));
+    let said = craft(&|plan| plan["origin"] = Value::Null);
+    assert!(said.exits(2).err.contains("does not say what it was made from"));
+    assert!(!desk.path("state").exists(), "a run was made");
 }
 
 #[test]

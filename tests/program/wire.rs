@@ -24,6 +24,7 @@ name = "Counts"
 [[backup]]
 name = "copy"
 run = "mkdir -p {{ home | quote }}; echo backup >>{{ home | quote }}/count"
+verify = "grep -q backup {{ home | quote }}/count"
 
 [[migrate]]
 name = "tell"
@@ -131,7 +132,7 @@ impl Fleet {
 
 /// At how many places a connection is cut: a few in every test run, more by `just cuts N`.
 fn cuts() -> u64 {
-    std::env::var("FLEETLIFT_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(9)
+    std::env::var("FLEETLIFT_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(6)
 }
 
 #[test]
@@ -190,6 +191,7 @@ name = "Counts"
 [[backup]]
 name = "copy"
 run = "mkdir -p {{ home | quote }}; echo backup >>{{ home | quote }}/count"
+verify = "grep -q backup {{ home | quote }}/count"
 
 [[migrate]]
 name = "tell"

@@ -38,11 +38,15 @@ fn lines(count: u32) -> String {
 async fn no_byte_is_lost_or_doubled_by_cut_connections() {
     need!("no_byte_is_lost_or_doubled_by_cut_connections", "sshd" => "openssh-server");
     let server = Sshd::start();
-    // Slow enough to be cut several times; each line goes to both streams.
-    let step = script(
+    // Slow enough to be cut several times, however slow a login is: the second half waits for the second connection. Each line
+    // goes to both streams.
+    let go = server.dir.path().join("go");
+    let step = script(&format!(
         "i=0; while [ $i -lt 3000 ]; do echo line $i; echo line $i >&2; \
+         [ $i = 1500 ] && while [ ! -e {} ]; do sleep 0.05; done; \
          [ $((i % 100)) = 0 ] && sleep 0.05; i=$((i + 1)); done; exit 7",
-    );
+        go.display()
+    ));
     let mut kept = Kept::default();
     let mut wanted = 2000;
     let mut cuts = 0;
@@ -77,6 +81,7 @@ async fn no_byte_is_lost_or_doubled_by_cut_connections() {
         cuts += 1;
         wanted = kept.out.len() + 6000;
         session = transport().connect(&server.target()).await.unwrap();
+        fs::write(&go, "").unwrap();
     };
     assert!(cuts >= 2, "{cuts}");
     assert_eq!(end, Exit::Code(7));

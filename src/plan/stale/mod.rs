@@ -22,12 +22,6 @@ pub struct Stale {
     pub changes: Option<Vec<Change>>,
 }
 
-impl Stale {
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.changes.as_ref().is_none_or(Vec::is_empty)
-    }
-}
-
 /// An input that is not as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileChange {

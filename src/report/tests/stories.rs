@@ -172,6 +172,7 @@ pub fn needs_hands() -> Story {
         duration_ms: 400_000,
         tail: String::new(),
         then: Then::GiveUp,
+        never: false,
     });
     part.end(End::NeedsHands, true, Some(lost));
     let mut part = story.host(3, 7);

@@ -452,6 +452,7 @@ impl Part<'_> {
             duration_ms: length,
             tail: tail.into(),
             then,
+            never: false,
         });
         self
     }

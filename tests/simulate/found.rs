@@ -1,0 +1,288 @@
+//! What the simulator has found, each shown by itself on a tape of records: the fold, what is decided, what is judged.
+
+use crate::scenario::{inventory, system};
+use fleetlift::{
+    base::{facts::Facts, phase::Phase, time::Timestamp},
+    engine::can_roll_back,
+    journal::{End, Event, Failure, Moment, Outcome, Record, Skip, StepId},
+    plan::{Plan, build},
+    playbook::{Action, Hop, Playbook, Reboot, Severity, Step},
+    rollout::Rollout,
+    run::{Ending, HostPhase, Result as AttemptResult, RunState, Todo, decide, judge},
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+fn step(name: &str) -> Step {
+    Step {
+        name: name.parse().unwrap(),
+        action: Action::Run(name.into()),
+        when: None,
+        unless: None,
+        verify: None,
+        expect: None,
+        timeout: Duration::from_secs(60),
+        retries: 1,
+        retry_delay: Duration::from_secs(1),
+        ok_exit: vec![0],
+        sudo: None,
+        env: BTreeMap::new(),
+        register: false,
+        on_lost: None,
+        probe: None,
+        arms: false,
+        disarm: None,
+        severity: Severity::Blocker,
+        remedy: None,
+        estimate: None,
+    }
+}
+
+fn boot(name: &str) -> Step {
+    let timeout = Duration::from_secs(60);
+    let reboot = Reboot {
+        timeout,
+        down: timeout,
+        each: timeout,
+        boots: 1,
+        into: None,
+        new_host_key: false,
+        command: None,
+        until: None,
+    };
+    Step { action: Action::Reboot(reboot), retries: 0, ..step(name) }
+}
+
+/// One host on its way, by hand.
+struct Tape {
+    plan: Plan,
+    state: RunState,
+}
+
+impl Tape {
+    /// Two hops of these steps each; the host enters by the hop that begins with this place of the chain.
+    fn new(entry: usize, migrate: &[Step], rollback: &[Step]) -> Self {
+        let hop = |hop: usize| Hop {
+            name: format!("hop{hop}"),
+            title: String::new(),
+            from: Some(system(hop)),
+            to: Some(system(hop + 1)),
+            vars: BTreeMap::new(),
+            steps: BTreeMap::from([
+                (Phase::Migrate, migrate.to_vec()),
+                (Phase::Rollback, rollback.to_vec()),
+            ]),
+        };
+        let playbook = Playbook {
+            name: "p".to_owned(),
+            title: String::new(),
+            support: None,
+            hops: vec![hop(0), hop(1)],
+            sources: Vec::new(),
+            files: Vec::new(),
+        };
+        let inventory = inventory(1, 1);
+        let all = inventory.hosts.keys().cloned().collect();
+        let plan = build(&inventory, &playbook, &Rollout::default(), "@all", &all).unwrap();
+        let state = RunState::new(&plan);
+        let mut tape = Self { plan, state };
+        let text = String::new;
+        tape.say(Event::RunStarted {
+            plan: text(),
+            playbook: text(),
+            operator: text(),
+            controller: text(),
+            version: text(),
+            hosts: 1,
+        });
+        tape.decided();
+        let facts = Facts { system: Some(system(entry)), ..Facts::default() };
+        let (host, facts) = (tape.plan.hosts[0].name.clone(), Arc::new(facts));
+        tape.say(Event::HostFacts { host, moment: Moment::Before, facts });
+        tape.pass();
+        tape
+    }
+
+    fn say(&mut self, event: Event) {
+        let at = Timestamp::from_millis(self.state.next_seq as i64);
+        let record = Record { seq: self.state.next_seq, at, event };
+        self.state.apply(&self.plan, &record).unwrap();
+    }
+
+    /// Writes down whatever is decided, until an attempt runs or nothing is left. Returns what was decided last.
+    fn decided(&mut self) -> Option<Todo> {
+        let mut last = None;
+        loop {
+            let now = Timestamp::from_millis(1_000_000);
+            let Some(todo) = decide(&self.plan, &self.state, now).todo.into_iter().next() else {
+                return last;
+            };
+            match todo.clone() {
+                Todo::Record(event) => self.say(event),
+                Todo::Attempt { step, attempt, .. } => {
+                    let (host, step) = self.place(step);
+                    self.say(Event::AttemptStarted { host, step, attempt });
+                }
+            }
+            last = Some(todo);
+        }
+    }
+
+    fn place(&self, step: usize) -> (fleetlift::base::name::HostName, StepId) {
+        (self.plan.hosts[0].name.clone(), self.plan.steps[step].id.clone())
+    }
+
+    fn running(&self) -> (String, u32) {
+        match self.state.hosts[0].phase {
+            HostPhase::Running { step, attempt } => (self.plan.steps[step].id.to_string(), attempt),
+            ref other => panic!("nothing runs: {other:?}"),
+        }
+    }
+
+    fn judged(&mut self, ending: Ending, never: bool) {
+        let result = AttemptResult {
+            ending,
+            duration: Duration::ZERO,
+            tail: String::new(),
+            facts: None,
+            warnings: Vec::new(),
+            never,
+        };
+        for event in judge(&self.plan, &self.state, 0, &result, Timestamp::from_millis(0)) {
+            self.say(event);
+        }
+        self.decided();
+    }
+
+    fn pass(&mut self) {
+        let outcome = Outcome::Changed;
+        self.judged(Ending::Passed { exit: Some(0), outcome, stdout: None }, false);
+    }
+
+    fn fail(&mut self) {
+        self.judged(Ending::Failed(Failure::Exited { code: 1 }), false);
+    }
+
+    fn end(&self) -> Option<End> {
+        match self.state.hosts[0].phase {
+            HostPhase::Ended(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    /// An operator takes the host up again.
+    fn reopen(&mut self, phase: Phase) {
+        let (operator, controller) = ("op".to_owned(), "c".to_owned());
+        self.say(Event::RunResumed { operator: operator.clone(), controller, only_reopened: true });
+        let host = self.plan.hosts[0].name.clone();
+        self.say(Event::HostReopened { host, phase, operator });
+        self.decided();
+    }
+
+    fn dark(&mut self) {
+        let host = self.plan.hosts[0].name.clone();
+        self.say(Event::HostDark { host, boot_id: "one".to_owned() });
+    }
+}
+
+/// Else the next reboot would be taken for one whose command was given, and count as done with no boot at all.
+#[test]
+fn a_reboot_that_is_skipped_leaves_no_boot_behind() {
+    let mut tape = Tape::new(0, &[boot("boot")], &[]);
+    tape.dark();
+    assert_eq!(tape.state.hosts[0].word(), "dark");
+    tape.judged(Ending::Skipped(Skip::Guard { unless: "done".to_owned() }), false);
+    assert_eq!(tape.state.hosts[0].left_boot, None);
+    assert_eq!(tape.state.hosts[0].word(), "running");
+    tape.pass();
+    assert_eq!(tape.running().0, "1.migrate.boot");
+    assert_eq!(tape.state.hosts[0].left_boot, None);
+}
+
+#[test]
+fn a_reboot_that_fails_is_not_dark_any_more() {
+    let mut tape = Tape::new(0, &[step("change"), boot("boot")], &[step("restore")]);
+    tape.pass();
+    tape.dark();
+    tape.fail();
+    assert_eq!(tape.running().0, "0.rollback.restore");
+    assert_eq!(tape.state.hosts[0].word(), "running");
+}
+
+#[test]
+fn a_host_that_does_not_return_from_a_reboot_is_touched() {
+    let mut tape = Tape::new(0, &[boot("boot")], &[]);
+    tape.dark();
+    let reason = "did not return".to_owned();
+    tape.judged(Ending::Failed(Failure::Unreachable { reason }), false);
+    assert_eq!(tape.end(), Some(End::Unreachable));
+    assert!(tape.state.hosts[0].touched);
+}
+
+#[test]
+fn an_attempt_that_never_began_is_no_retry() {
+    let mut tape = Tape::new(0, &[step("change")], &[]);
+    for attempt in 1..=4 {
+        assert_eq!(tape.running(), ("0.migrate.change".to_owned(), attempt));
+        let reason = "it never began".to_owned();
+        tape.judged(Ending::Failed(Failure::Unreachable { reason }), true);
+    }
+    tape.fail();
+    assert_eq!(tape.running(), ("0.migrate.change".to_owned(), 6), "its one retry is left");
+    tape.fail();
+    assert_eq!(tape.end(), Some(End::NeedsHands));
+}
+
+#[test]
+fn a_step_that_arms_and_fails_is_disarmed() {
+    let arm = Step { arms: true, disarm: Some("disarm".into()), retries: 0, ..step("arm") };
+    let mut tape = Tape::new(0, &[arm], &[step("restore")]);
+    tape.fail();
+    assert_eq!(tape.running().0, "0.rollback.disarm-arm");
+    tape.pass();
+    assert!(!tape.state.hosts[0].armed);
+}
+
+#[test]
+fn a_host_that_is_still_armed_is_not_rolled_back() {
+    let arm = Step { arms: true, retries: 0, ..step("arm") };
+    let mut tape = Tape::new(0, &[arm, step("more")], &[step("restore")]);
+    tape.pass();
+    tape.fail();
+    tape.fail();
+    assert_eq!(tape.running().0, "0.rollback.restore");
+    tape.pass();
+    tape.pass();
+    assert_eq!(tape.end(), Some(End::NeedsHands));
+}
+
+/// The host refuses an attempt whose directory it has: a second rollback was refused for its numbers alone.
+#[test]
+fn a_second_rollback_has_attempts_of_its_own() {
+    let mut tape = Tape::new(0, &[step("change")], &[step("restore")]);
+    tape.fail();
+    tape.fail();
+    assert_eq!(tape.running(), ("0.rollback.restore".to_owned(), 1));
+    tape.fail();
+    tape.fail();
+    assert_eq!(tape.end(), Some(End::NeedsHands));
+    tape.reopen(Phase::Rollback);
+    assert_eq!(tape.running(), ("0.rollback.restore".to_owned(), 3));
+    tape.fail();
+    assert_eq!(tape.running(), ("0.rollback.restore".to_owned(), 4), "and retries of its own");
+}
+
+#[test]
+fn hops_that_changed_nothing_are_not_rolled_back() {
+    // It came on the system between the hops.
+    let mut tape = Tape::new(1, &[step("change")], &[step("restore")]);
+    assert_eq!(tape.running().0, "1.migrate.change");
+    tape.pass();
+    tape.pass();
+    assert_eq!(tape.end(), Some(End::Migrated));
+    assert!(can_roll_back(&tape.plan, &tape.state, 0));
+    tape.reopen(Phase::Rollback);
+    assert_eq!(tape.running().0, "1.rollback.restore");
+    tape.pass();
+    tape.pass();
+    assert_eq!(tape.end(), Some(End::RolledBack));
+}

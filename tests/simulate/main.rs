@@ -1,0 +1,12 @@
+//! The simulator: the real engine, deciding, judging and folding, with hosts, network, clock and journal that follow from
+//! one seed. An oracle that shares no code with them watches every record and every start.
+
+mod chance;
+mod drive;
+mod found;
+mod host;
+mod network;
+mod oracle;
+mod runs;
+mod scenario;
+mod sim;
