@@ -2,13 +2,17 @@
 
 use super::{
     args::{ApplyArgs, Common, Fleet, What},
+    calendar::calendar_of,
     common,
     error::CliError,
     exec_run::{self, Planned, make_plan},
     reports::{Mode, write_whole},
 };
 use crate::{
-    base::{anchor::absolute, digest::digest, fault::Source, shape::meaning, text::one_line},
+    base::{
+        anchor::absolute, digest::digest, fault::Source, shape::meaning, text::one_line,
+        time::Clock, time::SystemClock,
+    },
     plan::{
         self, Found, Input, Origin, PROGRAM, Plan, Saved, SavedError, Stale, compare_inputs,
         differences,
@@ -82,6 +86,10 @@ pub fn apply(common: &Common, args: &ApplyArgs) -> Result<ExitCode, CliError> {
         let colours = common.colours_output();
         let text = report::plan_text(&saved.plan, &saved.digest, scripts, colours);
         common::print(&text);
+        // One that can never end any more is told so below, after what has changed.
+        if let Ok(calendar) = calendar_of(&saved.plan, SystemClock.now()) {
+            common::print(&report::calendar_text(&saved.plan, &calendar, colours));
+        }
     }
     if saved.program != PROGRAM {
         let message = format!(
@@ -92,6 +100,7 @@ pub fn apply(common: &Common, args: &ApplyArgs) -> Result<ExitCode, CliError> {
     }
     refuse_if_stale(&saved, &args.file)?;
     if args.dry_run {
+        calendar_of(&saved.plan, SystemClock.now())?;
         common::complain("Nothing has changed since: it can be applied.\n");
         return Ok(ExitCode::SUCCESS);
     }

@@ -75,6 +75,20 @@ fn a_plan_that_can_never_end_is_a_fault_of_its_rollout() {
     }
 }
 
+/// A saved plan has its windows with it; when they are over it is refused, since none of its files has changed.
+#[test]
+fn a_saved_plan_whose_windows_are_over_is_refused() {
+    let desk = desk(
+        "{ from = \"2024-09-08 01:00\", to = \"2024-09-08 05:00\", zone = \"Asia/Shanghai\" }",
+    );
+    let plan = ["plan", "-i", "fleet", "-p", "playbook.toml", "-o", "saved.plan"];
+    desk.say(&[&plan[..], &["--at", "2024-09-07T00:00:00Z"]].concat()).exits(0);
+    for more in ["--yes", "--dry-run"] {
+        let said = desk.say(&["apply", "saved.plan", more]).exits(4);
+        assert!(said.err.contains("no window of wave web opens any more"), "{}", said.err);
+    }
+}
+
 /// The rollout of the reference report: four batches by role, with their dates in Shanghai.
 #[test]
 fn the_reference_rollout_has_the_dates_of_its_report() {

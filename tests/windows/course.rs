@@ -71,7 +71,7 @@ proptest! {
         let now = Timestamp::from_millis(at("2025-01-15T00:00:00Z").as_millis() + start * MINUTE);
         let course = foresee(&plan, &RunState::new(&plan), now, Mark::P90);
         let mut play = Play::begin(plan, &now.to_string());
-        play.to_the_end();
+        play.play_out();
         prop_assert_eq!(&course.hosts, &play.spans);
         prop_assert_eq!(course.stuck.is_empty(), play.state.counts.get("migrated") == Some(&play.plan.hosts.len()));
         prop_assert!(play.said("host_rested").is_empty(), "nobody has to stop on the way");
@@ -100,7 +100,7 @@ proptest! {
         play.until(&(begin + Duration::from_secs(minutes * 60)).to_string());
         let (now, state) = (play.now, play.state.clone());
         let foreseen = foresee(&play.plan, &state, now, Mark::P90);
-        play.to_the_end();
+        play.play_out();
         for (host, span) in &foreseen.hosts {
             prop_assert_eq!(span, &play.spans[host], "host {} at {}", host, now);
         }
@@ -187,7 +187,7 @@ fn a_plan_that_can_never_end_says_why() {
     assert_eq!(stuck.len(), 1);
 }
 
-/// A thousand hosts in eight nights of 125: the size of a calendar that people ask for.
+/// Ten thousand hosts in ten waves, one after the other, on four nights a week.
 #[test]
 fn ten_thousand_hosts_have_a_calendar() {
     let mut hosts = String::new();

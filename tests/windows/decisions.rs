@@ -38,7 +38,7 @@ fn hosts_start_when_their_window_opens() {
         "it says what it waits on"
     );
     assert!(play.said("wave_started").is_empty(), "nor does the wave begin before");
-    play.to_the_end();
+    play.play_out();
     assert_eq!(play.said("host_started"), [format!("{OPENS} web-1"), format!("{OPENS} web-2")]);
     assert_eq!(play.state.phase, RunPhase::Finished(Verdict::Completed));
 }
@@ -49,7 +49,7 @@ fn a_host_starts_only_where_it_ends_inside() {
     let hosts = "[groups.web]\nhosts = [\"web-[1:4]\"]\n";
     let mut play =
         Play::begin(plan(hosts, &playbook(30), &nightly("parallel = 1\n")), "2026-11-21T12:00:00Z");
-    play.to_the_end();
+    play.play_out();
     let days: Vec<String> = play.said("host_started").iter().map(|s| s[..10].to_owned()).collect();
     assert_eq!(days, ["2026-11-21", "2026-11-21", "2026-11-21", "2026-11-22"]);
     for (start, end) in play.spans.values() {
@@ -74,7 +74,7 @@ fn hosts_that_change_go_on_and_others_rest() {
     assert_eq!(play.state.counts["pending"], 2, "they have given back their slots");
     assert_eq!(play.state.waves[0].in_flight, 0);
     assert!(window(&play.waiting_on).is_some(), "{:?}", play.waiting_on);
-    play.to_the_end();
+    play.play_out();
     let again: Vec<String> = play.said("host_started").split_off(2);
     assert_eq!(again, ["2026-11-22T17:00:00.000Z web-1", "2026-11-22T17:00:00.000Z web-2"]);
     // They go on where they were: the backup is not made again.
@@ -90,7 +90,7 @@ fn hosts_that_change_go_on_and_others_rest() {
 fn a_change_that_has_begun_is_not_interrupted() {
     let mut play = Play::begin(plan(TWO, &playbook(30), &nightly("")), "2026-11-21T17:00:00Z");
     play.slow.insert("change".into(), Duration::from_secs(5 * 3600));
-    play.to_the_end();
+    play.play_out();
     assert!(play.said("host_rested").is_empty());
     assert!(play.spans.values().all(|(_, end)| end.unwrap() > at("2026-11-21T19:00:00Z")));
     assert_eq!(play.said("host_started").len(), 2);
@@ -111,7 +111,7 @@ fn a_retry_that_is_due_after_the_window_waits_for_the_next_one() {
             .iter()
             .all(|host| matches!(host.phase, HostPhase::Resting { retry: Some(_) }))
     );
-    play.to_the_end();
+    play.play_out();
     assert_eq!(play.state.phase, RunPhase::Finished(Verdict::Completed));
     let attempts = play.said("attempt_failed");
     assert_eq!(attempts.len(), 4, "the retry was not lost: {attempts:?}");
@@ -124,7 +124,7 @@ fn a_window_that_never_opens_again_is_said() {
         [[wave]]\nname = \"db\"\nhosts = \"@db\"\n";
     let hosts = format!("{TWO}[groups.db]\nhosts = [\"db-1\"]\n");
     let mut play = Play::begin(plan(&hosts, &playbook(30), rollout), "2026-11-21T12:00:00Z");
-    play.to_the_end();
+    play.play_out();
     // What could be done was done before.
     assert_eq!(play.state.counts["migrated"], 1);
     let RunPhase::Paused(reason) = &play.state.phase else { panic!("{:?}", play.state.phase) };
@@ -175,10 +175,10 @@ fn clock_jumps_change_what_is_decided_and_nothing_else() {
     play.now = at(jumped);
     play.land();
     play.settle();
-    assert_eq!(play.said("host_rested"), [format!("2026-11-21T18:59:00.000Z web-1")]);
+    assert_eq!(play.said("host_rested"), ["2026-11-21T18:59:00.000Z web-1"]);
     // Back inside, it goes on.
     play.now = at("2026-11-21T17:05:00Z");
-    play.to_the_end();
+    play.play_out();
     assert_eq!(play.state.phase, RunPhase::Finished(Verdict::Completed));
 }
 
@@ -188,7 +188,7 @@ fn the_edge_of_a_window_follows_the_clocks_of_its_zone() {
     // hours and three minutes needs most.
     let rollout = nightly("").replace("Asia/Shanghai", "Europe/Berlin");
     let mut play = Play::begin(plan(TWO, &playbook(125), &rollout), "2026-10-20T12:00:00Z");
-    play.to_the_end();
+    play.play_out();
     let started = play.said("host_started");
     assert_eq!(started, ["2026-10-24T23:00:00.000Z web-1", "2026-10-24T23:00:00.000Z web-2"]);
 }
@@ -222,6 +222,6 @@ fn what_a_run_measures_counts_at_once() {
         play.said("host_started")
     );
     assert!(window(&play.waiting_on).is_some(), "{:?}", play.waiting_on);
-    play.to_the_end();
+    play.play_out();
     assert_eq!(play.state.phase, RunPhase::Finished(Verdict::Completed));
 }

@@ -131,10 +131,10 @@ impl Play {
     /// Whatever ends now.
     pub fn land(&mut self) {
         let now = self.now;
-        let (landed, left) =
+        let (landed, left): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.ends).into_iter().partition(|(at, _)| *at <= now);
         self.ends = left;
-        for (_, host) in Vec::<(Timestamp, usize)>::from(landed) {
+        for (_, host) in landed {
             let HostPhase::Running { step, attempt } = self.state.hosts[host].phase else {
                 panic!()
             };
@@ -181,7 +181,7 @@ impl Play {
         }
     }
 
-    pub fn to_the_end(&mut self) {
+    pub fn play_out(&mut self) {
         self.until("9000-01-01T00:00:00Z");
     }
 
