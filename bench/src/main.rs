@@ -1,7 +1,7 @@
 //! Measures fleetlift beside a bare SSH loop that does the same work on the same server, and prints ratios.
 //!
 //! This program is all of the processes that are measured: called `fleetlift` it is the product, with `bare` the loop, with
-//! `serve` the hosts, and else it starts these one after the other and waits for them. So nothing that is measured can be
+//! `steps` durable steps alone, with `serve` the hosts, and else it starts these one after the other and waits for them. So nothing that is measured can be
 //! of another build than the rest.
 
 mod bare;
@@ -9,6 +9,7 @@ mod child;
 mod fleet;
 mod rows;
 mod serve;
+mod steps;
 mod table;
 
 use std::{env, error::Error, path::Path, process::ExitCode};
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let done = match arguments.first().map(String::as_str) {
         Some("bare") => bare::main(&arguments[1..]),
         Some("serve") => serve::main(&arguments[1..]),
+        Some("steps") => steps::main(&arguments[1..]),
         Some("-h" | "--help") => {
             print!("{USAGE}");
             Ok(())

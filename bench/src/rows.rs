@@ -60,7 +60,8 @@ impl Bench {
             self.beside(&mut server, &dir, much, "W1: one command", hosts, parallel, &one)?;
         }
         self.beside(&mut server, &dir, much, "W2: ten commands and 64 KiB up", 200, 64, &ten)?;
-        self.beside(&mut server, &dir, much, "W3: 200 MB of output", 1, 1, &long)
+        self.beside(&mut server, &dir, much, "W3: 200 MB of output", 1, 1, &long)?;
+        self.warm_steps(&mut server, &dir, much)
     }
 
     /// One row, with the bare loop beside.
@@ -92,6 +93,30 @@ impl Bench {
             ours.push(child::measure(run(&fleet, &state)?, dir)?);
             fs::remove_dir_all(&state)?;
             bare.push(child::measure(loop_of(server, hosts, parallel, work)?, dir)?);
+            eprintln!("  {:?}  bare {:?}", ours.last(), bare.last());
+        }
+        self.rows.push(Row { name, hosts: Some(hosts), ours, bare });
+        Ok(())
+    }
+
+    /// A quick durable step on a warm connection beside the same command in a plain exec channel: so many of them on each of
+    /// a few connections that neither the logins nor the start of a process count.
+    fn warm_steps(&mut self, server: &mut Option<Server>, dir: &Path, much: usize) -> Result<()> {
+        let (hosts, count) = if self.quick { (2, 100) } else { (10, 1_000) };
+        let name = format!("S: {count} quick durable steps in turn on each of {hosts} connections");
+        if !self.wants(&name) {
+            return Ok(());
+        }
+        if server.is_none() {
+            *server = Some(Server::start(dir, much)?);
+        }
+        let Some(server) = server else { return Ok(()) };
+        eprintln!("{name}");
+        let work = Work::Steps { script: "true", count, upload: 0 };
+        let (mut ours, mut bare) = (Vec::new(), Vec::new());
+        for _ in 0..self.rounds(hosts) {
+            ours.push(child::measure(steps_of(server, hosts, count)?, dir)?);
+            bare.push(child::measure(loop_of(server, hosts, 1, &work)?, dir)?);
             eprintln!("  {:?}  bare {:?}", ours.last(), bare.last());
         }
         self.rows.push(Row { name, hosts: Some(hosts), ours, bare });
@@ -181,6 +206,25 @@ fn run(fleet: &Fleet, state: &Path) -> Result<Command> {
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let (folder, playbook, state) = (path(&fleet.folder), path(&fleet.playbook), path(state));
     child::product(&["run", "-i", &folder, "-p", &playbook, "--yes", "--state-dir", &state])
+}
+
+/// Durable steps with nothing of a run around them.
+fn steps_of(server: &Server, hosts: usize, count: usize) -> Result<Command> {
+    child::own(&[
+        "steps",
+        "--dir",
+        &server.dir.to_string_lossy(),
+        "--address",
+        &server.address,
+        "--port",
+        &server.port,
+        "--script",
+        "true",
+        "--hosts",
+        &hosts.to_string(),
+        "--commands",
+        &count.to_string(),
+    ])
 }
 
 /// The bare loop that does the same work.
