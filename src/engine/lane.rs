@@ -1,16 +1,25 @@
 //! A lane: the task that does what is ordered for one host, over one connection that it opens and keeps.
 
-use super::{controller::Controller, hand_over::Handed, late::Known, secrets::Secrets, work::Work};
+use super::{
+    controller::Controller,
+    hand_over::{Handed, PATIENCE},
+    late::Known,
+    secrets::Secrets,
+    work::Work,
+};
 use crate::{
     base::{name::RunId, phase::Phase, template::Templates, time::Clock},
-    host::{Exit, Holder, KeyTrust, Leave, Session, Target, Transport},
+    host::{Exit, Holder, KeyTrust, Leave, Session, SessionError, Target, Transport, Whereabouts},
     journal::{Failure, NewKey, Notice, Outcome, OutputWriter, Part, Skip},
     plan::{Plan, PlanStep, Rendered, Task},
     playbook::{Action, OnLost, WaitFor},
-    run::{Ending, HostState, LeftBoot, Result as AttemptResult},
+    run::{Ending, HostState, LeftBoot, Result as AttemptResult, Unseen},
 };
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 /// What every lane of a run shares.
 pub struct Shared {
@@ -44,6 +53,8 @@ pub struct Order {
     pub boot_id: Option<String>,
     /// How often the host was taken up again after its end.
     pub reopened: u32,
+    /// An attempt before this one whose end nobody has seen.
+    pub unseen: Option<Unseen>,
     /// Any reboot migrates the host.
     pub armed: bool,
     /// The step has taken the new host key that it announces.
@@ -76,6 +87,7 @@ impl Order {
             left_boot: at.left_boot.clone(),
             boot_id: at.boot_id.clone(),
             reopened: at.reopened,
+            unseen: at.unseen,
             armed: at.armed,
             key_taken: at.host_key.as_ref().is_some_and(|(by, _)| *by == step),
         }
@@ -219,6 +231,7 @@ impl Lane {
     async fn steps_of(&mut self, order: &Order, work: &mut Work) -> Result<Ending, Stop> {
         let shared = Arc::clone(&self.shared);
         let rendered = work.render(&shared, order)?;
+        self.nothing_runs_beside(order).await?;
         // What was begun is not asked whether it should begin.
         let begun = order.begun && matches!(rendered.task, Task::Act(Action::Run(_)));
         if let Some(guard) = rendered.unless.as_ref().filter(|_| !begun) {
@@ -251,6 +264,38 @@ impl Lane {
         let stdout =
             planned.register.then(|| crate::base::text::shorten(&stdout, 4096).into_owned());
         Ok(Ending::Passed { exit, outcome, stdout })
+    }
+
+    /// A host that is taken up again after a step whose end nobody saw: nothing is changed beside a step that still runs.
+    async fn nothing_runs_beside(&mut self, order: &Order) -> Result<(), Stop> {
+        let unseen = order.unseen.filter(|_| order.reopened > 0 && !order.begun);
+        let Some(Unseen { step, attempt, reopened }) = unseen else { return Ok(()) };
+        let before = Order { step, attempt, reopened, ..order.clone() };
+        let planned = &self.shared.plan.steps[step];
+        let name = format!("attempt {attempt} of {}", planned.id);
+        let sudo = planned.sudo.unwrap_or(self.target.connection.sudo);
+        let dir = self.dir(&before);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let session = self.connected(deadline).await?;
+            let reason = match session.look(&dir, sudo).await {
+                Ok(Whereabouts::Running) => {
+                    let reason = format!("{name} still runs on the host: wait until it has ended");
+                    return Err(Ending::Failed(Failure::Refused { reason }));
+                }
+                Ok(Whereabouts::Never | Whereabouts::Finished(_) | Whereabouts::Lost { .. }) => {
+                    return Ok(());
+                }
+                Err(SessionError::Refused { reason }) => {
+                    return Err(Ending::Failed(Failure::Refused { reason }));
+                }
+                Err(SessionError::NotStarted { reason } | SessionError::Lost { reason }) => reason,
+            };
+            self.session = None;
+            if Instant::now() >= deadline {
+                return Err(Ending::Failed(Failure::Unreachable { reason }));
+            }
+        }
     }
 
     /// Whether work that a guard found done may be built upon. A backup that is there may be one whose verification failed

@@ -60,6 +60,16 @@ pub struct Fate {
     pub roll_back: bool,
 }
 
+/// An attempt whose end nobody has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unseen {
+    /// Index of its step.
+    pub step: usize,
+    pub attempt: u32,
+    /// How often the host had been taken up again when it was made.
+    pub reopened: u32,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostState {
     pub phase: HostPhase,
@@ -68,6 +78,8 @@ pub struct HostState {
     pub way: Way,
     /// The next step to consider; an index into the plan's steps.
     pub cursor: usize,
+    /// The last attempt whose end nobody has seen: it may run on the host still.
+    pub unseen: Option<Unseen>,
     /// The hop that the host entered the way by.
     pub entry: usize,
     /// The last attempt of every step that was begun: also a host that is taken up again has no attempt twice.
@@ -140,6 +152,7 @@ impl HostState {
             held_by: None,
             way: Way::Forward,
             cursor: 0,
+            unseen: None,
             entry: 0,
             attempts: BTreeMap::new(),
             uncounted: 0,
@@ -422,7 +435,6 @@ impl HostState {
                 self.failure = None;
                 self.fate = None;
                 self.blocked = false;
-                self.reopened += 1;
             }
             (phase, event) => return Err(format!("{event:?} is not legal in {phase:?}")),
         }
@@ -520,6 +532,9 @@ impl HostState {
         let planned = &plan.steps[step];
         if planned.id.phase == Phase::Migrate && failure.touches() {
             self.touched = true;
+        }
+        if let Failure::Lost { .. } | Failure::TimedOut { stopped: false, .. } = failure {
+            self.unseen = Some(Unseen { step, attempt, reopened: self.reopened });
         }
         // It may have armed the host before it failed: a rollback disarms it.
         self.armed |= planned.arms && failure.touches();

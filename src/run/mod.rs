@@ -14,7 +14,7 @@ pub use calendar::{Calendar, Forecast, Night, WaveCalendar, calendar, forecast};
 pub use decide::{Decision, Todo, WaitingOn, decide, decide_at};
 pub use foresee::{Course, Stuck, foresee};
 pub use gate::ROOM;
-pub use host::{Fate, HostPhase, HostState, LeftBoot, Registered, Retry, Way};
+pub use host::{Fate, HostPhase, HostState, LeftBoot, Registered, Retry, Unseen, Way};
 pub use judge::{Ending, Result, judge, key_taken};
 pub use learned::{Learned, Past};
 pub use pace::{Basis, Mark, Pace, basis, rest_of_way, step_length};

@@ -8,7 +8,7 @@ use fleetlift::{
     plan::{Plan, build},
     playbook::{Action, Hop, Playbook, Reboot, Severity, Step},
     rollout::Rollout,
-    run::{Ending, HostPhase, Result as AttemptResult, RunState, Todo, decide, judge},
+    run::{Ending, HostPhase, Result as AttemptResult, RunState, Todo, Unseen, decide, judge},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -269,6 +269,20 @@ fn a_second_rollback_has_attempts_of_its_own() {
     assert_eq!(tape.running(), ("0.rollback.restore".to_owned(), 3));
     tape.fail();
     assert_eq!(tape.running(), ("0.rollback.restore".to_owned(), 4), "and retries of its own");
+}
+
+/// The lane asks the host whether it still runs, before it changes anything beside it.
+#[test]
+fn a_step_whose_end_nobody_saw_is_remembered() {
+    let mut tape = Tape::new(0, &[step("change")], &[step("restore")]);
+    let failure = Failure::TimedOut { limit_ms: 1, stopped: false };
+    tape.judged(Ending::Failed(failure), false);
+    assert_eq!(tape.end(), Some(End::NeedsHands));
+    tape.reopen(Phase::Rollback);
+    let host = &tape.state.hosts[0];
+    assert_eq!(host.reopened, 1);
+    let change = tape.plan.steps.iter().position(|s| s.id.step.as_str() == "change").unwrap();
+    assert_eq!(host.unseen, Some(Unseen { step: change, attempt: 1, reopened: 0 }));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::{
     chance::Chance,
     scenario::{Kind, Scenario, Spec},
 };
-use fleetlift::{base::phase::Phase, host::Exit};
+use fleetlift::{base::phase::Phase, host::Exit, playbook::OnLost};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a script or a file asks a host to do.
@@ -468,18 +468,24 @@ impl Host {
                 }
             }
         }
-        let own = format!("{}/", self.name);
+        self.check_alone(spec, cause);
+    }
+
+    /// Nothing that changes a host begins beside something else that does, but for a step that its author says to run again.
+    fn check_alone(&mut self, spec: &Spec, cause: &Cause) {
+        let changes = |step: &str| {
+            [".migrate.", ".rollback.", ".commit."].iter().any(|phase| step.contains(phase))
+        };
+        let rerun = spec.on_lost == OnLost::Rerun;
         let busy = self.dirs.iter().find_map(|(dir, it)| match it {
-            Dir::Begun(b) if b.runs() && b.cause.step == cause.step && b.is_work() => Some(dir),
+            Dir::Begun(b) if b.runs() && b.is_work() && !dir.starts_with("local/") => {
+                let again = rerun && b.cause.step == cause.step;
+                (changes(&b.cause.step) && !again).then_some(dir)
+            }
             Dir::Begun(_) | Dir::Never => None,
         });
-        let rerun = spec.on_lost == fleetlift::playbook::OnLost::Rerun;
-        let reads = matches!(spec.phase, Phase::Backup | Phase::Precheck | Phase::Verify);
-        if let Some(dir) = busy
-            && !rerun
-            && !reads
-        {
-            self.wrong.push(format!("{own}{} began while {dir} still ran", cause.step));
+        if let Some(dir) = busy.filter(|_| changes(&cause.step)) {
+            self.wrong.push(format!("{}: {} began beside {dir}", self.name, cause.step));
         }
     }
 
@@ -566,16 +572,25 @@ impl Host {
         }
         begun.ended = Some(begun.exit.clone());
         let (sentence, works, exit) = (begun.sentence.clone(), begun.works, begun.exit.clone());
+        let attempt = begun.cause.attempt;
         self.tell(|| {
             format!("ends {dir}: {exit:?}{}", if works { "" } else { ", its work not done" })
         });
         if let Sentence::Say { word, step } = sentence {
             match word.as_str() {
+                // What a dead controller left running, or a host that was cut off, ends after the backup was made again:
+                // that the two do not harm each other is their author's to see to.
+                "run" | "local" if self.is_overtaken(&step, attempt) => {}
                 "run" | "local" => self.take_effect(&step, works),
                 "disarm" if works => self.armed = None,
                 _ => {}
             }
         }
+    }
+
+    fn is_overtaken(&self, step: &str, attempt: u32) -> bool {
+        let later = (step.to_owned(), attempt + 1);
+        step.contains(".backup.") && self.attempts.contains_key(&later)
     }
 
     /// What a step leaves behind. A backup without its work is there, and is not sound.
