@@ -420,6 +420,7 @@ impl HostState {
                 self.dark = None;
             }
             (Ended(end), Event::HostReopened { phase, .. }) => {
+                self.reopened += 1;
                 self.reopened_from = Some(*end);
                 (self.way, self.cursor) = match phase {
                     Phase::Rollback => {
