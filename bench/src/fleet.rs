@@ -100,6 +100,9 @@ fn long() -> String {
                 "\n[[{phase}]]\nname = \"{phase}-{step}\"\n\
                  run = \"mkdir -p {{{{ backup_dir | quote }}}} && work --on {{{{ host.name | quote }}}} --part {step}\"\n"
             );
+            if phase == "backup" {
+                text.push_str("verify = \"test -s /etc/os-release\"\n");
+            }
             if phase == "migrate" {
                 text.push_str(
                     "unless = \"test -e /etc/done\"\nverify = \"test -s /etc/os-release\"\n",
