@@ -293,5 +293,7 @@ each host says 3 KB of facts. *Bare* is a loop around the same SSH library, on o
 in, the same commands with their scripts on standard input, collect output and exit code, say goodbye. Fleetlift does that,
 asks each host first who it is, writes intent and result of each step to its journal (SQLite, synced before a step begins), keeps
 all output, and prints the summary. CPU is user and system time of the whole process; memory is its peak. The row of
-10,000 hosts over SSH is measured once. With as many hosts at once as there are, connections wait for the server's queue.
+10,000 hosts over SSH is measured once. S is steps alone,
+on one thread and without a journal, beside as many plain exec channels. At its end a run leaves each host: it gives the lock back
+and removes its scripts, which is one more command than the bare loop has. With as many hosts at once as there are, connections wait for the server's queue.
 ";
