@@ -281,8 +281,18 @@ mod tests {
         assert!(error.render(false).contains("works on b\n"), "{}", error.render(false));
         assert!(keep_apart(&store, Some(&ready.run), &other).is_ok(), "not apart from itself");
         assert!(keep_apart(&store, None, &planned(dir.path(), "\"c\"").plan).is_ok());
-        drop(ready);
+        let_go(&store, ready);
         assert!(keep_apart(&store, None, &other).is_ok(), "nobody drives it any more");
+    }
+
+    /// Lets a run go. A child that another test is just starting has the lock's file too, until it is another program.
+    fn let_go(store: &Store, ready: crate::cli::driving::Ready) {
+        let run = ready.run.clone();
+        drop(ready);
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while store.is_driven(&run) && std::time::Instant::now() < until {
+            std::thread::yield_now();
+        }
     }
 
     #[test]
@@ -297,10 +307,10 @@ mod tests {
             true => (second, first),
             false => (first, second),
         };
-        drop(other);
+        let_go(&store, other);
         let found = find(&store, None, Candidates::Latest);
         assert_eq!(found.ok(), Some(kept.run.clone()), "the one that is driven");
-        drop(kept);
+        let_go(&store, kept);
         assert_eq!(find(&store, None, Candidates::Latest).ok(), Some(newest));
         assert!(find(&store, None, Candidates::Only).is_err());
     }
