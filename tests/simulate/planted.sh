@@ -14,7 +14,8 @@ clean() {
 trap clean EXIT
 trap 'exit 1' INT TERM HUP
 git -C "$root" worktree add --quiet --detach "$tree" HEAD
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/target}"
+# Never the tree's own: cargo does not tell two trees of one package apart, and would take a planted bug for the original.
+export CARGO_TARGET_DIR="$root/target/planted"
 export RUST_BACKTRACE=0
 cd "$tree"
 
