@@ -63,9 +63,9 @@ fl_nap() {
 
 # Whether the script has not begun. Then its name is taken, so that a launcher that is still on its way cannot begin it.
 fl_never() {
-  # Its folder may be gone: nobody can know here any more what became of it.
-  [ ! -e "${fl_place%/*}/ended" ] || fl_no "the run has ended with this host"
   if [ ! -e "$fl_place/script" ]; then
+    # Its folder may be gone: nobody can know here any more what became of it.
+    [ ! -e "${fl_place%/*}/ended" ] || fl_no "the run has ended with this host"
     mkdir -p -- "$fl_place" 2>/dev/null || return 1
     # Half a word is no word: a disk that is full must not give the name to an empty file.
     if echo '#never' >"$fl_place/never.$$"; then

@@ -1,5 +1,11 @@
 # What became of the script: `never`, `running`, `finished <code or signal>`, `stopped`, or `lost <why>`.
 fl_find_place
+# What was at work when the run ended with this host was left where it is.
+if [ -e "${fl_place%/*}/ended" ] && [ ! -e "$fl_place/script" ]; then
+  fl_go
+  echo lost the run has ended with this host, and removed what it left there
+  fl_end 0
+fi
 if fl_never; then
   fl_go
   echo never
