@@ -1,6 +1,7 @@
 //! What every other room speaks in: names, time, faults, text, templates, facts. No I/O.
 
 pub mod anchor;
+pub mod approval;
 pub mod bytes;
 pub mod digest;
 pub mod facts;

@@ -102,6 +102,11 @@ fn plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
+/// What a list of allowed signers can name as one person.
+fn personal(c: char) -> bool {
+    !c.is_control() && !c.is_whitespace() && !matches!(c, ',' | '"' | '*' | '?' | '!' | '#')
+}
+
 name!(
     /// What the operator calls a host; its address may differ.
     HostName, "host name", sayable);
@@ -114,6 +119,9 @@ name!(
 name!(
     /// A wave of a rollout.
     WaveName, "wave name", sayable);
+name!(
+    /// Who may approve: `cto`, `alice@example.com`.
+    Principal, "principal", personal);
 name!(
     /// A run: `20261121-0915-kx3f`, when it began (UTC) and four characters of chance.
     RunId, "run", plain);

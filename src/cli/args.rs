@@ -1,8 +1,8 @@
 //! The arguments, as clap reads them. Their names are a contract.
 
-use crate::base::time::Timestamp;
+use crate::base::time::{Timestamp, parse_length};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::{io::IsTerminal, path::PathBuf};
+use std::{io::IsTerminal, path::PathBuf, time::Duration};
 
 /// Moves fleets of servers from one operating system to another, over SSH, without an agent.
 #[derive(Debug, Parser)]
@@ -94,6 +94,10 @@ pub enum Command {
     Hold(HoldArgs),
     /// Take hosts that are held back in
     Release(HoldArgs),
+    /// Approve a wave of a run, or of a saved plan
+    Approve(ApproveArgs),
+    /// Reject a wave: it stays closed until the same person approves it
+    Reject(DecideArgs),
     /// Roll hosts back by the playbook's rollback steps
     Rollback(RollbackArgs),
     /// Remove what a rollback would need: after this there is no way back
@@ -206,7 +210,7 @@ pub struct RunArgs {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
-    /// Do not wait for a window: pause with exit code 3
+    /// Do not wait for a window or an approval: pause with exit code 3
     #[arg(long)]
     pub no_wait: bool,
     /// Only show the plan
@@ -222,7 +226,7 @@ pub struct ApplyArgs {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
-    /// Do not wait for a window: pause with exit code 3
+    /// Do not wait for a window or an approval: pause with exit code 3
     #[arg(long)]
     pub no_wait: bool,
     /// Only show the plan, and whether it could be applied
@@ -234,7 +238,7 @@ pub struct ApplyArgs {
 pub struct ResumeArgs {
     /// The run, or `last`; may be left out where there is one candidate
     pub run: Option<String>,
-    /// Do not wait for a window: pause with exit code 3
+    /// Do not wait for a window or an approval: pause with exit code 3
     #[arg(long)]
     pub no_wait: bool,
 }
@@ -255,6 +259,42 @@ pub struct HoldArgs {
     /// web-01, web-[01-04], @web, @prod&@web, state=pending
     #[arg(required = true, value_name = "HOST")]
     pub hosts: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ApproveArgs {
+    #[command(flatten)]
+    pub what: DecideArgs,
+    /// How long it is good [default: as the rollout says]
+    #[arg(long, value_name = "LENGTH", value_parser = length, conflicts_with = "signature")]
+    pub expires: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub struct DecideArgs {
+    /// The run, or `last`; or a plan that `plan -o` saved, ahead of its run
+    #[arg(value_name = "RUN|FILE")]
+    pub target: String,
+    /// The wave
+    pub gate: String,
+    /// Why; it is recorded, and signed
+    #[arg(long, value_name = "TEXT", required_unless_present = "signature")]
+    pub reason: Option<String>,
+    /// Whose word it is [default: by the key, else the user's name]
+    #[arg(long = "as", value_name = "PRINCIPAL")]
+    pub principal: Option<String>,
+    /// Sign with this SSH key; the public half of one asks the agent
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Only print the text that is to be signed, for `ssh-keygen -Y sign -n fleetlift-approval`
+    #[arg(long, conflicts_with_all = ["key", "signature"])]
+    pub print: bool,
+    /// Hand in a signature that was made elsewhere
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "reason", "principal"])]
+    pub signature: Option<PathBuf>,
+    /// The text that was signed [default: that of FILE.sig is FILE]
+    #[arg(long, value_name = "FILE", requires = "signature")]
+    pub text: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -346,6 +386,10 @@ pub enum SchemaOf {
 pub struct CompletionsArgs {
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+fn length(text: &str) -> Result<Duration, String> {
+    parse_length(text).map_err(|error| format!("{error}; write it as 30m, 8h or 2d"))
 }
 
 /// A point in time with its offset: without one nobody knows which is meant.

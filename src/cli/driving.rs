@@ -11,7 +11,7 @@ use crate::{
     engine::{Control, Engine, Observer, Outcome, Secrets, Shared, ThisMachine},
     host::{
         Transport,
-        ssh::{SshOptions, SshTransport},
+        ssh::{Prompt, SshOptions, SshTransport},
     },
     journal::{End, Event, Failure, Inbox, Record, Store, Verdict, Writer},
     plan::Plan,
@@ -35,7 +35,7 @@ pub struct Ready {
     pub secrets: Arc<Secrets>,
     /// Absent for a whole migration.
     pub aim: Option<Aim>,
-    /// Pauses rather than wait for a window.
+    /// Pauses rather than wait for a window or an approval.
     pub no_wait: bool,
 }
 
@@ -163,12 +163,16 @@ fn transport(secrets: &Arc<Secrets>) -> Result<Arc<dyn Transport>, CliError> {
     let resolver = Arc::clone(secrets);
     let mut options =
         SshOptions::new(Arc::new(move |source| resolver.get(source).map_err(|e| e.to_string())));
-    if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-        options.prompt = Some(Arc::new(ask_passphrase));
-    }
+    options.prompt = prompt();
     let ssh = SshTransport::new(options)
         .map_err(|error| CliError::usage("SSH cannot be set up").cause(&error))?;
     Ok(Arc::new(ssh))
+}
+
+/// Asks for passphrases, where there is a terminal to ask on.
+pub fn prompt() -> Option<Prompt> {
+    let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    terminal.then(|| Arc::new(ask_passphrase) as Prompt)
 }
 
 fn ask_passphrase(key: &Path) -> Option<SecretString> {

@@ -6,7 +6,7 @@ use super::{
     common::{self, Candidates, Seen},
     driving::{self, Aim, Ready},
     error::CliError,
-    saved,
+    gates, saved,
 };
 use crate::{
     base::{
@@ -19,7 +19,7 @@ use crate::{
     },
     engine,
     inventory::{self, Inventory, Selection},
-    journal::{End, Store},
+    journal::{End, Event, Store},
     plan::{self, Plan},
     playbook, rollout,
     run::RunState,
@@ -108,13 +108,14 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitCode, CliError> {
         common::print(&crate::report::calendar_text(&planned.plan, &calendar, colours));
         return Ok(ExitCode::SUCCESS);
     }
-    execute(common, planned, args.yes, args.no_wait)
+    execute(common, planned, Vec::new(), args.yes, args.no_wait)
 }
 
-/// Shows the plan, asks, and executes it.
+/// Shows the plan, asks, and executes it. `ahead` is what was said of the plan before this run of it.
 pub fn execute(
     common: &Common,
     planned: Planned,
+    ahead: Vec<Event>,
     yes: bool,
     no_wait: bool,
 ) -> Result<ExitCode, CliError> {
@@ -135,7 +136,8 @@ pub fn execute(
     }
     let what = format!("This changes {}.", count(hosts));
     confirm(yes, &what, hosts, Some(&planned.digest))?;
-    let ready = Ready { no_wait, ..begin(store, planned)? };
+    let mut ready = Ready { no_wait, ..begin(store, planned)? };
+    ready.first.extend(ahead);
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
 
@@ -231,6 +233,7 @@ pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> 
     let seen = common::read(&store, run)?;
     // Whoever goes on from a journal must be able to trust every record of it.
     seen.reader.verify()?;
+    gates::verify(&seen)?;
     let Some(first) = engine::opening(&seen.plan, &seen.digest, &seen.state, &driver()) else {
         return Err(CliError::refused(format!("run {} is finished", seen.run))
             .hint(format!("`fleetlift report {}` shows how it went", seen.run)));

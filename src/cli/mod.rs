@@ -8,6 +8,7 @@ mod driving;
 mod error;
 mod exec_run;
 mod files;
+mod gates;
 mod look;
 mod plan;
 mod reports;
@@ -56,6 +57,8 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CliError> {
         Command::Stop(args) => steer::stop(common, args),
         Command::Hold(args) => steer::hold(common, args),
         Command::Release(args) => steer::release(common, args),
+        Command::Approve(args) => gates::approve(common, args),
+        Command::Reject(args) => gates::reject(common, args),
         Command::Rollback(args) => exec_run::rollback(common, args),
         Command::Commit(args) => exec_run::commit(common, args),
         Command::Status(args) => look::status(common, args),

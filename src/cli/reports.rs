@@ -4,6 +4,7 @@ use super::{
     args::{Common, JournalArgs, ReportArgs, ReportFormat},
     common::{self, Candidates},
     error::CliError,
+    gates,
 };
 use crate::{
     base::text::safe_json,
@@ -66,9 +67,14 @@ pub fn journal(common: &Common, args: &JournalArgs) -> Result<ExitCode, CliError
     if args.verify {
         let (last, records) = reader.verify()?;
         // The fold is checked too: a chain of illegal records is whole, and wrong all the same.
-        common::read(&store, run.clone())?;
+        let seen = common::read(&store, run.clone())?;
+        let (approvals, signed) = gates::verify(&seen)?;
+        let approvals = match approvals {
+            0 => String::new(),
+            n => format!("; {n} words about gates, {signed} with a signature that is right"),
+        };
         common::print(&format!(
-            "run {run}: {records} records, whole; the chain ends with {last}\n"
+            "run {run}: {records} records, whole; the chain ends with {last}{approvals}\n"
         ));
         return Ok(ExitCode::SUCCESS);
     }

@@ -6,6 +6,7 @@ use super::{
     common,
     error::CliError,
     exec_run::{self, Planned, make_plan},
+    gates,
     reports::{Mode, write_whole},
 };
 use crate::{
@@ -105,10 +106,12 @@ pub fn apply(common: &Common, args: &ApplyArgs) -> Result<ExitCode, CliError> {
         return Ok(ExitCode::SUCCESS);
     }
     let Saved { plan, text, digest, .. } = saved;
-    exec_run::execute(common, Planned { plan, text, digest }, args.yes, args.no_wait)
+    let ahead = gates::ahead(&args.file, &plan, &digest)?;
+    exec_run::execute(common, Planned { plan, text, digest }, ahead, args.yes, args.no_wait)
 }
 
-fn read(file: &Path) -> Result<Saved, CliError> {
+/// Reads a saved plan.
+pub fn read(file: &Path) -> Result<Saved, CliError> {
     let shown = one_line(&file.to_string_lossy()).into_owned();
     let bytes = fs::read(file).map_err(|error| {
         let said = CliError::usage(format!("the saved plan {shown} cannot be read"));

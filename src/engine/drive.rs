@@ -85,7 +85,7 @@ pub struct Engine {
     ticked: Timestamp,
     /// When the locks of hosts of which nothing is asked were last renewed.
     renewed: Duration,
-    /// Pauses rather than wait for a window.
+    /// Pauses rather than wait for a window or an approval.
     no_wait: bool,
 }
 
@@ -120,7 +120,7 @@ impl Engine {
         }
     }
 
-    /// Where nothing is left to do now but to wait for a window, the run pauses.
+    /// Where nothing is left to do now but to wait for a window or an approval, the run pauses.
     #[must_use]
     pub fn no_wait(self, no_wait: bool) -> Self {
         Self { no_wait, ..self }
@@ -211,6 +211,15 @@ impl Engine {
             Ask::Hold { hosts } | Ask::Release { hosts } => {
                 hosts.retain(|host| self.state.host(host).is_some());
             }
+            Ask::Decide { approval } => {
+                let checked = self.state.check(&self.shared.plan, approval);
+                let fits = checked.and_then(|_| approval.statement.check_run(&self.shared.run));
+                if let Err(unfit) = fits {
+                    // Whoever asks has checked the same: this one did not come from the command.
+                    tracing::warn!(id = %asked.id, %unfit, "an approval does not count");
+                    return Ok(false);
+                }
+            }
             Ask::Stop | Ask::Leave => {}
         }
         let leaves = asked.ask == Ask::Leave;
@@ -229,7 +238,7 @@ impl Engine {
             let decision = decide_at(&self.shared.plan, &self.state, now, wall);
             if decision.todo.is_empty() {
                 if self.no_wait
-                    && let Some(reason) = decision.waits_for_window()
+                    && let Some(reason) = decision.waits_outside()
                 {
                     self.note(vec![Event::RunPaused { reason }]).await?;
                 }

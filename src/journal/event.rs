@@ -2,6 +2,7 @@
 
 use super::reboot::{Notice, RebootVerdict};
 use crate::base::{
+    approval::{Approval, Lack},
     facts::{Facts, System},
     name::{HostName, RequestId, StepName, WaveName},
     phase::Phase,
@@ -86,6 +87,16 @@ pub enum Event {
         by: String,
         hosts: Vec<HostName>,
         request: RequestId,
+    },
+    /// A person who may has approved a wave, or rejected it.
+    GateDecided {
+        #[serde(flatten)]
+        approval: Arc<Approval>,
+        /// Who handed it in: `alice@laptop`.
+        by: String,
+        /// Absent where it was given to the plan, before the run.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        request: Option<RequestId>,
     },
     /// No new host starts; nothing runs any more.
     RunPaused {
@@ -237,6 +248,7 @@ impl Event {
             | Self::LeaveRequested { .. }
             | Self::HoldRequested { .. }
             | Self::ReleaseRequested { .. }
+            | Self::GateDecided { .. }
             | Self::RunPaused { .. }
             | Self::RunFinished { .. }
             | Self::WaveStarted { .. }
@@ -263,7 +275,9 @@ impl Event {
     /// The request of another process that the event takes, and the hosts that it names.
     fn asked(&self) -> (Option<&RequestId>, &[HostName]) {
         match self {
-            Self::StopRequested { request, .. } => (request.as_ref(), &[]),
+            Self::StopRequested { request, .. } | Self::GateDecided { request, .. } => {
+                (request.as_ref(), &[])
+            }
             Self::LeaveRequested { request, .. } => (Some(request), &[]),
             Self::HoldRequested { request, hosts, .. }
             | Self::ReleaseRequested { request, hosts, .. } => (Some(request), hosts),
@@ -534,6 +548,12 @@ pub enum PauseReason {
         /// In which zone the window's times are told.
         zone: String,
     },
+    /// Nothing is left to do now but to wait for approvals, and nobody waits.
+    Approval {
+        gate: WaveName,
+        #[serde(flatten)]
+        lack: Lack,
+    },
     /// The journal could not be written.
     Journal {
         error: String,
@@ -570,6 +590,7 @@ impl fmt::Display for PauseReason {
             Self::Window { wave, opens: None, zone: _ } => {
                 write!(f, "no window of wave {wave} opens any more that is long enough")
             }
+            Self::Approval { gate, lack } => write!(f, "the gate of wave {gate} is closed: {lack}"),
             Self::Journal { error } => write!(f, "the journal cannot be written: {error}"),
         }
     }

@@ -6,6 +6,7 @@
 
 use super::{Event, StoreError};
 use crate::base::{
+    approval::Approval,
     name::{HostName, RequestId},
     time::Timestamp,
 };
@@ -15,6 +16,7 @@ use std::{
     io::{ErrorKind, Write},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// What an operator asks of a controller.
@@ -42,6 +44,8 @@ pub enum Ask {
     Hold { hosts: Vec<HostName> },
     /// Take these hosts back in.
     Release { hosts: Vec<HostName> },
+    /// Record what somebody says about a wave.
+    Decide { approval: Arc<Approval> },
 }
 
 impl Request {
@@ -49,7 +53,7 @@ impl Request {
     pub fn is_for(&self, epoch: u32) -> bool {
         match self.ask {
             Ask::Stop | Ask::Leave => self.epoch == epoch,
-            Ask::Hold { .. } | Ask::Release { .. } => true,
+            Ask::Hold { .. } | Ask::Release { .. } | Ask::Decide { .. } => true,
         }
     }
 
@@ -61,6 +65,7 @@ impl Request {
             Ask::Leave => Event::LeaveRequested { by, request },
             Ask::Hold { hosts } => Event::HoldRequested { by, hosts, request },
             Ask::Release { hosts } => Event::ReleaseRequested { by, hosts, request },
+            Ask::Decide { approval } => Event::GateDecided { approval, by, request: Some(request) },
         }
     }
 }

@@ -73,6 +73,7 @@ pub fn build(
             canary: (wave.canary as usize).min(members.len()),
             parallel: wave.parallel.unwrap_or(rollout.parallel).max(1) as usize,
             windows: wave.windows.clone(),
+            approval: wave.approval.clone(),
         }
     });
     Ok(Plan {

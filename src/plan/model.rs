@@ -2,6 +2,7 @@
 
 use crate::{
     base::{
+        approval::Rule,
         facts::System,
         name::{GroupName, HostName, WaveName},
         phase::Phase,
@@ -197,6 +198,9 @@ pub struct PlanWave {
     /// When its hosts may be worked on; at any time without them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub windows: Option<Windows>,
+    /// Who must approve before its hosts start; nobody without it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub approval: Option<Rule>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -45,6 +45,7 @@ impl Report {
                 counts: total.counts.clone(),
             },
             batches: batches(plan, &history, &hosts),
+            approvals: history.approvals.clone(),
             hops: hops(plan, &history),
             changes: groups::changes(&history, &hosts),
             differences: groups::differences(&history, &hosts),

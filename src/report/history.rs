@@ -1,6 +1,6 @@
 //! The records told by host: what every host went through, in order. The report is counted out of this.
 
-use super::model::{Boot, Pause, Segment, SegmentKind, Takeover};
+use super::model::{ApprovalReport, Boot, Pause, Segment, SegmentKind, Takeover};
 use crate::{
     base::{facts::Facts, phase::Phase, text::one_line, time::Timestamp},
     journal::{Event, Failure, Finding, Moment, Record, Skip, StepId, Then, Verdict},
@@ -19,6 +19,7 @@ pub(super) struct History<'a> {
     pub version: Option<&'a str>,
     pub pauses: Vec<Pause>,
     pub takeovers: Vec<Takeover>,
+    pub approvals: Vec<ApprovalReport>,
     /// By wave of the plan: when it started and ended.
     pub waves: Vec<(Option<Timestamp>, Option<Timestamp>)>,
     /// By host of the plan.
@@ -75,6 +76,7 @@ impl<'a> History<'a> {
             version: None,
             pauses: Vec::new(),
             takeovers: Vec::new(),
+            approvals: Vec::new(),
             waves: vec![(None, None); plan.waves.len()],
             hosts: plan.hosts.iter().map(|_| HostHistory::default()).collect(),
         };
@@ -107,6 +109,9 @@ impl<'a> History<'a> {
                     operator: one_line(operator).into_owned(),
                     controller: one_line(controller).into_owned(),
                 });
+            }
+            Event::GateDecided { approval, by, .. } => {
+                self.approvals.push(ApprovalReport::of(at, approval, by));
             }
             Event::RunPaused { reason } => {
                 let reason = one_line(&reason.to_string()).into_owned();
@@ -212,6 +217,7 @@ impl<'a> HostHistory<'a> {
             | Event::LeaveRequested { .. }
             | Event::HoldRequested { .. }
             | Event::ReleaseRequested { .. }
+            | Event::GateDecided { .. }
             | Event::RunPaused { .. }
             | Event::RunFinished { .. }
             | Event::WaveStarted { .. }

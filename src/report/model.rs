@@ -2,7 +2,12 @@
 
 use super::state::State;
 use crate::{
-    base::{facts::System, time::Timestamp},
+    base::{
+        approval::{Approval, Decision},
+        facts::System,
+        text::one_line,
+        time::Timestamp,
+    },
     journal::{Failure, Moment, Skip, StepId, Then, Verdict},
     playbook::Severity,
 };
@@ -21,6 +26,8 @@ pub struct Report {
     /// One for each wave, in the plan's order.
     pub batches: Vec<Batch>,
     pub total: Batch,
+    /// What people said about waves, in the order in which it was recorded.
+    pub approvals: Vec<ApprovalReport>,
     pub hops: Vec<HopReport>,
     /// System, kernel and OpenSSL before and after, grouped over the fleet.
     pub changes: Vec<Change>,
@@ -110,6 +117,44 @@ pub struct Batch {
     pub success_percent: f64,
     pub started: Option<Timestamp>,
     pub ended: Option<Timestamp>,
+}
+
+/// What a person said about a wave.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ApprovalReport {
+    /// When it was recorded.
+    pub at: Timestamp,
+    pub wave: String,
+    pub decision: Decision,
+    pub principal: String,
+    pub reason: String,
+    pub issued: Timestamp,
+    pub expires: Option<Timestamp>,
+    /// `SHA256:…` of the key that signed it.
+    pub key: Option<String>,
+    /// Who handed it in.
+    pub by: String,
+    /// It was said of the plan, before the run.
+    pub ahead: bool,
+}
+
+impl ApprovalReport {
+    pub(super) fn of(at: Timestamp, approval: &Approval, by: &str) -> Self {
+        let safe = |text: &str| one_line(text).into_owned();
+        let said = &approval.statement;
+        Self {
+            at,
+            wave: safe(said.wave.as_str()),
+            decision: said.decision,
+            principal: safe(said.principal.as_str()),
+            reason: safe(&said.reason),
+            issued: said.issued,
+            expires: said.expires,
+            key: approval.key(),
+            by: safe(by),
+            ahead: said.run.is_none(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

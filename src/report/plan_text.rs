@@ -92,6 +92,11 @@ impl View<'_> {
             if wave.parallel < self.plan.limits.parallel {
                 notes.push(format!("{} in flight", wave.parallel));
             }
+            if let Some(rule) = &wave.approval {
+                let signed = if rule.signers.is_some() { "signed " } else { "" };
+                let word = if rule.quorum == 1 { "approval" } else { "approvals" };
+                notes.push(format!("{} {signed}{word} of {}", rule.quorum, rule.names()));
+            }
             let after: Vec<&str> =
                 wave.after.iter().map(|before| self.plan.waves[*before].name.as_str()).collect();
             if !after.is_empty() {

@@ -1,8 +1,14 @@
 //! `status`: where every host stands now, and what the run waits on.
 
 use super::{
-    build::in_order, calendar_text::forecast_text, dark::Dark, naming::step_name, paint::Paint,
-    state::State, words::Words,
+    build::in_order,
+    calendar_text::forecast_text,
+    dark::Dark,
+    gates_text::{gates, gates_json},
+    naming::step_name,
+    paint::Paint,
+    state::State,
+    words::Words,
 };
 use crate::{
     base::{
@@ -16,7 +22,7 @@ use crate::{
     run::{Forecast, HostPhase, HostState, RunPhase, RunState, WaitingOn, forecast},
 };
 use serde_json::{Value, json};
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use unicode_width::UnicodeWidthStr;
 
 /// A fleet of at most this many hosts has a row for each; a larger one is folded by state.
@@ -81,6 +87,7 @@ pub fn status_json(standing: &Standing<'_>) -> Value {
         "started": state.started,
         "counts": state.counts,
         "hosts": hosts,
+        "gates": gates_json(plan, state, standing.now),
         "waiting_on": waiting_on,
         "forecast": left(standing),
     })
@@ -135,6 +142,7 @@ pub fn status(standing: &Standing<'_>, color: bool) -> String {
         let _ =
             writeln!(out, "{}\n", words.say("status.left", &[("forecast", &forecast_text(&left))]));
     }
+    gates(&mut out, words, standing);
     waits(&mut out, words, standing.waiting_on);
     out
 }
@@ -147,6 +155,13 @@ fn run_state(words: &Words, standing: &Standing<'_>) -> String {
         RunPhase::New => words.get("status.not_begun").to_owned(),
         RunPhase::Running => words.get("status.running").to_owned(),
         RunPhase::Paused(reason) => {
+            if let PauseReason::Approval { gate, .. } = reason {
+                let (reason, gate) = (reason.to_string(), gate.to_string());
+                let (reason, gate) = (one_line(&reason), one_line(&gate));
+                let values: [(&str, &dyn Display); 3] =
+                    [("reason", &reason), ("run", standing.run), ("gate", &gate)];
+                return words.say("status.paused_gate", &values);
+            }
             let key = match reason {
                 PauseReason::Held { .. } => "status.paused_held",
                 PauseReason::Stopped { .. }
@@ -154,6 +169,7 @@ fn run_state(words: &Words, standing: &Standing<'_>) -> String {
                 | PauseReason::Consecutive { .. }
                 | PauseReason::Canary { .. }
                 | PauseReason::Window { .. }
+                | PauseReason::Approval { .. }
                 | PauseReason::Journal { .. } => "status.paused",
             };
             let reason = reason.to_string();
@@ -302,6 +318,9 @@ pub(super) fn waits_on(words: &Words, reason: &WaitingOn) -> String {
         }
         WaitingOn::Window { wave, opens: None, zone: _ } => {
             words.say("waits.window_never", &[("wave", wave)])
+        }
+        WaitingOn::Approval { gate, lack } => {
+            words.say("waits.approval", &[("gate", gate), ("lack", lack)])
         }
         WaitingOn::Held { hosts } => {
             let names = fold_names(hosts.iter().map(|host| host.as_str()));

@@ -3,6 +3,7 @@
 use super::{
     build_groups::evidence,
     dark::{Dark, hint},
+    gates_text::word_of,
     naming::step_name,
     words::Words,
 };
@@ -56,9 +57,15 @@ pub fn why(plan: &Plan, records: &[Record], host: &HostName) -> String {
     if now.armed {
         let _ = writeln!(out, "{}", words.get("why.armed"));
     }
+    let wave = plan.hosts.iter().find(|planned| planned.name == *host).map(|planned| planned.wave);
+    let wave = wave.map(|number| &plan.waves[number].name);
+    let is_of_another_wave = |event: &Event| {
+        let Event::GateDecided { approval, .. } = event else { return false };
+        Some(&approval.statement.wave) != wave
+    };
     out.push('\n');
     for record in &records[..legal] {
-        if record.event.is_about(host) {
+        if record.event.is_about(host) && !is_of_another_wave(&record.event) {
             teller.tell(&mut out, record);
         }
     }
@@ -132,6 +139,9 @@ impl Teller<'_> {
             Event::LeaveRequested { by, .. } => self.say("why.leave", &[("by", &one_line(by))]),
             Event::HoldRequested { by, .. } => self.say("why.hold", &[("by", &one_line(by))]),
             Event::ReleaseRequested { by, .. } => self.say("why.release", &[("by", &one_line(by))]),
+            Event::GateDecided { approval, .. } => {
+                word_of(self.words, ["why.approve", "why.reject"], approval)
+            }
             Event::RunPaused { reason } => self.paused(reason),
             Event::RunFinished { verdict } => self.finished(*verdict).to_owned(),
             Event::WaveStarted { .. } | Event::WaveFinished { .. } => return None,

@@ -1,5 +1,6 @@
-//! When, and with what care: waves, canaries, limits, windows.
+//! When, and with what care: waves, canaries, limits, windows, approvals.
 
+mod approval;
 mod model;
 mod read;
 mod shape;

@@ -1,6 +1,6 @@
 //! The rollout as resolved.
 
-use crate::base::{fault::Source, name::WaveName, window::Windows};
+use crate::base::{approval::Rule, fault::Source, name::WaveName, window::Windows};
 use serde::{Deserialize, Serialize};
 
 /// How many of a number of hosts.
@@ -64,6 +64,8 @@ pub struct Wave {
     pub parallel: Option<u32>,
     /// When hosts of this wave may be worked on; at any time without them.
     pub windows: Option<Windows>,
+    /// Who must approve before its hosts start; nobody without it.
+    pub approval: Option<Rule>,
 }
 
 impl Default for Rollout {
@@ -76,6 +78,7 @@ impl Default for Rollout {
             canary: 1,
             parallel: None,
             windows: None,
+            approval: None,
         };
         Self {
             parallel: 10,

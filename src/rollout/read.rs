@@ -2,10 +2,12 @@
 
 use super::{
     Allowance, Budget, OnFailure, Rollout, Wave,
+    approval::{Approvals, Asked},
     shape::{ROLLOUT, parse_percentage},
     window::windows,
 };
 use crate::base::{
+    approval::Rule,
     fault::{Fault, Faults, Refusal, Source},
     name::WaveName,
     shape::{Collector, Node},
@@ -36,11 +38,12 @@ pub fn of_fleet(folder: &Path) -> Result<Rollout, Faults> {
 pub fn read(path: &Path) -> Result<Rollout, Faults> {
     let source = Source::from_read(path, fs::read(path))?;
     let mut out = Collector::new(&source);
-    let rollout = out.read(&ROLLOUT).map(|root| {
-        let rollout = rollout(&root, &mut out);
-        Rollout { sources: vec![source.clone()], ..rollout }
-    });
-    Faults(out.faults).unless_any(rollout)
+    let mut approvals = Approvals::new(path);
+    let rollout = out.read(&ROLLOUT).map(|root| rollout(&root, &mut approvals, &mut out));
+    out.faults.append(&mut approvals.faults);
+    let mut sources = vec![source.clone()];
+    sources.append(&mut approvals.sources);
+    Faults(out.faults).unless_any(rollout.map(|rollout| Rollout { sources, ..rollout }))
 }
 
 /// A fault of a wave's selection that shows only with the inventory at hand. A range is within the selection.
@@ -81,16 +84,21 @@ fn fault_at(
     Fault { message, place: None, hint: refusal.hint }
 }
 
-fn rollout(root: &Node, out: &mut Collector<'_>) -> Rollout {
+fn rollout(root: &Node, approvals: &mut Approvals, out: &mut Collector<'_>) -> Rollout {
     let default = Rollout::default();
     let defaults = root.get("defaults");
     let of_defaults = |key: &str| defaults.and_then(|table| table.get(key));
     let budget = of_defaults("budget");
     let of_budget = |key: &str| budget.and_then(|table| table.get(key));
-    let usual = of_defaults("window").and_then(|node| windows(node, out));
+    let asked = of_defaults("approval").and_then(|node| approvals.read(node, out));
+    let mut usual = Usual {
+        windows: of_defaults("window").and_then(|node| windows(node, out)),
+        approval: asked.and_then(Asked::rule),
+        approvals,
+    };
     let waves = match root.get("wave") {
-        Some(tables) => waves(tables.items(), usual.as_ref(), out),
-        None => default.waves.into_iter().map(|w| Wave { windows: usual.clone(), ..w }).collect(),
+        Some(tables) => waves(tables.items(), &mut usual, out),
+        None => default.waves.into_iter().map(|wave| usual.wave(wave)).collect(),
     };
     Rollout {
         parallel: of_defaults("parallel").and_then(Node::whole).unwrap_or(default.parallel),
@@ -111,8 +119,20 @@ fn allowance(node: &Node) -> Option<Allowance> {
     node.whole().map(Allowance::Hosts).or_else(|| node.parse(parse_percentage))
 }
 
-/// `usual` are the windows of waves that have none of their own.
-fn waves(tables: &[Node], usual: Option<&Windows>, out: &mut Collector<'_>) -> Vec<Wave> {
+/// What holds for waves that say nothing of their own.
+struct Usual<'a> {
+    windows: Option<Windows>,
+    approval: Option<Rule>,
+    approvals: &'a mut Approvals,
+}
+
+impl Usual<'_> {
+    fn wave(&self, wave: Wave) -> Wave {
+        Wave { windows: self.windows.clone(), approval: self.approval.clone(), ..wave }
+    }
+}
+
+fn waves(tables: &[Node], usual: &mut Usual<'_>, out: &mut Collector<'_>) -> Vec<Wave> {
     // Every wave with a name, and where it stands: also those that have other faults are known to `after`.
     let mut known: BTreeMap<WaveName, usize> = BTreeMap::new();
     for (i, table) in tables.iter().enumerate() {
@@ -144,10 +164,14 @@ fn waves(tables: &[Node], usual: Option<&Windows>, out: &mut Collector<'_>) -> V
     tables.iter().filter_map(|table| wave(table, usual, out)).collect()
 }
 
-fn wave(table: &Node, usual: Option<&Windows>, out: &mut Collector<'_>) -> Option<Wave> {
+fn wave(table: &Node, usual: &mut Usual<'_>, out: &mut Collector<'_>) -> Option<Wave> {
     let windows = match table.get("window") {
         Some(node) => windows(node, out),
-        None => usual.cloned(),
+        None => usual.windows.clone(),
+    };
+    let approval = match table.get("approval") {
+        Some(node) => usual.approvals.read(node, out).and_then(Asked::rule),
+        None => usual.approval.clone(),
     };
     let after = table.get("after").map_or(&[][..], Node::items);
     Some(Wave {
@@ -157,6 +181,7 @@ fn wave(table: &Node, usual: Option<&Windows>, out: &mut Collector<'_>) -> Optio
         canary: table.get("canary").and_then(Node::whole).unwrap_or(0),
         parallel: table.get("parallel").and_then(Node::whole),
         windows,
+        approval,
     })
 }
 

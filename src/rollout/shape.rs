@@ -3,11 +3,12 @@
 use super::Allowance;
 use crate::base::{
     fault::Refusal,
-    name::WaveName,
+    name::{Principal, WaveName},
     selection::Selection,
     shape::{Form, Key, Shape, Table, json_schema},
     window::{Clock, Day, Days, Part, Zone, parse_moment},
 };
+use std::time::Duration;
 
 /// The JSON Schema of rollouts.
 pub fn schema() -> serde_json::Value {
@@ -55,7 +56,11 @@ static DEFAULTS: Shape = Shape::Table(&Table {
             "When hosts may be worked on, for waves without windows of their own.",
         ),
         Key::later("at_most"),
-        Key::later("approval"),
+        Key::optional(
+            "approval",
+            &APPROVALS,
+            "Who must approve each wave that does not say so itself.",
+        ),
         Key::later("soak"),
         Key::later("health"),
         Key::later("rehearse_rollback"),
@@ -101,7 +106,11 @@ static WAVE: Shape = Shape::Table(&Table {
             &WINDOWS,
             "When hosts of this wave may be worked on: a window, or a list of them; `[]` at any time.",
         ),
-        Key::later("approval"),
+        Key::optional(
+            "approval",
+            &APPROVALS,
+            "Who must approve the wave before its hosts start; `false` asks nobody.",
+        ),
         Key::later("soak"),
         Key::later("health"),
         Key::later("rehearse_rollback"),
@@ -110,6 +119,50 @@ static WAVE: Shape = Shape::Table(&Table {
     ],
     one_of: &[],
 });
+
+static APPROVALS: Shape = Shape::OneOf(&[Shape::Table(&APPROVAL), Shape::Flag]);
+
+static APPROVAL: Table = Table {
+    what: "an approval",
+    keys: &[
+        Key::required(
+            "of",
+            &Shape::List { of: &Shape::Form(&PRINCIPAL), min: 1 },
+            "Who may: cto, alice@example.com.",
+        ),
+        Key::optional(
+            "quorum",
+            &Shape::Whole { min: 1, max: 100 },
+            "So many different ones of them must; 1 by default.",
+        ),
+        Key::optional(
+            "signed",
+            &Shape::Flag,
+            "Whether each signs with an SSH key; false by default.",
+        ),
+        Key::optional(
+            "expires",
+            &Shape::Length { min: Duration::from_secs(60), max: Duration::from_secs(366 * 86_400) },
+            "How long an approval is good at most; \"7d\" by default.",
+        ),
+        Key::optional(
+            "allowed_signers",
+            &Shape::Text,
+            "Whose keys are whose: a file as of `ssh-keygen -Y verify`, beside this one.",
+        ),
+        Key::optional("revoked_keys", &Shape::Text, "A file of public keys that sign no more."),
+    ],
+    one_of: &[],
+};
+
+static PRINCIPAL: Form = Form {
+    what: "a principal",
+    example: "cto",
+    check: |text| match text.parse::<Principal>() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Refusal::new(error.to_string())),
+    },
+};
 
 static WINDOWS: Shape =
     Shape::OneOf(&[Shape::Table(&WINDOW), Shape::List { of: &Shape::Table(&WINDOW), min: 0 }]);

@@ -5,10 +5,10 @@ use super::{
     gate::{Forecast, Gates, Pass},
     host::{Fate, HostPhase, HostState, Way},
     judge::finding,
-    state::{RunPhase, RunState},
+    state::{RunPhase, RunState, WaveState},
 };
 use crate::{
-    base::{name::HostName, name::WaveName, phase::Phase, time::Timestamp},
+    base::{approval::Lack, name::HostName, name::WaveName, phase::Phase, time::Timestamp},
     journal::{End, Event, Failure, Notice, PauseReason, RebootVerdict, Skip, Verdict},
     plan::{Plan, PlanWave, Task},
 };
@@ -38,6 +38,12 @@ pub enum WaitingOn {
     /// The window of a wave is closed, or too little of it is left. It opens then, for long enough; without that no window
     /// does any more.
     Window { wave: WaveName, opens: Option<Timestamp>, zone: String },
+    /// The gate of a wave is closed: approvals are missing, or somebody has rejected it.
+    Approval {
+        gate: WaveName,
+        #[serde(flatten)]
+        lack: Lack,
+    },
     /// Operators hold these hosts; they go on when they are released.
     Held { hosts: Vec<HostName> },
     /// No new host starts, for this reason; hosts in flight go on to their end or to a safe point.
@@ -57,8 +63,8 @@ impl Decision {
         self.wake = Some(self.wake.map_or(at, |sooner| sooner.min(at)));
     }
 
-    /// Where nothing is left to do now but to wait for a window: why a controller that does not wait pauses.
-    pub fn waits_for_window(&self) -> Option<PauseReason> {
+    /// Where nothing is left to do now but to wait for a window or an approval: why a controller that does not wait pauses.
+    pub fn waits_outside(&self) -> Option<PauseReason> {
         let busy = |waits: &WaitingOn| match waits {
             WaitingOn::Attempts { .. } | WaitingOn::Retry { .. } | WaitingOn::Draining { .. } => {
                 true
@@ -66,13 +72,31 @@ impl Decision {
             WaitingOn::Wave { .. }
             | WaitingOn::Canary { .. }
             | WaitingOn::Window { .. }
+            | WaitingOn::Approval { .. }
             | WaitingOn::Held { .. } => false,
         };
         if !self.todo.is_empty() || self.waiting_on.iter().any(busy) {
             return None;
         }
         let opening = self.windows().filter(|(_, opens, _)| opens.is_some());
-        opening.min_by_key(|(_, opens, _)| *opens).map(window_pause)
+        let window = opening.min_by_key(|(_, opens, _)| *opens).map(window_pause);
+        window.or_else(|| self.gates().next())
+    }
+
+    /// The gates that are closed, as reasons to pause.
+    fn gates(&self) -> impl Iterator<Item = PauseReason> {
+        self.waiting_on.iter().filter_map(|waits| match waits {
+            WaitingOn::Approval { gate, lack } => {
+                Some(PauseReason::Approval { gate: gate.clone(), lack: lack.clone() })
+            }
+            WaitingOn::Attempts { .. }
+            | WaitingOn::Retry { .. }
+            | WaitingOn::Wave { .. }
+            | WaitingOn::Canary { .. }
+            | WaitingOn::Window { .. }
+            | WaitingOn::Held { .. }
+            | WaitingOn::Draining { .. } => None,
+        })
     }
 
     /// The windows that are waited for: of which wave, when they open, in which zone.
@@ -83,6 +107,7 @@ impl Decision {
             | WaitingOn::Retry { .. }
             | WaitingOn::Wave { .. }
             | WaitingOn::Canary { .. }
+            | WaitingOn::Approval { .. }
             | WaitingOn::Held { .. }
             | WaitingOn::Draining { .. } => None,
         })
@@ -138,7 +163,13 @@ pub(super) fn decide_by(
         let end = match state.waves.iter().all(|wave| wave.finished) {
             true => Some(Event::RunFinished { verdict: verdict(state) }),
             // A window that opens is worth waiting for; one that never does is said when nothing else is left.
-            false if halt.is_none() && decision.wake.is_some() => None,
+            // So is a person's word, which may come at any time.
+            false
+                if halt.is_none()
+                    && (decision.wake.is_some() || decision.gates().next().is_some()) =>
+            {
+                None
+            }
             false => halt
                 .clone()
                 .or_else(closed)
@@ -389,7 +420,7 @@ fn settle(plan: &Plan, index: usize, host: &HostState, fate: &Fate) -> Event {
     Event::HostFinished { host: name.clone(), end, touched: host.touched, failure: Some(failure) }
 }
 
-/// Waves begin when those before them have ended and their window is open, and end with their last host. Without gates
+/// Waves begin when those before them have ended, they are approved and their window is open, and end with their last host. Without gates
 /// none begins.
 fn settle_waves(plan: &Plan, state: &RunState, gates: Option<&Gates<'_>>, decision: &mut Decision) {
     for (number, (wave, at)) in plan.waves.iter().zip(&state.waves).enumerate() {
@@ -409,7 +440,11 @@ fn settle_waves(plan: &Plan, state: &RunState, gates: Option<&Gates<'_>>, decisi
             && !at.started
             && open.is_empty()
         {
-            if at.ready.first().is_none_or(|host| enters(gates, wave, number, *host, decision)) {
+            if at
+                .ready
+                .first()
+                .is_none_or(|host| enters(gates, wave, at, (number, *host), decision))
+            {
                 decision.todo.push(Todo::Record(Event::WaveStarted { wave: name }));
             }
         } else if !at.started && !open.is_empty() {
@@ -422,10 +457,14 @@ fn settle_waves(plan: &Plan, state: &RunState, gates: Option<&Gates<'_>>, decisi
 fn enters(
     gates: &Gates<'_>,
     wave: &PlanWave,
-    number: usize,
-    host: usize,
+    at: &WaveState,
+    (number, host): (usize, usize),
     decision: &mut Decision,
 ) -> bool {
+    if let Some(lack) = wave.approval.as_ref().and_then(|rule| at.gate.lack(rule, gates.wall())) {
+        decision.waiting_on.push(WaitingOn::Approval { gate: wave.name.clone(), lack });
+        return false;
+    }
     let opens = match gates.may_start(wave, number, host) {
         Pass::Now => return true,
         Pass::At(opens) => Some(opens),
@@ -453,7 +492,7 @@ fn start_hosts(plan: &Plan, state: &RunState, gates: &Gates<'_>, decision: &mut 
             decision.waiting_on.push(WaitingOn::Canary { wave: wave.name.clone() });
         }
         for index in at.ready.iter().take(free) {
-            if !enters(gates, wave, number, *index, decision) {
+            if !enters(gates, wave, at, (number, *index), decision) {
                 break;
             }
             let host = plan.hosts[*index].name.clone();

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     base::{name::WaveName, phase::Phase, time::Timestamp},
     journal::{Event, Outcome, Record, StepId},
-    plan::{Plan, PlanHop, PlanHost, PlanStep, Rendered, Task},
+    plan::{Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task},
     playbook::{Action, OnLost, Severity},
 };
 use std::{
@@ -269,7 +269,8 @@ fn shortened(plan: &Plan) -> Plan {
         selection: String::new(),
         hops: vec![hop],
         steps: vec![step],
-        waves: plan.waves.clone(),
+        // Nobody foresees when people speak.
+        waves: plan.waves.iter().map(|wave| PlanWave { approval: None, ..wave.clone() }).collect(),
         hosts: plan.hosts.iter().map(host).collect(),
         rendered: vec![rendered],
         connections: plan.connections.clone(),

@@ -56,6 +56,11 @@ impl<'a> Gates<'a> {
         Self { needs, now, wall, openings: RefCell::default() }
     }
 
+    /// What clocks on walls show.
+    pub fn wall(&self) -> Timestamp {
+        self.wall
+    }
+
     /// When to decide again for a window that opens then, by the time of the run.
     pub fn wake(&self, opens: Timestamp) -> Timestamp {
         self.now + opens.since(self.wall)

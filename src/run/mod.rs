@@ -1,5 +1,6 @@
 //! The state of a run: a fold of its records. What to do next: a pure function of plan, state and time.
 
+mod approvals;
 mod calendar;
 mod decide;
 mod foresee;
@@ -10,6 +11,7 @@ mod learned;
 mod pace;
 mod state;
 
+pub use approvals::{GateState, Word};
 pub use calendar::{Calendar, Forecast, Night, WaveCalendar, calendar, forecast};
 pub use decide::{Decision, Todo, WaitingOn, decide, decide_at};
 pub use foresee::{Course, Stuck, foresee};

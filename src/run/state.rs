@@ -1,12 +1,14 @@
 //! The state of a run: a fold of its records. The table of a host's transitions is beside it.
 
 use super::{
+    approvals::{self, GateState},
     host::{HostPhase, HostState},
     learned::Learned,
     pace::Pace,
 };
 use crate::{
     base::{
+        approval::{Approval, Known, Unfit},
         name::{HostName, RequestId, WaveName},
         time::Timestamp,
     },
@@ -49,6 +51,8 @@ pub struct WaveState {
     pub good: usize,
     /// The first host of the canary that ended badly and was not accepted by a resume since.
     pub bad_canary: Option<HostName>,
+    /// What people have said about it.
+    pub gate: GateState,
 }
 
 /// The whole run.
@@ -62,6 +66,8 @@ pub struct RunState {
     /// How many hosts are in each state, by the word of `status`. They always add up to the number of hosts.
     pub counts: BTreeMap<&'static str, usize>,
     pub started: Option<Timestamp>,
+    /// The plan's digest, as the first record has it.
+    pub digest: String,
     pub next_seq: u64,
     /// Requests of other processes that were taken: none is taken twice.
     pub requests: BTreeSet<RequestId>,
@@ -113,6 +119,7 @@ impl RunState {
             hosts,
             waves: plan.waves.iter().map(in_wave).collect(),
             started: None,
+            digest: String::new(),
             next_seq: 0,
             requests: BTreeSet::new(),
             stopping: None,
@@ -163,6 +170,12 @@ impl RunState {
             return Err(illegal(format!("the request {request} was taken before")));
         }
         self.apply_run(&record.event, record.at).map_err(illegal)?;
+        if let Event::GateDecided { approval, .. } = &record.event {
+            self.take_word(plan, approval).map_err(|unfit| {
+                let principal = &approval.statement.principal;
+                illegal(format!("the word of {principal} does not count: {unfit}"))
+            })?;
+        }
         for name in record.event.host().into_iter().chain(record.event.named()) {
             let host = self
                 .host(name)
@@ -173,12 +186,28 @@ impl RunState {
         Ok(())
     }
 
+    /// Whether a statement is one that this run's records may hold: of who may, of this plan, with a signature where one is
+    /// asked for. Its time is no matter here.
+    pub fn check(&self, plan: &Plan, approval: &Approval) -> Result<(usize, Known), Unfit> {
+        let wave = &approval.statement.wave;
+        let (number, rule) = approvals::rule(plan, wave)?;
+        Ok((number, rule.check(approval, &self.digest, wave)?))
+    }
+
+    /// Takes in a statement that fits.
+    pub fn take_word(&mut self, plan: &Plan, approval: &Approval) -> Result<(), Unfit> {
+        let (number, known) = self.check(plan, approval)?;
+        self.waves[number].gate.take(approval, known);
+        Ok(())
+    }
+
     /// The run's own transitions.
     fn apply_run(&mut self, event: &Event, at: Timestamp) -> Result<(), String> {
         use RunPhase::{Finished, New, Paused, Running};
         match (&self.phase, event) {
-            (New, Event::RunStarted { .. }) => {
+            (New, Event::RunStarted { plan, .. }) => {
                 self.phase = Running;
+                self.digest.clone_from(plan);
                 self.started = Some(at);
             }
             (
@@ -203,8 +232,12 @@ impl RunState {
                 self.stopping.get_or_insert_with(|| by.clone());
             }
             (Running, Event::LeaveRequested { .. }) => {}
-            (Running | Paused(_), Event::HoldRequested { .. } | Event::ReleaseRequested { .. }) => {
-            }
+            (
+                Running | Paused(_),
+                Event::HoldRequested { .. }
+                | Event::ReleaseRequested { .. }
+                | Event::GateDecided { .. },
+            ) => {}
             (Running, Event::RunPaused { reason }) => self.phase = Paused(reason.clone()),
             (Running, Event::RunFinished { verdict }) => {
                 self.phase = Finished(*verdict);

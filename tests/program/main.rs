@@ -12,6 +12,7 @@ mod pty;
 
 mod demo;
 mod files;
+mod gates;
 mod guards;
 mod hostile;
 mod locks;

@@ -157,6 +157,7 @@ fn rollout(chance: &mut Chance, hosts: u64, pure: bool) -> Rollout {
             canary: if pure { 0 } else { chance.pick(&[0, 0, 1, 1, 2, 3]) },
             parallel: chance.percent(40).then(|| chance.between(1, 6) as u32),
             windows: None,
+            approval: None,
         });
     }
     let failures = match (pure, chance.percent(50)) {

@@ -137,13 +137,13 @@ fn a_window_that_never_opens_again_is_said() {
 fn a_controller_that_does_not_wait_knows_when_to_go() {
     let mut play = Play::begin(plan(TWO, &playbook(30), &nightly("")), "2026-11-21T12:00:00Z");
     play.settle();
-    let reason = decide(&play.plan, &play.state, play.now).waits_for_window().unwrap();
+    let reason = decide(&play.plan, &play.state, play.now).waits_outside().unwrap();
     assert_eq!(
         reason.to_string(),
         "the window of wave web opens Sun 2026-11-22 01:00 Asia/Shanghai"
     );
     play.until("2026-11-21T17:00:10Z");
-    assert_eq!(decide(&play.plan, &play.state, play.now).waits_for_window(), None, "it is busy");
+    assert_eq!(decide(&play.plan, &play.state, play.now).waits_outside(), None, "it is busy");
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_wave_without_a_window_goes_on_meanwhile() {
     let mut play = Play::begin(plan(&hosts, &playbook(30), &rollout), "2026-11-21T12:00:00Z");
     play.until("2026-11-21T16:00:00Z");
     assert_eq!(play.state.counts["migrated"], 2, "a closed window takes no slot");
-    assert!(decide(&play.plan, &play.state, play.now).waits_for_window().is_some());
+    assert!(decide(&play.plan, &play.state, play.now).waits_outside().is_some());
 }
 
 /// The clock is asked anew at each decision: it may jump to anywhere.

@@ -215,7 +215,7 @@ fn default_paths() -> Vec<PathBuf> {
 }
 
 /// The public half without opening the private one: an OpenSSH key shows it, others have it beside them in `.pub`.
-fn public_half(path: &Path) -> Option<PublicKey> {
+pub(super) fn public_half(path: &Path) -> Option<PublicKey> {
     let text = fs::read_to_string(path).ok()?;
     if let Ok(key) = PrivateKey::from_openssh(&text) {
         return Some(key.public_key().clone());
@@ -226,6 +226,14 @@ fn public_half(path: &Path) -> Option<PublicKey> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".pub");
     keys::load_public_key(PathBuf::from(beside)).ok()
+}
+
+/// Opens the text of a key file.
+pub(super) fn decode(
+    text: &SecretString,
+    passphrase: Option<&SecretString>,
+) -> Result<PrivateKey, keys::Error> {
+    keys::decode_secret_key(text.expose_secret(), passphrase.map(ExposeSecret::expose_secret))
 }
 
 /// Which hashes an RSA key signs with, best first.

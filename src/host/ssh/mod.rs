@@ -16,6 +16,7 @@ mod marks;
 mod secrets;
 mod session;
 mod shell;
+mod sign;
 mod tap;
 
 use crate::{
@@ -32,6 +33,7 @@ pub use make_key::{MakeKeyError, make_key};
 use secrecy::SecretString;
 use secrets::Secrets;
 use session::SshSession;
+pub use sign::{SignError, public_key, sign};
 use std::{
     env, fmt,
     net::SocketAddr,

@@ -1,5 +1,6 @@
 //! What the report says, section by section, in the words of one language.
 
+mod approvals;
 mod failures;
 mod head;
 mod hosts;
@@ -38,9 +39,10 @@ pub(super) struct Content<'a> {
 pub(super) fn document(report: &Report, words: &Words) -> Document {
     let content = Content { report, words };
     let mut document = content.head();
-    let sections: [Option<Section>; 12] = [
+    let sections: [Option<Section>; 13] = [
         Some(content.run()),
         Some(content.batches()),
+        content.approvals(),
         content.hops(),
         content.changes(),
         content.problems(),

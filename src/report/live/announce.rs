@@ -1,6 +1,7 @@
 //! Which records are worth a line of their own, and what that line says.
 
 use crate::{
+    base::approval::Decision,
     base::name::{HostName, StepName},
     base::text::{fold_names, one_line, shorten},
     journal::{End, Event, Failure, Finding, Record, Then, Verdict},
@@ -9,6 +10,7 @@ use crate::{
     report::{
         build::millis,
         build_groups::evidence,
+        gates_text::word_of,
         naming::step_name,
         paint::Paint,
         state::{State, Tone},
@@ -97,6 +99,13 @@ impl Line<'_> {
             }
             Event::ReleaseRequested { by, hosts, .. } => {
                 ('▸', Tone::Busy, self.asked("live.release", by, hosts))
+            }
+            Event::GateDecided { approval, .. } => {
+                let said = word_of(self.words, ["live.approve", "live.reject"], approval);
+                match approval.statement.decision {
+                    Decision::Approve => ('▸', Tone::Good, said),
+                    Decision::Reject => ('‖', Tone::Warn, said),
+                }
             }
             Event::HostHeld { .. } => ('‖', Tone::Warn, self.with("live.held", &[("host", &host)])),
             Event::HostRested { .. } => {

@@ -170,14 +170,16 @@ impl Frame<'_> {
         Some(self.paint.tone(Tone::Warn, &text))
     }
 
-    /// The window that is waited for, where nothing else is at work.
+    /// The window or the approval that is waited for, where nothing else is at work.
     pub fn window(&self) -> Option<String> {
         if self.state.running > 0 || self.state.phase != RunPhase::Running {
             return None;
         }
         let waiting_on = decide(self.plan, self.state, self.now).waiting_on;
-        let window = waiting_on.iter().find(|on| matches!(on, WaitingOn::Window { .. }))?;
-        let text = one_line(&waits_on(self.words, window)).into_owned();
+        let outside =
+            |on: &&WaitingOn| matches!(on, WaitingOn::Window { .. } | WaitingOn::Approval { .. });
+        let outside = waiting_on.iter().find(outside)?;
+        let text = one_line(&waits_on(self.words, outside)).into_owned();
         Some(self.paint.tone(Tone::Calm, &self.words.say("live.waits", &[("what", &text)])))
     }
 

@@ -65,6 +65,7 @@ impl Track {
             | Event::LeaveRequested { .. }
             | Event::HoldRequested { .. }
             | Event::ReleaseRequested { .. }
+            | Event::GateDecided { .. }
             | Event::RunPaused { .. }
             | Event::RunFinished { .. }
             | Event::WaveStarted { .. }

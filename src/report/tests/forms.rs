@@ -2,10 +2,11 @@
 
 use super::{
     stories,
-    story::{Story, centos, plan, rocky},
+    story::{self, Story, centos, plan, rocky},
 };
 use crate::{
-    journal::{Contact, End, Failure, RebootVerdict, Sighting, Then, Verdict},
+    base::approval::{Approval, Decision, Rule, Statement},
+    journal::{Contact, End, Event, Failure, RebootVerdict, Sighting, Then, Verdict},
     report::{Report, dark::hint, html, json, markdown, schema, summary, words::Words},
 };
 use serde_json::Value;
@@ -162,6 +163,41 @@ fn json_is_as_its_schema_says() {
     let mut wrong: Value = serde_json::from_str(&json(&stories::some_failed().report())).unwrap();
     wrong["hosts"][0]["state"] = "lost".into();
     assert!(validate(&schema, &schema, &wrong, "wrong").is_err());
+}
+
+#[test]
+fn who_approved_what_stands_in_every_form() {
+    let mut story = stories::still_running();
+    story.plan.waves[0].approval = Some(Rule {
+        of: vec!["cto".parse().unwrap()],
+        quorum: 1,
+        expires: std::time::Duration::from_secs(3600),
+        signers: None,
+    });
+    let wave = story.plan.waves[0].name.clone();
+    let issued = crate::base::time::Timestamp::from_millis(story::START);
+    for decision in [Decision::Approve, Decision::Reject] {
+        let statement = Statement {
+            plan: story::digest().to_owned(),
+            run: Some(story::run_id()),
+            wave: wave.clone(),
+            decision,
+            principal: "cto".parse().unwrap(),
+            issued,
+            expires: (decision == Decision::Approve).then_some(issued),
+            reason: "CHG0042 \u{202e}".to_owned(),
+        };
+        let approval = Approval { statement, signature: None }.into();
+        let event = Event::GateDecided { approval, by: "li.si@ops-01".into(), request: None };
+        story.at(1, event);
+    }
+    let report = story.report();
+    assert_eq!((report.run.fault.as_ref(), report.approvals.len()), (None, 2));
+    let value: Value = serde_json::from_str(&json(&report)).unwrap();
+    assert_eq!(validate(&schema(), &schema(), &value, "approvals"), Ok(()));
+    let text = markdown(&report);
+    assert!(text.contains("## Approvals") && text.contains("CHG0042"), "{text}");
+    assert!(!text.contains('\u{202e}'), "nothing of it turns a line around");
 }
 
 #[test]

@@ -130,6 +130,7 @@ pub fn plan(waves: &[(&str, Vec<String>)]) -> Plan {
             canary: 0,
             parallel: 10,
             windows: None,
+            approval: None,
         });
     }
     Plan {
