@@ -3,6 +3,8 @@
 #[path = "support/sshd.rs"]
 mod support;
 
+#[path = "sshd/ask.rs"]
+mod ask;
 #[path = "sshd/basics.rs"]
 mod basics;
 #[path = "sshd/faults.rs"]

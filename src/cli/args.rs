@@ -80,7 +80,7 @@ pub enum Command {
     Hosts(HostsArgs),
     /// List the shipped playbooks, or print one
     Playbooks(PlaybooksArgs),
-    /// What would happen: the dry run, without any network
+    /// What would happen: the dry run; without any network, unless told to --connect
     Plan(PlanArgs),
     /// Plan, ask, and execute
     Run(RunArgs),
@@ -201,6 +201,12 @@ pub struct PlanArgs {
     /// Save the plan, for `apply`
     #[arg(short = 'o', long = "out", value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// Log in to each host, which changes nothing there: run its prechecks, ask the guards, and say what each step would do
+    #[arg(long)]
+    pub connect: bool,
+    /// With --connect: hosts that are asked at once [default: as many as the rollout has in flight]
+    #[arg(long, value_name = "N", requires = "connect", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub parallel: Option<u32>,
 }
 
 #[derive(Debug, Args)]

@@ -159,7 +159,7 @@ fn is_locked(host: &HostState) -> bool {
 }
 
 /// SSH, with secrets read as they are needed and passphrases asked for on a terminal.
-fn transport(secrets: &Arc<Secrets>) -> Result<Arc<dyn Transport>, CliError> {
+pub fn transport(secrets: &Arc<Secrets>) -> Result<Arc<dyn Transport>, CliError> {
     let resolver = Arc::clone(secrets);
     let mut options =
         SshOptions::new(Arc::new(move |source| resolver.get(source).map_err(|e| e.to_string())));

@@ -3,6 +3,7 @@
 mod args;
 mod calendar;
 mod common;
+mod connect;
 mod demo;
 mod driving;
 mod error;

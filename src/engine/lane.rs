@@ -208,7 +208,7 @@ impl Lane {
         }
     }
 
-    async fn attempt(&mut self, order: &Order) -> AttemptResult {
+    pub(super) async fn attempt(&mut self, order: &Order) -> AttemptResult {
         let shared = Arc::clone(&self.shared);
         let began = shared.clock.steady();
         let mut work = Work::new(self.host);
@@ -300,7 +300,7 @@ impl Lane {
 
     /// Whether work that a guard found done may be built upon. A backup that is there may be one whose verification failed
     /// before: it is verified again, and made anew where it is not sound.
-    async fn is_sound(
+    pub(super) async fn is_sound(
         &mut self,
         order: &Order,
         rendered: &Rendered,

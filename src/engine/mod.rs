@@ -14,8 +14,10 @@ mod looks;
 mod opening;
 mod output;
 mod paced;
+mod read_only;
 mod reboot;
 mod secrets;
+mod survey;
 mod transfer;
 mod work;
 
@@ -24,3 +26,4 @@ pub use drive::{Control, Engine, EngineError, Observer, Outcome};
 pub use lane::Shared;
 pub use opening::{Driver, can_commit, can_roll_back, opening, reopening};
 pub use secrets::{SecretError, Secrets};
+pub use survey::survey;

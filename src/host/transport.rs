@@ -161,6 +161,18 @@ pub trait Session: Send {
         output: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<Exit, SessionError>>;
 
+    /// Runs a script that only asks, and leaves nothing on the host: it has no directory, needs no lock, and its processes are
+    /// ended when its time is over. Nobody can ask later what became of it; after `Lost` it may be put again.
+    fn ask<'a>(
+        &'a mut self,
+        script: &'a Script,
+        output: &'a mut dyn OutputSink,
+    ) -> BoxFuture<'a, Result<Exit, SessionError>> {
+        let _ = (script, output);
+        let reason = "this transport cannot ask without leaving something behind".to_owned();
+        Box::pin(async { Err(SessionError::Refused { reason }) })
+    }
+
     /// Looks what became of a script that was handed over before, by its directory.
     fn look<'a>(
         &'a mut self,

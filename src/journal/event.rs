@@ -455,6 +455,31 @@ pub struct Finding {
     /// What it is about, where it is not the step's own.
     #[serde(flatten, skip_serializing_if = "Option::is_none", default)]
     pub notice: Option<Notice>,
+    /// By whose word it does not block, or did not until that expired.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub accepted: Option<Box<Acceptance>>,
+}
+
+/// Somebody's word that a finding does not block.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub struct Acceptance {
+    pub by: String,
+    /// The last day on which it holds, in UTC.
+    pub until: String,
+    pub reason: String,
+    /// That day was over: the finding blocks again.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub expired: bool,
+}
+
+impl Finding {
+    /// Whether it keeps its host from being changed.
+    pub fn blocks(&self) -> bool {
+        let accepted = self.accepted.as_ref().is_some_and(|accepted| !accepted.expired);
+        self.severity == Severity::Blocker && !accepted
+    }
 }
 
 /// The end of a host in a run.

@@ -8,8 +8,8 @@ mod requests;
 mod store;
 
 pub use event::{
-    End, Event, Failure, Finding, Moment, Outcome, PauseReason, Record, Skip, StepId, Then,
-    Verdict, schema,
+    Acceptance, End, Event, Failure, Finding, Moment, Outcome, PauseReason, Record, Skip, StepId,
+    Then, Verdict, schema,
 };
 pub use keep::Journal;
 pub use reboot::{Contact, NewKey, Notice, RebootVerdict, Sighting, tell_sightings};

@@ -1,6 +1,7 @@
 //! Building a plan: pure, offline, complete. Every fault of it is found, not only the first.
 
 use super::{
+    accept::accepts,
     inputs::{Variables, inputs},
     model::{Limits, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task},
     render::{LATE_NAMES, RenderError, host_value, names, render},
@@ -52,6 +53,7 @@ pub fn build(
         }
     }
     builder.explain(playbook);
+    let accepts = accepts(inventory, playbook, rollout, &mut builder.faults);
     let Builder { faults, rendered, steps, hops, hosts, connections, variables, .. } = builder;
     if !faults.is_empty() {
         return Err(Faults(faults));
@@ -94,6 +96,7 @@ pub fn build(
             budget: rollout.budget,
         },
         variables: variables.sets,
+        accepts,
         inputs: inputs(inventory, playbook, rollout),
         origin: None,
     })

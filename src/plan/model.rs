@@ -7,16 +7,23 @@ use crate::{
         name::{GroupName, HostName, WaveName},
         phase::Phase,
         quantile::quantile,
+        time::Timestamp,
         value::{SecretSource, Value},
         window::Windows,
     },
     inventory::Connection,
-    journal::{Moment, StepId},
+    journal::{Acceptance, Moment, StepId},
     playbook::{Action, OnLost, Severity},
     rollout::{Budget, OnFailure},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 /// The version of the plan's form. A plan of another version is refused.
 pub const PLAN_FORMAT: u32 = 1;
@@ -42,11 +49,26 @@ pub struct Plan {
     /// What hosts are told by the inventory: each set of variables once; hosts point here.
     #[serde(default)]
     pub variables: Vec<BTreeMap<String, Told>>,
+    /// Findings that somebody has taken upon himself.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub accepts: Vec<PlanAccept>,
     /// The files that the plan was made from.
     pub inputs: Vec<Input>,
     /// What to say to make the plan anew.
     #[serde(default)]
     pub origin: Option<Origin>,
+}
+
+/// A finding that does not block these hosts until then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanAccept {
+    /// The name of the precheck that finds it.
+    pub finding: String,
+    pub hosts: BTreeSet<HostName>,
+    pub by: String,
+    pub until: String,
+    pub ends: Timestamp,
+    pub reason: String,
 }
 
 /// The value of a variable, as far as a plan keeps it: for telling what changed.
@@ -265,6 +287,23 @@ impl Plan {
             Phase::Backup | Phase::Precheck | Phase::Migrate | Phase::Verify => hop.forward.clone(),
         };
         range.into_iter().find(|i| self.steps.get(*i).is_some_and(|step| step.id == *id))
+    }
+
+    /// By whose word what this step finds on this host is accepted, or was: the word that holds the longest.
+    pub fn acceptance(&self, host: usize, step: usize, now: Timestamp) -> Option<Acceptance> {
+        let (host, id) = (&self.hosts[host].name, &self.steps[step].id);
+        let fits = |accept: &&PlanAccept| {
+            id.phase == Phase::Precheck
+                && accept.finding == id.step.as_str()
+                && accept.hosts.contains(host)
+        };
+        let accept = self.accepts.iter().filter(fits).max_by_key(|accept| accept.ends)?;
+        Some(Acceptance {
+            by: accept.by.clone(),
+            until: accept.until.clone(),
+            reason: accept.reason.clone(),
+            expired: now >= accept.ends,
+        })
     }
 
     /// What this step is for this host.

@@ -15,7 +15,7 @@ use crate::{
         text::{one_line, safe_lines},
         time::Timestamp,
     },
-    journal::{Failure, Moment, RebootVerdict, Skip, StepId, Then},
+    journal::{Acceptance, Failure, Moment, RebootVerdict, Skip, StepId, Then},
     plan::Plan,
     playbook::Severity,
 };
@@ -77,8 +77,7 @@ fn host_failures(
         .map(|failed| attempt_failure(plan, host, report, failed))
         .collect();
     // Why a host is blocked is told as a finding, where there is one.
-    let told =
-        !found.is_empty() || host.findings.iter().any(|(_, f)| f.severity == Severity::Blocker);
+    let told = !found.is_empty() || host.findings.iter().any(|(_, f)| f.blocks());
     if let (false, Some(failure), Some(at)) = (told, host.failure, host.ended) {
         let group = failure_group(plan, report, None, failure, None);
         let case = FailureCase {
@@ -183,7 +182,9 @@ fn safe_verdict(verdict: &RebootVerdict) -> RebootVerdict {
 
 /// Findings of one step with one severity and one remedy are one finding.
 pub(super) fn findings(history: &History<'_>, hosts: &[HostReport]) -> Vec<FindingGroup> {
-    type Key<'a> = (std::cmp::Reverse<Severity>, &'a StepId, Option<&'a str>);
+    // What nobody has accepted comes first: it is new.
+    type Key<'a> =
+        (bool, std::cmp::Reverse<Severity>, &'a StepId, Option<&'a str>, Option<&'a Acceptance>);
     struct Seen<'a> {
         first: Timestamp,
         hosts: Vec<String>,
@@ -192,8 +193,14 @@ pub(super) fn findings(history: &History<'_>, hosts: &[HostReport]) -> Vec<Findi
     let mut groups: BTreeMap<Key<'_>, Seen<'_>> = BTreeMap::new();
     for (index, (host, report)) in history.hosts.iter().zip(hosts).enumerate() {
         for (at, finding) in &host.findings {
-            let key =
-                (std::cmp::Reverse(finding.severity), &finding.step, finding.remedy.as_deref());
+            let accepted = finding.accepted.as_deref();
+            let key = (
+                accepted.is_some_and(|accepted| !accepted.expired),
+                std::cmp::Reverse(finding.severity),
+                &finding.step,
+                finding.remedy.as_deref(),
+                accepted,
+            );
             let seen = groups.entry(key).or_insert_with(|| Seen {
                 first: *at,
                 hosts: Vec::new(),
@@ -206,7 +213,7 @@ pub(super) fn findings(history: &History<'_>, hosts: &[HostReport]) -> Vec<Findi
             seen.messages.entry(&finding.message).or_default().insert(index);
         }
     }
-    let group = |((severity, step, remedy), seen): (Key<'_>, Seen<'_>)| {
+    let group = |((_, severity, step, remedy, accepted), seen): (Key<'_>, Seen<'_>)| {
         let mut messages: Vec<Message> = seen
             .messages
             .into_iter()
@@ -218,6 +225,12 @@ pub(super) fn findings(history: &History<'_>, hosts: &[HostReport]) -> Vec<Findi
             step: step.clone(),
             severity: severity.0,
             remedy: remedy.map(|text| one_line(text).into_owned()),
+            accepted: accepted.map(|accepted| Acceptance {
+                by: one_line(&accepted.by).into_owned(),
+                until: accepted.until.clone(),
+                reason: one_line(&accepted.reason).into_owned(),
+                expired: accepted.expired,
+            }),
             messages,
             first: seen.first,
             hosts: seen.hosts,
@@ -360,7 +373,7 @@ pub(super) fn problems(
         step: Some(finding.step.clone()),
         what: finding.messages.first().map(|message| message.text.clone()).unwrap_or_default(),
         first: finding.first,
-        state: (finding.severity == Severity::Blocker).then_some(State::Blocked),
+        state: finding.blocks().then_some(State::Blocked),
         remedy: finding.remedy.clone(),
         fixed_ms: None,
         hosts: finding.hosts.clone(),

@@ -20,6 +20,8 @@ mod stale_text;
 mod state;
 mod status;
 mod summary;
+mod survey;
+mod survey_text;
 mod why;
 mod words;
 
@@ -33,6 +35,8 @@ pub use stale_text::{stale_files, stale_text};
 pub use state::{State, Tone};
 pub use status::{Standing, status, status_json};
 pub use summary::summary;
+pub use survey::survey_json;
+pub use survey_text::survey_text;
 pub use why::why;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::{
         text::one_line,
         time::Timestamp,
     },
-    journal::{Failure, Moment, Skip, StepId, Then, Verdict},
+    journal::{Acceptance, Failure, Moment, Skip, StepId, Then, Verdict},
     playbook::Severity,
 };
 use serde::Serialize;
@@ -229,6 +229,9 @@ pub struct FindingGroup {
     pub step: StepId,
     pub severity: Severity,
     pub remedy: Option<String>,
+    /// By whose word it does not block, or did not until that expired.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Acceptance>,
     /// What was said, each with how many hosts said it; the most frequent first, at most `MESSAGES_MAX`.
     pub messages: Vec<Message>,
     pub first: Timestamp,
@@ -239,6 +242,14 @@ pub struct FindingGroup {
 pub struct Message {
     pub text: String,
     pub hosts: usize,
+}
+
+impl FindingGroup {
+    /// Whether it keeps its hosts from being changed.
+    pub fn blocks(&self) -> bool {
+        let accepted = self.accepted.as_ref().is_some_and(|accepted| !accepted.expired);
+        self.severity == Severity::Blocker && !accepted
+    }
 }
 
 /// One way to fail, with every host that failed so.

@@ -1,6 +1,11 @@
 //! How a step is called wherever people read of it.
 
-use crate::{base::text::one_line, journal::StepId, plan::Plan};
+use super::words::Words;
+use crate::{
+    base::text::one_line,
+    journal::{Acceptance, StepId},
+    plan::Plan,
+};
 
 /// `migrate / leapp-upgrade`, with its hop before it where there are several.
 pub(super) fn step_name(plan: &Plan, id: &StepId) -> String {
@@ -16,4 +21,11 @@ pub(super) fn of_hops<'h>(mut hops: impl ExactSizeIterator<Item = &'h str>, id: 
         Some(hop) => format!("{}: {name}", one_line(hop)),
         None => name,
     }
+}
+
+/// By whose word a finding does not block, or did not until that expired.
+pub(super) fn accepted_text(words: &Words, accepted: &Acceptance) -> String {
+    let key = if accepted.expired { "value.accepted_over" } else { "value.accepted" };
+    let said = [&accepted.by, &accepted.until, &accepted.reason].map(|text| one_line(text));
+    words.say(key, &[("by", &said[0]), ("until", &said[1]), ("reason", &said[2])])
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     base::{
+        name::HostName,
         text::{first_command, fold_names, one_line, shorten},
         time::format_length,
     },
@@ -23,6 +24,7 @@ pub fn plan_text(plan: &Plan, digest: &str, scripts: bool, colour: bool) -> Stri
     // Writing to a string does not fail.
     let _ = view.head(&mut text, digest);
     let _ = view.waves(&mut text);
+    let _ = view.accepts(&mut text);
     let _ = view.way(&mut text);
     let _ = view.unknown(&mut text);
     text
@@ -112,6 +114,23 @@ impl View<'_> {
                 notes.join(", ")
             );
             writeln!(out, "{}", one_line(line.trim_end()))?;
+        }
+        Ok(())
+    }
+
+    /// Findings that will not block, by whose word.
+    fn accepts(&self, out: &mut String) -> std::fmt::Result {
+        if !self.plan.accepts.is_empty() {
+            writeln!(out, "\n{}", self.bold("Accepted findings"))?;
+        }
+        for accept in &self.plan.accepts {
+            let all = self.plan.hosts.iter().map(|host| &host.name);
+            let names = all.filter(|host| accept.hosts.contains(*host)).map(HostName::as_str);
+            let names = shorten(&fold_names(names), NAMES_MAX).into_owned();
+            let (finding, by, until) = (&accept.finding, &accept.by, &accept.until);
+            let line =
+                format!("  {finding:<26} [{names}] by {by} until {until}: {}", accept.reason);
+            writeln!(out, "{}", one_line(&line))?;
         }
         Ok(())
     }

@@ -9,10 +9,7 @@ use super::{
     state::{State, Tone},
     words::Words,
 };
-use crate::{
-    base::text::{fold_names, shorten},
-    playbook::Severity,
-};
+use crate::base::text::{fold_names, shorten};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -157,7 +154,7 @@ impl Screen<'_> {
     fn findings(&self, out: &mut String) {
         let findings = &self.content.report.findings;
         let (blockers, warnings): (Vec<_>, Vec<_>) =
-            findings.iter().partition(|finding| finding.severity == Severity::Blocker);
+            findings.iter().partition(|finding| finding.blocks());
         for finding in blockers.iter().take(GROUPS_MAX) {
             self.finding(out, finding);
         }
@@ -196,6 +193,9 @@ impl Screen<'_> {
         );
         for message in finding.messages.iter().take(2) {
             let _ = writeln!(out, "    {}", shorten(&message.text, LINE_COLUMNS_MAX));
+        }
+        if let Some(said) = self.content.acceptance(finding.accepted.as_ref()) {
+            let _ = writeln!(out, "    {said}");
         }
         if let Some(remedy) = &finding.remedy {
             let _ = writeln!(out, "    {} {remedy}", self.say("summary.remedy"));

@@ -4,7 +4,7 @@ use super::{
     build_groups::evidence,
     dark::{Dark, hint},
     gates_text::word_of,
-    naming::step_name,
+    naming::{accepted_text, step_name},
     words::Words,
 };
 use crate::{
@@ -14,7 +14,9 @@ use crate::{
         phase::Phase,
         text::{first_command, one_line},
     },
-    journal::{End, Event, Failure, Outcome, PauseReason, Record, Skip, StepId, Then, Verdict},
+    journal::{
+        End, Event, Failure, Finding, Outcome, PauseReason, Record, Skip, StepId, Then, Verdict,
+    },
     plan::Plan,
     playbook::Severity,
     run::RunState,
@@ -155,14 +157,7 @@ impl Teller<'_> {
                 let title = self.plan.hops.get(usize::from(*hop)).map_or("", |hop| &hop.title);
                 self.say("why.hop", &[("hop", &one_line(title))])
             }
-            Event::HostFinding { finding, .. } => {
-                let key = match finding.severity {
-                    Severity::Warning => "why.warning",
-                    Severity::Blocker => "why.blocker",
-                };
-                let step = step_name(self.plan, &finding.step);
-                self.say(key, &[("step", &step), ("message", &one_line(&finding.message))])
-            }
+            Event::HostFinding { finding, .. } => self.finding(finding),
             Event::RollbackStarted { because, .. } => match because {
                 Some(failure) => {
                     let failure = failure.to_string();
@@ -274,6 +269,20 @@ impl Teller<'_> {
         let label = self.words.get(&format!("state.{}", end.word())).to_lowercase();
         let touched = self.words.get(if touched { "value.touched" } else { "value.untouched" });
         self.say("why.ended", &[("state", &label), ("touched", &touched)])
+    }
+
+    fn finding(&self, finding: &Finding) -> String {
+        let key = match finding.severity {
+            Severity::Warning => "why.warning",
+            Severity::Blocker if finding.blocks() => "why.blocker",
+            Severity::Blocker => "why.accepted",
+        };
+        let step = step_name(self.plan, &finding.step);
+        let said = self.say(key, &[("step", &step), ("message", &one_line(&finding.message))]);
+        match &finding.accepted {
+            Some(accepted) => format!("{said}; {}", accepted_text(self.words, accepted)),
+            None => said,
+        }
     }
 
     fn facts(&self, facts: &Facts) -> String {

@@ -6,6 +6,6 @@ mod read;
 mod shape;
 mod window;
 
-pub use model::{Allowance, Budget, OnFailure, Rollout, Wave};
-pub use read::{fault_in_wave, fault_in_window, of_fleet, read};
+pub use model::{Accept, Allowance, Budget, OnFailure, Rollout, Wave};
+pub use read::{fault_in_accept, fault_in_wave, fault_in_window, of_fleet, read};
 pub use shape::schema;

@@ -1,6 +1,8 @@
 //! The rollout as resolved.
 
-use crate::base::{approval::Rule, fault::Source, name::WaveName, window::Windows};
+use crate::base::{
+    approval::Rule, fault::Source, name::WaveName, time::Timestamp, window::Windows,
+};
 use serde::{Deserialize, Serialize};
 
 /// How many of a number of hosts.
@@ -48,6 +50,8 @@ pub struct Rollout {
     pub on_failure: OnFailure,
     pub budget: Budget,
     pub waves: Vec<Wave>,
+    /// Findings of prechecks that somebody has taken upon himself.
+    pub accepts: Vec<Accept>,
     pub sources: Vec<Source>,
 }
 
@@ -68,6 +72,21 @@ pub struct Wave {
     pub approval: Option<Rule>,
 }
 
+/// A finding that does not block for a while, by somebody's word.
+#[derive(Clone, Debug)]
+pub struct Accept {
+    /// The name of the precheck that finds it.
+    pub finding: String,
+    /// A selection as written.
+    pub hosts: String,
+    /// Who answers for it.
+    pub by: String,
+    /// The last day on which it holds, as written, and its end in UTC.
+    pub until: String,
+    pub ends: Timestamp,
+    pub reason: String,
+}
+
 impl Default for Rollout {
     /// One canary, then the rest, ten in flight, a budget of 10 %.
     fn default() -> Self {
@@ -85,6 +104,7 @@ impl Default for Rollout {
             on_failure: OnFailure::Rollback,
             budget: Budget { failures: Allowance::Percent(10), consecutive: None },
             waves: vec![wave],
+            accepts: Vec::new(),
             sources: Vec::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! Reading a rollout.
 
 use super::{
-    Allowance, Budget, OnFailure, Rollout, Wave,
+    Accept, Allowance, Budget, OnFailure, Rollout, Wave,
     approval::{Approvals, Asked},
     shape::{ROLLOUT, parse_percentage},
     window::windows,
@@ -12,7 +12,7 @@ use crate::base::{
     name::WaveName,
     shape::{Collector, Node},
     suggest::did_you_mean,
-    window::Windows,
+    window::{Windows, end_of_day},
 };
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -56,6 +56,24 @@ pub fn fault_in_window(rollout: &Rollout, wave: &WaveName, refusal: Refusal) -> 
     fault_at(rollout, wave, refusal, |root, table| {
         table.get("window").or_else(|| root.get("defaults").and_then(|d| d.get("window")))
     })
+}
+
+/// A fault of an accepted finding that shows only with the playbook or the inventory at hand: of one of its keys.
+pub fn fault_in_accept(rollout: &Rollout, number: usize, key: &str, refusal: Refusal) -> Fault {
+    for source in &rollout.sources {
+        let mut out = Collector::new(source);
+        let Some(root) = out.read(&ROLLOUT) else { continue };
+        let tables = root.get("accept").map_or(&[][..], Node::items);
+        if let Some(node) = tables.get(number).map(|table| table.get(key).unwrap_or(table)) {
+            out.faults.clear();
+            out.refuse(node, refusal.clone());
+            if let Some(fault) = out.faults.pop() {
+                return fault;
+            }
+        }
+    }
+    let message = format!("accepted finding {}: {}", number + 1, refusal.message);
+    Fault { message, place: None, hint: refusal.hint }
 }
 
 /// A fault at a place of a wave's table, or of the file.
@@ -111,8 +129,26 @@ fn rollout(root: &Node, approvals: &mut Approvals, out: &mut Collector<'_>) -> R
             consecutive: of_budget("consecutive").and_then(Node::whole),
         },
         waves,
+        accepts: root
+            .get("accept")
+            .map_or(&[][..], Node::items)
+            .iter()
+            .filter_map(accept)
+            .collect(),
         sources: Vec::new(),
     }
+}
+
+fn accept(table: &Node) -> Option<Accept> {
+    let text = |key: &str| Some(table.get(key)?.text()?.to_owned());
+    Some(Accept {
+        finding: text("finding")?,
+        hosts: text("hosts").unwrap_or_else(|| "@all".to_owned()),
+        by: text("by")?,
+        until: text("until")?,
+        ends: table.get("until")?.parse(end_of_day)?,
+        reason: text("reason")?,
+    })
 }
 
 fn allowance(node: &Node) -> Option<Allowance> {

@@ -6,7 +6,7 @@ use crate::base::{
     name::{Principal, WaveName},
     selection::Selection,
     shape::{Form, Key, Shape, Table, json_schema},
-    window::{Clock, Day, Days, Part, Zone, parse_moment},
+    window::{Clock, Day, Days, Part, Zone, end_of_day, parse_moment},
 };
 use std::time::Duration;
 
@@ -31,10 +31,47 @@ pub(super) static ROLLOUT: Shape = Shape::Table(&Table {
             &Shape::List { of: &WAVE, min: 1 },
             "Waves; without an order between them they run side by side.",
         ),
+        Key::optional(
+            "accept",
+            &Shape::List { of: &ACCEPT, min: 0 },
+            "Findings of prechecks that do not block for a while, by somebody's word.",
+        ),
         Key::later("interrupt"),
     ],
     one_of: &[],
 });
+
+static ACCEPT: Shape = Shape::Table(&Table {
+    what: "an accepted finding",
+    keys: &[
+        Key::required("finding", &Shape::Text, "The name of the precheck that finds it."),
+        Key::optional(
+            "hosts",
+            &Shape::Form(&SELECTION),
+            "On which hosts it is accepted; on all by default.",
+        ),
+        Key::required("by", &Shape::Form(&SAID), "Who answers for it."),
+        Key::required(
+            "until",
+            &Shape::Form(&LAST_DAY),
+            "The last day on which it is accepted, in UTC: 2024-12-31.",
+        ),
+        Key::required("reason", &Shape::Form(&SAID), "Why; the report tells it."),
+    ],
+    one_of: &[],
+});
+
+static SAID: Form = Form {
+    what: "a text with words in it",
+    example: "replaced with the next delivery, ticket 4711",
+    check: |text| match text.trim() {
+        "" => Err(Refusal::new("nothing is said here")),
+        _ => Ok(()),
+    },
+};
+
+static LAST_DAY: Form =
+    Form { what: "a date", example: "2024-12-31", check: |text| end_of_day(text).map(drop) };
 
 static DEFAULTS: Shape = Shape::Table(&Table {
     what: "`defaults`",

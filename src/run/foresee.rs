@@ -276,6 +276,7 @@ fn shortened(plan: &Plan) -> Plan {
         connections: plan.connections.clone(),
         limits: plan.limits.clone(),
         variables: Vec::new(),
+        accepts: Vec::new(),
         inputs: Vec::new(),
         origin: None,
     }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     base::{facts::Facts, facts::System, phase::Phase, time::Timestamp},
-    journal::{Event, Failure, Finding, Moment, NewKey, Notice, Outcome, Skip, Then},
+    journal::{Acceptance, Event, Failure, Finding, Moment, NewKey, Notice, Outcome, Skip, Then},
     plan::{Plan, PlanStep, Task},
     playbook::{OnLost, Severity},
     rollout::OnFailure,
@@ -80,16 +80,15 @@ pub fn judge(
         Ending::Failed(failure) => {
             // Only what began counts: how often a controller dies does not decide what becomes of a host.
             let tries = attempt - at.uncounted;
+            let accepted = acceptance(plan, host, step, &failure, now);
             let then = match result.never && at.nevers < NEVER_MAX {
                 true => Then::Retry { not_before: now },
                 false => then(plan, at, planned, is_look(plan, host, step), tries, &failure, now),
             };
+            let holds = accepted.as_ref().is_some_and(|accepted| !accepted.expired);
+            let then = if then == Then::Block && holds { Then::GoOn } else { then };
             if matches!(then, Then::GoOn | Then::Block) {
-                let message = message(&failure, &result.tail);
-                let remedy = planned.remedy.clone();
-                let severity = planned.severity;
-                let step = id.clone();
-                let finding = Finding { step, severity, message, remedy, notice: None };
+                let finding = found(planned, &failure, &result.tail, accepted);
                 events.push(Event::HostFinding { host: name.clone(), finding });
             }
             events.push(Event::AttemptFailed {
@@ -107,6 +106,43 @@ pub fn judge(
     events
 }
 
+/// What a precheck that failed has found.
+pub fn found(
+    planned: &PlanStep,
+    failure: &Failure,
+    tail: &str,
+    accepted: Option<Acceptance>,
+) -> Finding {
+    Finding {
+        step: planned.id.clone(),
+        severity: planned.severity,
+        message: message(failure, tail),
+        remedy: planned.remedy.clone(),
+        accepted: accepted.map(Box::new),
+        notice: None,
+    }
+}
+
+/// By whose word this failure of a precheck does not block. Only what the check itself has said can be accepted: one that
+/// did not come to its end has found nothing that anybody knows of.
+pub fn acceptance(
+    plan: &Plan,
+    host: usize,
+    step: usize,
+    failure: &Failure,
+    now: Timestamp,
+) -> Option<Acceptance> {
+    match failure {
+        Failure::Exited { .. } | Failure::Unverified { .. } => plan.acceptance(host, step, now),
+        Failure::Unreachable { .. }
+        | Failure::Killed { .. }
+        | Failure::TimedOut { .. }
+        | Failure::Lost { .. }
+        | Failure::Reboot(_)
+        | Failure::Refused { .. } => None,
+    }
+}
+
 /// A finding about a host that no step's own question has made.
 pub(super) fn finding(plan: &Plan, host: usize, step: usize, notice: Notice) -> Event {
     let finding = Finding {
@@ -114,6 +150,7 @@ pub(super) fn finding(plan: &Plan, host: usize, step: usize, notice: Notice) -> 
         severity: Severity::Warning,
         message: notice.to_string(),
         remedy: None,
+        accepted: None,
         notice: Some(notice),
     };
     Event::HostFinding { host: plan.hosts[host].name.clone(), finding }
@@ -129,6 +166,7 @@ pub fn key_taken(plan: &Plan, state: &RunState, host: usize, key: NewKey) -> Vec
         severity: Severity::Warning,
         message: notice.to_string(),
         remedy: Some(key.advice),
+        accepted: None,
         notice: Some(notice),
     };
     let taken = Event::HostKeyTaken {
@@ -210,20 +248,7 @@ fn examine(
                 let reason = format!("{id} is also that of {other}: two names for one machine");
                 return unverified("machine id", reason);
             }
-            let system = facts.system.as_ref();
-            if plan.entry_hop(system).is_some() || plan.is_already(system) {
-                return None;
-            }
-            let from: Vec<String> = plan
-                .hops
-                .iter()
-                .filter_map(|hop| hop.from.as_ref())
-                .map(ToString::to_string)
-                .collect();
-            unverified(
-                "system",
-                format!("runs {runs}; the playbook begins with {}", from.join(" or ")),
-            )
+            wrong_system(plan, facts)
         }
         Moment::After | Moment::RolledBack => match (want, &facts.system) {
             (None, _) => None,
@@ -231,6 +256,19 @@ fn examine(
             (Some(want), _) => unverified("system", format!("runs {runs}, should run {want}")),
         },
     }
+}
+
+/// Why the way of the playbook is not this host's.
+pub fn wrong_system(plan: &Plan, facts: &Facts) -> Option<Failure> {
+    let system = facts.system.as_ref();
+    if plan.entry_hop(system).is_some() || plan.is_already(system) {
+        return None;
+    }
+    let runs = system.map_or("an unknown system".to_owned(), ToString::to_string);
+    let from: Vec<String> =
+        plan.hops.iter().filter_map(|hop| hop.from.as_ref()).map(ToString::to_string).collect();
+    let reason = format!("runs {runs}; the playbook begins with {}", from.join(" or "));
+    Some(Failure::Unverified { check: "system".to_owned(), reason })
 }
 
 /// What to do about a failed attempt.

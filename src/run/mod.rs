@@ -10,6 +10,7 @@ mod judge;
 mod learned;
 mod pace;
 mod state;
+mod survey;
 
 pub use approvals::{GateState, Word};
 pub use calendar::{Calendar, Forecast, Night, WaveCalendar, calendar, forecast};
@@ -17,7 +18,8 @@ pub use decide::{Decision, Todo, WaitingOn, decide, decide_at};
 pub use foresee::{Course, Stuck, foresee};
 pub use gate::ROOM;
 pub use host::{Fate, HostPhase, HostState, LeftBoot, Registered, Retry, Unseen, Way};
-pub use judge::{Ending, Result, judge, key_taken};
+pub use judge::{Ending, Result, acceptance, found, judge, key_taken, wrong_system};
 pub use learned::{Learned, Past};
 pub use pace::{Basis, Mark, Pace, basis, rest_of_way, step_length};
 pub use state::{Illegal, RunPhase, RunState, WaveState};
+pub use survey::{Downtime, HostSurvey, Lengths, Prospect, Reach, Until};

@@ -10,6 +10,7 @@ mod bed;
 mod desk;
 mod pty;
 
+mod connect;
 mod demo;
 mod files;
 mod gates;

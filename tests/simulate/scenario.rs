@@ -171,6 +171,7 @@ fn rollout(chance: &mut Chance, hosts: u64, pure: bool) -> Rollout {
         on_failure: if chance.percent(75) { OnFailure::Rollback } else { OnFailure::Hold },
         budget: Budget { failures, consecutive },
         waves,
+        accepts: Vec::new(),
         sources: Vec::new(),
     }
 }

@@ -8,5 +8,5 @@ mod parts;
 mod wall;
 
 pub use list::{NoWindow, Opening, Windows, wall_in};
-pub use parts::{Clock, Day, Days, Part, Zone, parse_moment};
+pub use parts::{Clock, Day, Days, Part, Zone, end_of_day, parse_moment};
 pub use wall::{Recurring, When, Window};

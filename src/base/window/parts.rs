@@ -1,6 +1,6 @@
 //! What a window is written with: zones, times of the day, days of the week, dates.
 
-use crate::base::{fault::Refusal, suggest::did_you_mean};
+use crate::base::{fault::Refusal, suggest::did_you_mean, time::Timestamp};
 use jiff::{
     civil::{Date, DateTime, Weekday},
     tz::TimeZone,
@@ -151,6 +151,13 @@ fn parse_date(text: &str) -> Result<Date, Refusal> {
         return Err(refuse());
     }
     text.parse().map_err(|_| refuse())
+}
+
+/// Reads `2024-09-08`: when that day ends, in UTC.
+pub fn end_of_day(text: &str) -> Result<Timestamp, Refusal> {
+    let next = parse_date(text)?.tomorrow().and_then(|day| day.to_zoned(TimeZone::UTC));
+    let next = next.map_err(|_| Refusal::new("this date is beyond every calendar"))?;
+    Ok(Timestamp::from_millis(next.timestamp().as_millisecond()))
 }
 
 /// A day of the week.

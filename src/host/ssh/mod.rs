@@ -3,6 +3,7 @@
 //! Everything here keeps one promise: whoever asks learns whether the host was touched. `known_hosts` is judged here and
 //! not by the SSH library, and so are all deadlines; the end of a stream without a result is never taken for one.
 
+mod ask;
 mod auth;
 mod client;
 mod connect;

@@ -24,7 +24,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(40);
 const TAIL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Longer scripts are not part of the program that is read byte by byte.
-const INLINE_BYTES_MAX: usize = 2048;
+pub(super) const INLINE_BYTES_MAX: usize = 2048;
 
 /// A polite end must not take longer.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -375,7 +375,7 @@ async fn run_in_time(
     (finish, aside)
 }
 
-fn exit_of(how: &str) -> Exit {
+pub(super) fn exit_of(how: &str) -> Exit {
     match how.parse() {
         Ok(code) => Exit::Code(code),
         Err(_) => Exit::Signal(how.to_owned()),
@@ -391,8 +391,13 @@ fn check_dir(dir: &str) -> Result<(), SessionError> {
 
 /// Refuses what cannot be handed to a shell.
 fn check(script: &Script) -> Result<(), SessionError> {
-    let refuse = |reason: String| Err(SessionError::Refused { reason });
     check_dir(&script.dir)?;
+    check_script(script)
+}
+
+/// The same for what needs no directory.
+pub(super) fn check_script(script: &Script) -> Result<(), SessionError> {
+    let refuse = |reason: String| Err(SessionError::Refused { reason });
     if script.text.contains('\0') {
         return refuse("the script contains a NUL byte".to_owned());
     }
@@ -452,6 +457,14 @@ impl Session for SshSession {
         output: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<Exit, SessionError>> {
         Box::pin(self.run_script(script, output))
+    }
+
+    fn ask<'a>(
+        &'a mut self,
+        script: &'a Script,
+        output: &'a mut dyn OutputSink,
+    ) -> BoxFuture<'a, Result<Exit, SessionError>> {
+        Box::pin(self.put_question(script, output))
     }
 
     fn look<'a>(

@@ -44,14 +44,17 @@ pub(super) enum Program {
     Download,
     Renew,
     Leave,
+    Ask,
 }
 
 const COMMON: &str = include_str!("remote/common.sh");
 const LOCK: &str = include_str!("remote/lock.sh");
+const MACHINE: &str = include_str!("remote/machine.sh");
+const END: &str = include_str!("remote/end.sh");
 
 impl Program {
     fn text(self) -> &'static str {
-        static STOP: LazyLock<String> = LazyLock::new(|| join(&[COMMON, Program::Stop.own()]));
+        static STOP: LazyLock<String> = LazyLock::new(|| join(&[COMMON, END, Program::Stop.own()]));
         static LOOK: LazyLock<String> =
             LazyLock::new(|| join(&[COMMON, LOCK, Program::Look.own()]));
         static FOLLOW: LazyLock<String> =
@@ -64,6 +67,8 @@ impl Program {
             LazyLock::new(|| join(&[COMMON, LOCK, Program::Renew.own()]));
         static LEAVE: LazyLock<String> =
             LazyLock::new(|| join(&[COMMON, LOCK, Program::Leave.own()]));
+        static ASK: LazyLock<String> =
+            LazyLock::new(|| join(&[COMMON, MACHINE, END, Program::Ask.own()]));
         match self {
             Self::Stop => &STOP,
             Self::Look => &LOOK,
@@ -72,6 +77,7 @@ impl Program {
             Self::Download => &DOWNLOAD,
             Self::Renew => &RENEW,
             Self::Leave => &LEAVE,
+            Self::Ask => &ASK,
         }
     }
 
@@ -84,6 +90,7 @@ impl Program {
             Self::Download => include_str!("remote/download.sh"),
             Self::Renew => include_str!("remote/renew.sh"),
             Self::Leave => include_str!("remote/leave.sh"),
+            Self::Ask => include_str!("remote/ask.sh"),
         }
     }
 }
@@ -99,7 +106,7 @@ struct Launcher {
 
 static LAUNCHER: LazyLock<Launcher> = LazyLock::new(|| {
     let core = format!("fl_core={}\n", quote(&slim(include_str!("remote/core.sh"))));
-    let text = core + &join(&[COMMON, LOCK, include_str!("remote/launch.sh")]);
+    let text = core + &join(&[COMMON, LOCK, MACHINE, include_str!("remote/launch.sh")]);
     let digest = crate::base::text::hex(&Sha256::digest(&text));
     let name = format!("launch-{}", &digest[..16]);
     let whole = format!("fl_name={name}\nfl_library={}\neval \"$fl_library\"\n", quote(&text));
@@ -175,11 +182,24 @@ pub(super) fn script_file(token: &str, env: &[(String, String)], text: &str) -> 
     static HEAD: LazyLock<String> = LazyLock::new(|| slim(include_str!("remote/head.sh")));
     let mut file = HEAD.clone();
     let _ = writeln!(file, "FLEETLIFT_TOKEN={token}\nexport FLEETLIFT_TOKEN");
-    for (name, value) in env {
-        let _ = writeln!(file, "{name}={}\nexport {name}", quote(value));
-    }
+    push_env(&mut file, env);
     file.push_str(text);
     file
+}
+
+/// The text of a question: the environment, then what is asked. Blank ends are cut off, as `$(…)` on the host cuts them.
+pub(super) fn question(env: &[(String, String)], text: &str) -> String {
+    let mut whole = "LC_ALL=C\nexport LC_ALL\n".to_owned();
+    push_env(&mut whole, env);
+    whole.push_str(text.trim_end_matches('\n'));
+    whole
+}
+
+fn push_env(text: &mut String, env: &[(String, String)]) {
+    for (name, value) in env {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{name}={}\nexport {name}", quote(value));
+    }
 }
 
 /// One word for a POSIX shell.
@@ -234,7 +254,7 @@ mod tests {
         process::{Command, Stdio},
     };
 
-    const ALL: [Program; 7] = [
+    const ALL: [Program; 8] = [
         Program::Stop,
         Program::Look,
         Program::Follow,
@@ -242,6 +262,7 @@ mod tests {
         Program::Download,
         Program::Renew,
         Program::Leave,
+        Program::Ask,
     ];
 
     #[test]
@@ -312,9 +333,11 @@ mod tests {
         let heads = [ENTER.to_owned(), READ.to_owned()];
         let heads = heads.into_iter().chain([slim(include_str!("remote/head.sh"))]);
         let core = [include_str!("remote/core.sh").to_owned()];
-        let whole = format!("{COMMON}{LOCK}{}", include_str!("remote/launch.sh"));
+        let whole = format!("{COMMON}{LOCK}{MACHINE}{}", include_str!("remote/launch.sh"));
         let programs = ALL.map(|program| match program {
-            Program::Stop | Program::Download => format!("{COMMON}{}", program.own()),
+            Program::Stop => format!("{COMMON}{END}{}", program.own()),
+            Program::Download => format!("{COMMON}{}", program.own()),
+            Program::Ask => format!("{COMMON}{MACHINE}{END}{}", program.own()),
             Program::Look | Program::Follow | Program::Upload | Program::Renew | Program::Leave => {
                 format!("{COMMON}{LOCK}{}", program.own())
             }
@@ -354,6 +377,31 @@ mod tests {
             child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
             let output = child.wait_with_output().unwrap();
             assert_eq!(String::from_utf8_lossy(&output.stdout), "a\n b|mark|body", "{shell:?}");
+        }
+    }
+
+    #[test]
+    fn every_shell_asks_and_keeps_the_limit() {
+        for (limit, script, said) in [
+            ("60", "cat; echo \"$#\"; exit 7", "m-go\n0\nm-end 7\n"),
+            ("60", "printf x; kill -9 $$", "m-go\nxm-end 137\n"),
+            ("1", "sleep 600 & sleep 600", "m-go\nm-end gone\n"),
+        ] {
+            let token = format!("fl-{}-{limit}", std::process::id());
+            let values = [("token", &*token), ("limit", limit), ("script", script), ("size", "")];
+            let text = Text::new(&values).program(Program::Ask);
+            for shell in SHELLS {
+                let mut command = Command::new(shell[0]);
+                command.args(&shell[1..]).args(["-c", &text, "fleetlift", "m"]);
+                let Ok(output) = command.stdin(Stdio::null()).output() else {
+                    eprintln!("SKIPPED: no {} here", shell[0]);
+                    continue;
+                };
+                let out = String::from_utf8_lossy(&output.stdout).into_owned();
+                let err = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert_eq!(out, said, "{shell:?}: {script}\n{err}");
+                assert!(err.starts_with("m-go\n") && err.contains("m-end "), "{shell:?}: {err}");
+            }
         }
     }
 

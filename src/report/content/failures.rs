@@ -2,12 +2,13 @@
 
 use super::Content;
 use crate::{
-    journal::{Failure, Then},
+    journal::{Acceptance, Failure, Then},
     playbook::Severity,
     report::{
         dark::hint,
         document::{Block, Section, Span, Spans, Table, code, sentence, text},
         model::{FailureCase, FailureGroup, FindingGroup},
+        naming::accepted_text,
         state::{State, Tone},
     },
 };
@@ -133,7 +134,7 @@ impl Content<'_> {
             table.push(vec![
                 self.severity(finding.severity),
                 text(self.step(&finding.step)),
-                self.messages(finding),
+                self.finding_said(finding),
                 self.hosts_of(&finding.hosts),
                 finding.remedy.clone().map_or_else(|| self.dash(), text),
             ]);
@@ -149,6 +150,21 @@ impl Content<'_> {
             Severity::Blocker => ("value.blocker", Tone::Bad),
         };
         vec![Span::Tone(tone, self.words.get(key).to_owned())]
+    }
+
+    /// What was found, and by whose word it does not block.
+    fn finding_said(&self, finding: &FindingGroup) -> Spans {
+        let mut spans = self.messages(finding);
+        if let Some(said) = self.acceptance(finding.accepted.as_ref()) {
+            spans.push(Span::Text("; ".to_owned()));
+            spans.push(Span::Tone(Tone::Warn, said));
+        }
+        spans
+    }
+
+    /// By whose word a finding does not block, in one sentence.
+    pub(in crate::report) fn acceptance(&self, accepted: Option<&Acceptance>) -> Option<String> {
+        accepted.map(|accepted| accepted_text(self.words, accepted))
     }
 
     fn messages(&self, finding: &FindingGroup) -> Spans {

@@ -11,7 +11,7 @@ use crate::{
         build::millis,
         build_groups::evidence,
         gates_text::word_of,
-        naming::step_name,
+        naming::{accepted_text, step_name},
         paint::Paint,
         state::{State, Tone},
         words::Words,
@@ -40,7 +40,7 @@ impl Announcer {
         plan: &Plan,
     ) -> Vec<String> {
         if let Event::HostFinding { finding, .. } = &record.event
-            && finding.severity == Severity::Warning
+            && !finding.blocks()
             // What is about this host alone is told of each.
             && finding.notice.is_none()
             && !self.warned.insert(finding.step.step.clone())
@@ -165,10 +165,15 @@ impl Line<'_> {
     fn finding(&self, host: &str, finding: &Finding) -> (char, Tone, String) {
         let (sign, tone, key) = match finding.severity {
             Severity::Warning => ('•', Tone::Warn, "live.warning"),
-            Severity::Blocker => ('■', Tone::Warn, "live.blocker"),
+            Severity::Blocker if finding.blocks() => ('■', Tone::Warn, "live.blocker"),
+            Severity::Blocker => ('•', Tone::Warn, "live.accepted"),
         };
         let (step, message) = (&finding.step.step, one_line(&finding.message));
         let text = self.with(key, &[("host", &host), ("step", step), ("message", &message)]);
+        let text = match &finding.accepted {
+            Some(accepted) => format!("{text}; {}", accepted_text(self.words, accepted)),
+            None => text,
+        };
         (sign, tone, text)
     }
 

@@ -5,4 +5,5 @@ mod display;
 mod forms;
 mod stories;
 mod story;
+mod surveys;
 mod written;

@@ -163,6 +163,7 @@ pub fn plan(waves: &[(&str, Vec<String>)]) -> Plan {
             budget: Budget { failures: Allowance::Percent(10), consecutive: None },
         },
         variables: vec![BTreeMap::new()],
+        accepts: Vec::new(),
         inputs: Vec::new(),
         origin: None,
     }
@@ -193,7 +194,7 @@ pub fn two_hops(waves: &[(&str, Vec<String>)]) -> Plan {
     plan
 }
 
-fn numbered(head: &str, count: usize) -> Vec<String> {
+pub fn numbered(head: &str, count: usize) -> Vec<String> {
     (1..=count).map(|i| format!("{head}-{i:02}")).collect()
 }
 
@@ -478,6 +479,7 @@ impl Part<'_> {
             severity,
             message: message.into(),
             remedy: remedy.map(str::to_owned),
+            accepted: None,
             notice: None,
         };
         let host = self.name();

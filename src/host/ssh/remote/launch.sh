@@ -1,14 +1,4 @@
 # Starts the script, at most once: only whole, only on the right machine, only where its name was not taken before.
-if [ -n "$fl_machine" ]; then
-  fl_seen=
-  if [ -r /etc/machine-id ]; then
-    read -r fl_seen </etc/machine-id || :
-  fi
-  if [ "$fl_seen" != "$fl_machine" ]; then
-    fl_no "another machine: /etc/machine-id is ${fl_seen:-absent}, expected $fl_machine"
-  fi
-fi
-
 fl_find_place
 fl_find_boot
 fl_hold
