@@ -26,7 +26,7 @@ archive_up() {
     (cd "$ROOT" && cargo build --quiet -p fleetlift-testbed --bin fleetlift-archive)
     mkdir -p "$CACHE/archive"
     : > "$DIR/archive.log"
-    setsid "${CARGO_TARGET_DIR:-$ROOT/target}/debug/fleetlift-archive" --store "$CACHE/archive" "${arguments[@]}" \
+    setsid "${CARGO_TARGET_DIR:-$ROOT/target}/debug/fleetlift-archive" --store "$CACHE/archive" --faults "$DIR/faults" "${arguments[@]}" \
         --listen "$GATEWAY:$ARCHIVE_PORT" --network "/run/netns/$NAME" \
         >> "$DIR/archive.log" 2>&1 < /dev/null &
     echo $! > "$DIR/archive.pid"
@@ -35,7 +35,7 @@ archive_up() {
 
 archive_down() {
     if alive "$DIR/archive.pid"; then kill "$(cat "$DIR/archive.pid")"; fi
-    rm -f "$DIR/archive.pid" "$CACHE/archive/faults"
+    rm -f "$DIR/archive.pid"
 }
 
 archive_command() {
@@ -44,8 +44,8 @@ archive_command() {
         thaw) rm -f "$CACHE/archive/frozen" ;;
         fault)
             case ${2-} in
-                none) rm -f "$CACHE/archive/faults" ;;
-                refuse | cut | corrupt | hang) echo "$2 ${3:?a part of the addresses}" >> "$CACHE/archive/faults" ;;
+                none) rm -f "$DIR/faults" ;;
+                refuse | cut | corrupt | hang) echo "$2 ${3:?a part of the addresses}" >> "$DIR/faults" ;;
                 *) fail "'${2-}' is no fault of the archive" "" "refuse, cut, corrupt, hang, or none" ;;
             esac
             ;;

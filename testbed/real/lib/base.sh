@@ -49,6 +49,7 @@ base_up() {
     btrfs -q subvolume create "$DISK/base.part"
     tar -C "$DISK/base.part" -xf "$tar" --numeric-owner
     base_dress "$DISK/base.part"
+    network_exec chroot "$DISK/base.part" apt-get -q update > "$DIR/base.log" 2>&1 || fail "apt-get update fails" "$(tail -n 3 "$DIR/base.log")"
     mv "$DISK/base.part" "$DISK/base"
 }
 
@@ -83,7 +84,7 @@ role_up() {
     chmod 0755 "$root.part/usr/sbin/policy-rc.d"
     # shellcheck disable=SC2046 # words
     network_exec env DEBIAN_FRONTEND=noninteractive LC_ALL=C chroot "$root.part" \
-        sh -c 'apt-get -q update && apt-get -qy install "$@" && apt-get clean' - $(role_packages "$role") \
+        sh -c 'apt-get -qy install "$@" && apt-get clean' - $(role_packages "$role") \
         > "$DIR/base-$role.log" 2>&1 || fail "cannot install what role '$role' serves" "$(tail -n 3 "$DIR/base-$role.log")"
     rm "$root.part/usr/sbin/policy-rc.d"
     role_sources "$role" "$root.part"

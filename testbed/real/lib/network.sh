@@ -31,6 +31,10 @@ network_host() {
 }
 
 network_exec() {
-    [ -e "/run/netns/$NAME" ] || fail "no testbed is up" "" "testbed up"
+    network_needed
     ip netns exec "$NAME" "$@"
+}
+
+network_needed() {
+    [ -e "/run/netns/$NAME" ] || fail "no testbed is up" "" "testbed up"
 }

@@ -63,6 +63,7 @@ type Locks = Mutex<BTreeMap<String, Arc<Mutex<()>>>>;
 /// The kept files of some archives.
 pub struct Archive {
     folder: PathBuf,
+    faults: PathBuf,
     /// By the first part of a path: where the rest of it is found.
     sources: BTreeMap<String, String>,
     upstream: Box<dyn Upstream>,
@@ -72,19 +73,27 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// An archive that keeps its files in a folder. `sources` are addresses by the first part of the path that stands for them.
+    /// An archive that keeps its files in a folder, beside a file `faults` of what it does wrong. `sources` are addresses by
+    /// the first part of the path that stands for them.
     pub fn new(
         folder: PathBuf,
         sources: BTreeMap<String, String>,
         upstream: Box<dyn Upstream>,
     ) -> Self {
-        Self { folder, sources, upstream, locks: Mutex::default(), seen: Mutex::default() }
+        let faults = folder.join("faults");
+        Self { folder, faults, sources, upstream, locks: Mutex::default(), seen: Mutex::default() }
+    }
+
+    /// The same with its faults in another file, as for one of several that keep their files together.
+    #[must_use]
+    pub fn with_faults(self, faults: PathBuf) -> Self {
+        Self { faults, ..self }
     }
 
     /// The file of faults.
     #[must_use]
-    pub fn faults(&self) -> PathBuf {
-        self.folder.join("faults")
+    pub fn faults(&self) -> &Path {
+        &self.faults
     }
 
     /// The kept file of a path as it stands in a request, fetched where needed, and whether it had to be.
@@ -134,7 +143,8 @@ fn fetch_whole(upstream: &dyn Upstream, address: &str, kept: &Path) -> Result<()
         fs::create_dir_all(folder)?;
     }
     let mut part = kept.as_os_str().to_owned();
-    part.push(".part");
+    // Another process may keep its files in the same folder.
+    part.push(format!(".part{}", std::process::id()));
     let part = PathBuf::from(part);
     let fetched = upstream.fetch(address, &part);
     if fetched.is_err() {

@@ -19,8 +19,9 @@ Usage: fleetlift-archive --store DIR --source NAME=URL... [--listen ADDRESS] [--
 Fetches files of Debian archives once, by apt's own means, keeps them, and hands them to many hosts: /NAME/x is URL/x.
 Prints where it listens, then a line for each request.
 
-  --store DIR        where files are kept. A file `frozen` in it: what is kept is all there is. A file `faults`: lines of
-                     refuse, cut, corrupt or hang, and a part of the addresses that it breaks
+  --store DIR        where files are kept. A file `frozen` in it: what is kept is all there is
+  --faults FILE      what is broken on purpose (default `faults` in the store): lines of refuse, cut, corrupt or hang, and a
+                     part of the addresses
   --source NAME=URL  an archive and its name here; may be repeated
   --listen ADDRESS   where to listen (default 127.0.0.1:0)
   --network FILE     in which network namespace to listen; files are fetched in the one where it was started
@@ -28,6 +29,7 @@ Prints where it listens, then a line for each request.
 
 struct Options {
     store: PathBuf,
+    faults: Option<PathBuf>,
     sources: BTreeMap<String, String>,
     listen: String,
     network: Option<PathBuf>,
@@ -52,12 +54,13 @@ fn main() -> ExitCode {
 
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let (mut store, mut sources) = (None, BTreeMap::new());
+        let (mut store, mut faults, mut sources) = (None, None, BTreeMap::new());
         let (mut listen, mut network) = ("127.0.0.1:0".to_owned(), None);
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
             match argument.as_str() {
                 "--store" => store = Some(PathBuf::from(value()?)),
+                "--faults" => faults = Some(PathBuf::from(value()?)),
                 "--source" => {
                     let value = value()?;
                     let (name, url) =
@@ -73,7 +76,7 @@ impl Options {
         if sources.is_empty() {
             return Err("--source is missing".into());
         }
-        Ok(Self { store, sources, listen, network })
+        Ok(Self { store, faults, sources, listen, network })
     }
 }
 
@@ -82,8 +85,11 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
         Some(network) => listen_within(network, &options.listen)?,
         None => TcpListener::bind(&options.listen)?,
     };
-    let server =
-        Server::new(listener, Archive::new(options.store, options.sources, Box::new(AptHelper)));
+    let mut archive = Archive::new(options.store, options.sources, Box::new(AptHelper));
+    if let Some(faults) = options.faults {
+        archive = archive.with_faults(faults);
+    }
+    let server = Server::new(listener, archive);
     println!("listens on {}", server.address()?);
     std::io::stdout().flush()?;
     Ok(server.run()?)
