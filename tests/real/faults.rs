@@ -4,6 +4,7 @@ use crate::{
     AT_ONCE,
     bed::Bed,
     claims::{is_whole, started_once},
+    need_real_hosts,
 };
 
 /// In the middle of the first stage of the upgrade: os-release says 13 already, and most packages are those of 12.

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The systems that hosts begin with: one Debian 12, and for each role what it serves on top.
 
-SUITE=bookworm
+SUITE=${TESTBED_SUITE:-bookworm}
 PACKAGES=openssh-server,systemd,systemd-sysv,dbus,sudo,iproute2,iputils-ping,procps,ca-certificates,apt-utils,less,kmod,udev,ifupdown,locales,cron,rsyslog,curl,btrfs-progs
 
 # What a role serves: real services with state and ports, small enough for a fleet on one machine.

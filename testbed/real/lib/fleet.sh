@@ -11,6 +11,7 @@ fleet_up() {
     [ -e "$KEY" ] || ssh-keygen -q -t ed25519 -N '' -C testbed -f "$KEY"
     network_up
     archive_up
+    cgroup_up
     disk_up
     base_up
     for number in $(seq "$count"); do
@@ -90,6 +91,7 @@ fleet_down() {
         for name in $(fleet_hosts); do host_kill "$name"; done
     fi
     archive_down
+    cgroup_down
     network_down
     disk_down
     rm -rf "$DIR"

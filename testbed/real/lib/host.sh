@@ -20,7 +20,8 @@ host_make() {
 host_start() {
     local state=$HOSTS/$1
     if alive "$state/supervisor.pid"; then fail "$1 has power already"; fi
-    setsid "$HERE/lib/boot-loop" "$state" "$DISK/$1" "$1" "/run/netns/$NAME.$1" >> "$state/console" 2>&1 < /dev/null &
+    mkdir -p "$DIR/cgroup/$NAME/$1"
+    setsid "$HERE/lib/boot-loop" "$state" "$DISK/$1" "$1" "/run/netns/$NAME.$1" "$DIR/cgroup/$NAME/$1" >> "$state/console" 2>&1 < /dev/null &
     echo $! > "$state/supervisor.pid"
 }
 
@@ -53,3 +54,23 @@ host_rollback() {
 }
 
 host_answers() { fleet_ssh "$1" true 2> /dev/null; }
+
+# Control groups of the second version, wherever this machine has them.
+cgroup_up() {
+    mountpoint -q "$DIR/cgroup" && return
+    mkdir -p "$DIR/cgroup"
+    mount -t cgroup2 none "$DIR/cgroup"
+    mkdir -p "$DIR/cgroup/$NAME"
+}
+
+cgroup_down() {
+    mountpoint -q "$DIR/cgroup" || return 0
+    # From the leaves up: a group is removed when it is empty.
+    within 20 cgroup_empty || fail "processes of hosts are left" "$(find "$DIR/cgroup/$NAME" -name cgroup.procs -exec cat {} +)"
+    umount "$DIR/cgroup"
+}
+
+cgroup_empty() {
+    find "$DIR/cgroup/$NAME" -depth -type d -exec rmdir {} + 2> /dev/null
+    [ ! -d "$DIR/cgroup/$NAME" ]
+}

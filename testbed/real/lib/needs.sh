@@ -16,6 +16,7 @@ needs_missing() {
             echo 'network namespaces: this machine, or the container that it is, does not allow them'
         fi
     fi
+    grep -qw cgroup2 /proc/filesystems || echo 'control groups of the second version in the kernel'
     grep -qw btrfs /proc/filesystems || modprobe btrfs 2> /dev/null || echo 'btrfs in the kernel'
     [ -e /dev/loop-control ] || echo 'loop devices'
     if [ -z "$(archive_sources)" ]; then
