@@ -127,14 +127,13 @@ impl Bed {
     }
 
     pub fn run(&self) -> Running {
-        self.start(&[
-            "run",
-            "-i",
-            self.fleet.to_str().unwrap(),
-            "-p",
-            "debian12-to-debian13",
-            "--yes",
-        ])
+        self.run_on("@all")
+    }
+
+    pub fn run_on(&self, hosts: &str) -> Running {
+        let fleet = self.fleet.to_str().unwrap();
+        let way = ["-p", "debian12-to-debian13", "--limit", hosts, "--yes"];
+        self.start(&[&["run", "-i", fleet][..], &way].concat())
     }
 
     pub fn rollout(&self, text: &str) {

@@ -48,7 +48,7 @@ fn faults_end_as_they_should() {
         ("web-02", "rolled_back", "minimal-upgrade", "12"),
         ("web-03", "migrated", "", "13"),
         ("db-01", "migrated", "", "13"),
-        ("db-02", "rolled_back", "sound-before-the-reboot", "12"),
+        ("db-02", "rolled_back", "minimal-upgrade", "12"),
     ] {
         let why = bed.why(host);
         println!("{host}: {}", ends[host]);
@@ -57,4 +57,15 @@ fn faults_end_as_they_should() {
         is_whole(&bed, host, version);
     }
     started_once(&bed.journal());
+
+    // A host that says 13 with a package half installed is not taken for one that is there.
+    bed.sh("web-03", "cd /tmp && apt-get -q download hello && dpkg --unpack hello_*.deb");
+    assert_eq!(bed.run_on("mon-01,web-03").ends(), 1);
+    let ends = bed.ends();
+    assert_eq!(
+        (&*ends["mon-01"], &*ends["web-03"]),
+        ("already", "failed"),
+        "{}",
+        bed.why("web-03")
+    );
 }

@@ -20,7 +20,7 @@ needs_missing() {
     grep -qw btrfs /proc/filesystems || modprobe btrfs 2> /dev/null || echo 'btrfs in the kernel'
     [ -e /dev/loop-control ] || echo 'loop devices'
     if [ -z "$(archive_sources)" ]; then
-        echo "an archive of Debian: apt of this machine knows none; name it by TESTBED_ARCHIVE and TESTBED_SECURITY"
+        echo "an archive of Debian: apt of this machine knows none (apt-get update); or name it by TESTBED_ARCHIVE and TESTBED_SECURITY"
     fi
 }
 

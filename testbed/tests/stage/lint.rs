@@ -50,6 +50,19 @@ fn the_stage_set_is_clean_and_says_that_it_is_one() {
     shellcheck(&found);
 }
 
+#[test]
+fn the_scripts_of_the_real_hosts_are_clean() {
+    let real = playbook::stage().join("../real");
+    let out = Command::new("shellcheck")
+        .args(["-x", "testbed", "lib/boot-loop"])
+        .current_dir(real)
+        .output();
+    match out {
+        Ok(out) => assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout)),
+        Err(_) => eprintln!("SKIPPED: shellcheck is not on this machine"),
+    }
+}
+
 /// The shell texts of a step: its own, and those of its tables.
 fn texts_of(step: &Table) -> Vec<(String, String)> {
     let mut found = Vec::new();
