@@ -11,6 +11,7 @@ role_packages() {
         cache) echo memcached ;;
         web) echo nginx ;;
         db) echo redis-server ;;
+        el) echo rpm dnf createrepo-c nginx ;;
         *) fail "'$1' is no role" ;;
     esac
 }
@@ -87,7 +88,10 @@ role_up() {
         sh -c 'apt-get -qy install "$@" && apt-get clean' - $(role_packages "$role") \
         > "$DIR/base-$role.log" 2>&1 || fail "cannot install what role '$role' serves" "$(tail -n 3 "$DIR/base-$role.log")"
     rm "$root.part/usr/sbin/policy-rc.d"
-    role_sources "$role" "$root.part"
+    case $role in
+        el) el_dress "$root.part" ;;
+        *) role_sources "$role" "$root.part" ;;
+    esac
     mv "$root.part" "$root"
 }
 

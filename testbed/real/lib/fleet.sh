@@ -2,10 +2,32 @@
 # All hosts together, and the files with which fleetlift finds them.
 
 fleet_up() {
-    local count=$1 number name
-    case $count in '' | *[!0-9]*) fail "'$count' is no number of hosts" ;; esac
-    if [ "$count" -lt 1 ] || [ "$count" -gt 200 ]; then fail "between 1 and 200 hosts can be up" "" "their addresses are of one /24"; fi
-    needs_check "$count"
+    local number names=()
+    count_check "$1" 200
+    for number in $(seq "$1"); do names+=("$(host_name "$number")"); done
+    hosts_up "$HERE/fleet" 1 "${names[@]}"
+    say "for example: $HERE/testbed exec fleetlift run -i $FLEET -p debian12-to-debian13 --yes"
+}
+
+# Hosts that look like CentOS 7.
+el_up() {
+    local number names=()
+    count_check "$1" 20
+    for number in $(seq "$1"); do names+=("$(printf 'el-%02d' "$number")"); done
+    hosts_up "$HERE/el" 220 "${names[@]}"
+    say "for example: $HERE/testbed exec fleetlift run -i $FLEET -p centos7-to-rocky9 --yes"
+}
+
+count_check() {
+    case $1 in '' | *[!0-9]*) fail "'$1' is no number of hosts" ;; esac
+    if [ "$1" -lt 1 ] || [ "$1" -gt "$2" ]; then fail "between 1 and $2 hosts can be up" "" "their addresses are of one /24"; fi
+}
+
+# hosts_up FORM NUMBER NAME…: the files of their fleet are made from those in the folder FORM, the first one has this number.
+hosts_up() {
+    local form=$1 number=$2 name
+    shift 2
+    needs_check $#
     mkdir -p "$DIR" "$HOSTS" "$CACHE"
     install -d -m 0700 "$FLEET"
     [ -e "$KEY" ] || ssh-keygen -q -t ed25519 -N '' -C testbed -f "$KEY"
@@ -14,22 +36,19 @@ fleet_up() {
     cgroup_up
     disk_up
     base_up
-    for number in $(seq "$count"); do
-        name=$(host_name "$number")
+    for name in "$@"; do
         role_up "$(role_of "$name")"
         host_make "$number" "$name"
+        number=$((number + 1))
     done
-    fleet_write
-    for number in $(seq "$count"); do
-        name=$(host_name "$number")
+    fleet_write "$form"
+    for name in "$@"; do
         alive "$HOSTS/$name/supervisor.pid" || host_start "$name"
     done
-    for number in $(seq "$count"); do
-        name=$(host_name "$number")
+    for name in "$@"; do
         within 120 host_answers "$name" || fail "$name does not answer" "$(tail -n 3 "$HOSTS/$name/console")" "its console: $HOSTS/$name/console"
     done
-    say "$count hosts are up; their fleet: $FLEET"
-    say "for example: $HERE/testbed exec fleetlift run -i $FLEET -p debian12-to-debian13 --yes"
+    say "$# hosts are up; their fleet: $FLEET"
 }
 
 # Hosts that are there, in order of their numbers.
@@ -41,11 +60,11 @@ fleet_hosts() {
 }
 
 fleet_write() {
-    local name key
+    local form=$1 name key role
     : > "$FLEET/known_hosts"
     {
-        cat "$HERE/fleet/hosts.toml"
-        for role in mon cache web db; do
+        sed "s/@MIGRATE2ROCKY@/$(sha256sum < "$HERE/el/migrate2rocky9.sh" | cut -d' ' -f1)/" "$form/hosts.toml"
+        for role in $(fleet_hosts | cut -d- -f1 | sort -u); do
             printf '\n[groups.%s]\nhosts = [%s]\n' "$role" "$(fleet_hosts | grep "^$role-" | sed 's/.*/"&"/' | paste -sd, | sed 's/,/, /g')"
         done
         for name in $(fleet_hosts); do
@@ -56,10 +75,9 @@ fleet_write() {
         done
     } > "$FLEET/hosts.toml"
     # Waves of roles that this fleet does not have would be faults.
-    if [ "$(fleet_hosts | cut -d- -f1 | sort -u | wc -l)" -eq 4 ]; then
-        cp "$HERE/fleet/rollout.toml" "$FLEET/rollout.toml"
-    else
-        rm -f "$FLEET/rollout.toml"
+    rm -f "$FLEET/rollout.toml"
+    if [ "$form" != "$HERE/fleet" ] || [ "$(fleet_hosts | cut -d- -f1 | sort -u | wc -l)" -eq 4 ]; then
+        cp "$form/rollout.toml" "$FLEET/rollout.toml"
     fi
 }
 
