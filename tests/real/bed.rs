@@ -68,6 +68,11 @@ macro_rules! need_real_hosts {
 impl Bed {
     /// So many hosts, all on Debian 12. The name is short: network namespaces are called by it.
     pub fn up(name: &str, hosts: usize) -> Self {
+        Self::bring(name, "up", hosts)
+    }
+
+    /// By a verb of the testbed.
+    pub fn bring(name: &str, verb: &str, hosts: usize) -> Self {
         let memory = Path::new("/dev/shm");
         let root = if memory.is_dir() { memory } else { Path::new("/var/tmp") };
         let dir = TempDir::with_prefix_in(format!("fleetlift-real-{name}-"), root).unwrap();
@@ -75,7 +80,7 @@ impl Bed {
         let fleet = dir.path().join("bed/fleet");
         let bed = Self { dir, name, fleet };
         let began = Instant::now();
-        bed.testbed(&["up", &hosts.to_string()]).exits(0);
+        bed.testbed(&[verb, &hosts.to_string()]).exits(0);
         println!("{hosts} hosts were up after {:.0?}", began.elapsed());
         bed
     }
@@ -127,12 +132,12 @@ impl Bed {
     }
 
     pub fn run(&self) -> Running {
-        self.run_on("@all")
+        self.run_on("@all", "debian12-to-debian13")
     }
 
-    pub fn run_on(&self, hosts: &str) -> Running {
+    pub fn run_on(&self, hosts: &str, playbook: &str) -> Running {
         let fleet = self.fleet.to_str().unwrap();
-        let way = ["-p", "debian12-to-debian13", "--limit", hosts, "--yes"];
+        let way = ["-p", playbook, "--limit", hosts, "--yes"];
         self.start(&[&["run", "-i", fleet][..], &way].concat())
     }
 

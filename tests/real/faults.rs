@@ -60,7 +60,7 @@ fn faults_end_as_they_should() {
 
     // A host that says 13 with a package half installed is not taken for one that is there.
     bed.sh("web-03", "cd /tmp && apt-get -q download hello && dpkg --unpack hello_*.deb");
-    assert_eq!(bed.run_on("mon-01,web-03").ends(), 1);
+    assert_eq!(bed.run_on("mon-01,web-03", "debian12-to-debian13").ends(), 1);
     let ends = bed.ends();
     assert_eq!(
         (&*ends["mon-01"], &*ends["web-03"]),

@@ -76,3 +76,34 @@ fn fifteen_hosts_in_four_waves() {
     let report = bed.fleetlift(&["report", "last", "--format", "md"]).exits(0).out;
     println!("{report}");
 }
+
+/// From CentOS 7 to Rocky Linux 9 by a real rpm and dnf, with a stand-in for leapp; and all the way back.
+#[test]
+#[ignore = "takes minutes: just real el_host"]
+fn el_host_goes_three_hops_and_back() {
+    need_real_hosts!();
+    let bed = Bed::bring("el", "el", 1);
+    let before = bed.sh("el-01", "rpm -qa | sort");
+    let boots = claims::boots(&bed, "el-01");
+    assert_eq!(bed.run_on("@all", "centos7-to-rocky9").ends(), 0, "{}", bed.why("el-01"));
+    assert_eq!(bed.sh("el-01", ". /etc/os-release; echo $ID $VERSION_ID"), "rocky 9.6");
+    assert_eq!(bed.sh("el-01", "rpm -qa | grep -E \"[.]el[78]\" || true"), "");
+    assert_eq!(bed.sh("el-01", "rpm -qa --qf \"%{VENDOR}\\n\" | grep -c AlmaLinux || true"), "0");
+    assert_eq!(bed.sh("el-01", "dnf -q check; rpm -Va --nofiles --nodigest"), "");
+    assert!(bed.sh("el-01", "uname -r").contains(".el9"));
+    let after = claims::boots(&bed, "el-01") - boots;
+    assert_eq!(after, 5, "two for each upgrade, one for the conversion");
+    started_once(&bed.journal());
+
+    bed.fleetlift(&["rollback", "last", "--yes"]).exits(1);
+    assert_eq!(bed.ends()["el-01"], "rolled_back", "{}", bed.why("el-01"));
+    assert_eq!(bed.sh("el-01", ". /etc/os-release; echo $ID $VERSION_ID"), "centos 7");
+    // Updates within CentOS 7 come before the snapshot, and stay.
+    let names = |list: &str| -> Vec<String> {
+        list.lines()
+            .filter(|line| !line.starts_with("tzdata") && !line.starts_with("ca-cert"))
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(names(&bed.sh("el-01", "rpm -qa | sort")), names(&before));
+}

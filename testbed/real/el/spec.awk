@@ -13,6 +13,7 @@ $6 == "(none)" { next }
 
 {
     printf "%%package -n %s\nSummary: Stand-in for %s, part of a testbed\nEpoch: %s\nVersion: %s\nRelease: %s\nVendor: %s\n", $2, $2, $3, $4, $5, $7
+    print "AutoReqProv: no"
     if ($6 == "noarch") print "BuildArch: noarch"
     if ($2 ~ /-release$/ && $2 !~ /^(epel|elevate)/) {
         printf "Provides: system-release(releasever) = %s\n", major
