@@ -7,6 +7,8 @@ mod checks;
 mod controller;
 #[path = "protocol/host.rs"]
 mod host;
+#[path = "protocol/left.rs"]
+mod left;
 #[path = "protocol/lock.rs"]
 mod lock;
 #[path = "protocol/model.rs"]

@@ -286,6 +286,10 @@ impl Lane {
                 Ok(Whereabouts::Never | Whereabouts::Finished(_) | Whereabouts::Lost { .. }) => {
                     return Ok(());
                 }
+                Ok(Whereabouts::Open { reason }) => {
+                    let reason = format!("{name} may still begin on the host: {reason}");
+                    return Err(Ending::Failed(Failure::Refused { reason }));
+                }
                 Err(SessionError::Refused { reason }) => {
                     return Err(Ending::Failed(Failure::Refused { reason }));
                 }

@@ -9,7 +9,7 @@ use fleetlift::{
     engine::{Controller, LocalScript},
     host::{
         BoxFuture, ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target,
-        Transport, Whereabouts,
+        Time, Transport, Whereabouts,
     },
     journal::Contact,
 };
@@ -286,7 +286,7 @@ impl Line {
                 return refused("cannot make its directory: no space left on device");
             }
             if host.dirs.contains_key(&script.dir) {
-                return refused("this attempt was begun before");
+                return Err(SessionError::Lost { reason: "its name was taken before".to_owned() });
             }
             Ok(())
         })
@@ -320,15 +320,22 @@ impl Line {
         dir: &str,
         sudo: bool,
         seen: [u64; 2],
-        limit: Duration,
+        time: Time,
         output: &mut dyn OutputSink,
     ) -> Result<Whereabouts, SessionError> {
         self.find(dir, sudo).await?;
         if self.is_unknown(dir) {
-            let reason = "the host was started anew since".to_owned();
-            return Ok(Whereabouts::Lost { reason });
+            return Ok(open());
         }
-        Ok(match self.attend(dir, seen, limit, output).await {
+        // The host counts from the script's beginning, in seconds.
+        let over = self.sim.on(&self.host, |host, now| match host.dirs.get(dir) {
+            Some(Dir::Begun(begun)) => {
+                let limit = begun.began + time.limit.as_millis() as u64 + 1000;
+                Duration::from_millis(limit.saturating_sub(now))
+            }
+            Some(Dir::Never) | None => time.left,
+        });
+        Ok(match self.attend(dir, seen, time.left.min(over), output).await {
             Seen::Finished(exit) => Whereabouts::Finished(exit),
             Seen::Never => Whereabouts::Never,
             Seen::HostLost(reason) => Whereabouts::Lost { reason: reason.to_owned() },
@@ -342,6 +349,9 @@ impl Line {
 
     async fn look_once(&mut self, dir: &str, sudo: bool) -> Result<Whereabouts, SessionError> {
         self.find(dir, sudo).await?;
+        if self.is_unknown(dir) {
+            return Ok(open());
+        }
         let mut nowhere = Nowhere;
         Ok(match self.see(dir, &mut [0, 0], &mut nowhere) {
             Seen::Finished(exit) => Whereabouts::Finished(exit),
@@ -392,6 +402,11 @@ impl Line {
         sim.call().await;
         if whole { Ok(()) } else { Err(lost()) }
     }
+}
+
+/// What a host says whose disk is full, of a script that it knows nothing of.
+fn open() -> Whereabouts {
+    Whereabouts::Open { reason: "it has not begun, and no space is left on device".to_owned() }
 }
 
 /// Takes output that nobody reads.
@@ -445,10 +460,10 @@ impl Session for Line {
         dir: &'a str,
         sudo: bool,
         seen: [u64; 2],
-        timeout: Duration,
+        time: Time,
         output: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<Whereabouts, SessionError>> {
-        Box::pin(self.whereabouts(dir, sudo, seen, timeout, output))
+        Box::pin(self.whereabouts(dir, sudo, seen, time, output))
     }
 
     fn upload<'a>(

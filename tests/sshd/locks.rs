@@ -2,7 +2,7 @@
 
 use crate::{
     need,
-    support::{Kept, Sshd, on, options, script},
+    support::{Kept, Sshd, on, options, script, time},
 };
 use fleetlift::host::{
     Exit, Holder, Leave, Script, Session, SessionError, Transport, Whereabouts,
@@ -198,7 +198,7 @@ async fn a_later_controller_of_the_run_takes_over_at_once_and_the_earlier_is_ref
     let mut kept = Kept::default();
     let limit = Duration::from_secs(60);
     let dir = step(&old, "one", "").dir;
-    let end = b.follow(&dir, false, [0, 0], limit, &mut kept).await.unwrap();
+    let end = b.follow(&dir, false, [0, 0], time(limit), &mut kept).await.unwrap();
     assert_eq!(end, Whereabouts::Finished(Exit::Code(3)));
     assert_eq!(numbers(&server), [2]);
     let reason = refused(on(&mut a, &step(&old, "two", "echo a")).await.0);
@@ -288,7 +288,8 @@ async fn what_has_ended_is_removed_and_nothing_begins_there_again() {
     // Bytes that were on their way all the time, and a controller that slept meanwhile.
     refused(on(&mut b, &one).await.0);
     let mut kept = Kept::default();
-    let followed = b.follow(&one.dir, false, [0, 0], Duration::from_secs(60), &mut kept).await;
+    let followed =
+        b.follow(&one.dir, false, [0, 0], time(Duration::from_secs(60)), &mut kept).await;
     assert!(matches!(followed, Err(SessionError::Refused { .. })), "{followed:?}");
     assert!(!server.remote(&one.dir).exists());
     // The next run comes at once.
