@@ -267,6 +267,12 @@ impl Lane {
         format!("{}.{what}.{}.{}", self.dir(order), order.epoch, self.asked)
     }
 
+    /// Whether the step runs as root by sudo.
+    pub(super) fn sudo(&self, order: &Order) -> bool {
+        let planned = &self.shared.plan.steps[order.step];
+        planned.sudo.unwrap_or(self.target.connection.sudo)
+    }
+
     pub(super) fn script(
         &self,
         order: &Order,
@@ -274,11 +280,10 @@ impl Lane {
         text: &Arc<str>,
         timeout: Duration,
     ) -> Script {
-        let planned = &self.shared.plan.steps[order.step];
         Script {
             text: Arc::clone(text),
             env: rendered.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
-            sudo: planned.sudo.unwrap_or(self.target.connection.sudo),
+            sudo: self.sudo(order),
             timeout,
             dir: self.dir(order),
             machine_id: order

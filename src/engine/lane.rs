@@ -273,7 +273,7 @@ impl Lane {
         let before = Order { step, attempt, reopened, ..order.clone() };
         let planned = &self.shared.plan.steps[step];
         let name = format!("attempt {attempt} of {}", planned.id);
-        let sudo = planned.sudo.unwrap_or(self.target.connection.sudo);
+        let sudo = self.sudo(&before);
         let dir = self.dir(&before);
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -336,6 +336,7 @@ impl Lane {
             }
             Task::Act(Action::Run(text)) => {
                 let script = self.script(order, rendered, text, planned.timeout);
+                let before = self.boot_before(order).await?;
                 let done = match order.begun {
                     true => self.take_up(order, &script).await,
                     false => self.hand_over(order, &script, Part::Step).await,
@@ -344,7 +345,7 @@ impl Lane {
                     Err(Handed::Lost { reason }) => {
                         return self.lost(order, rendered, planned, reason, work).await;
                     }
-                    Err(Handed::Never) if !self.is_in(order, order.boot_id.as_deref()).await => {
+                    Err(Handed::Never) if !self.is_still(order, &before).await => {
                         let reason = "the host knows nothing of it, and was started anew since: a power cut may have \
                                       taken what it wrote";
                         return self.lost(order, rendered, planned, reason.to_owned(), work).await;

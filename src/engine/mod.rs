@@ -1,5 +1,6 @@
 //! Executes a plan: the dispatcher's loop, a lane for each host in flight, attempts.
 
+mod boots;
 mod compare;
 mod controller;
 mod dark;

@@ -207,8 +207,8 @@ async fn a_step_that_ended_by_itself_is_not_timed_out_however_late_that_is_heard
     let step = script("echo begun; exit 3");
     // The reader stands still until the step is over and its limit has passed: what it is then told first is the limit.
     let exit = server.remote(&step.dir).join("exit");
-    let mut slow = Slow { kept: Kept::default(), until: exit, then: Duration::from_millis(1200) };
-    let step = fleetlift::host::Script { timeout: Duration::from_secs(1), ..step };
+    let mut slow = Slow { kept: Kept::default(), until: exit, then: Duration::from_millis(3200) };
+    let step = fleetlift::host::Script { timeout: Duration::from_secs(3), ..step };
     let end = session.run(&step, &mut slow).await.unwrap();
     assert_eq!((end, slow.kept.out.as_slice()), (Exit::Code(3), &b"begun\n"[..]));
 }
