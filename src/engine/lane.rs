@@ -139,6 +139,8 @@ pub struct Lane {
     pub(super) notes: Vec<String>,
     /// Whether the login user is root.
     pub(super) is_root: bool,
+    /// Has nothing to do but to leave the host, for a lane that is gone.
+    pub(super) comes_late: bool,
 }
 
 /// What the dispatcher tells a lane.
@@ -180,11 +182,13 @@ impl Lane {
             held_as: BTreeSet::new(),
             notes: Vec::new(),
             is_root: false,
+            comes_late: false,
         }
     }
 
-    /// Takes orders until there are no more, then gives the host's lock back and closes the connection.
-    pub async fn run(mut self, mut words: mpsc::Receiver<Word>) {
+    /// Takes orders until there are no more, then gives the host's lock back and closes the connection. Returns the host, where it
+    /// was left after its end.
+    pub async fn run(mut self, mut words: mpsc::Receiver<Word>) -> Option<usize> {
         let leave = loop {
             let order = match words.recv().await {
                 Some(Word::Do(order)) => order,
@@ -205,6 +209,11 @@ impl Lane {
         self.leave(leave).await;
         if let Some(session) = self.session.take() {
             session.close().await;
+        }
+        match leave {
+            Leave::Rests => None,
+            // Also where it could not be reached: its lock runs out.
+            Leave::Keeps | Leave::Clean => Some(self.host),
         }
     }
 

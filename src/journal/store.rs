@@ -12,6 +12,7 @@ use crate::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -50,6 +51,7 @@ create table outputs (
     start integer not null, bytes blob not null
 );
 create index outputs_by_host on outputs (host, hop, phase, step, attempt);
+create table farewells (host text not null, reopened integer not null, primary key (host, reopened)) without rowid;
 ";
 
 #[derive(Debug, thiserror::Error)]
@@ -294,6 +296,8 @@ enum Request {
     /// The asker is answered once.
     Records(Arc<[Record]>, Option<oneshot::Sender<Result<(), String>>>),
     Output(OutputChunk),
+    /// A host, and how often it had been taken up again.
+    Left(HostName, u32),
 }
 
 /// The one writer of a run.
@@ -344,6 +348,13 @@ impl Writer {
         }
     }
 
+    /// Notes that a host was left after its end. Without a writer the run has already ended with the writer's own error.
+    pub fn left(&self, host: &HostName, reopened: u32) {
+        if let Some(requests) = &self.requests {
+            let _ = requests.send(Request::Left(host.clone(), reopened));
+        }
+    }
+
     /// A handle for outputs.
     pub fn outputs(&self) -> Option<OutputWriter> {
         self.requests.clone().map(OutputWriter)
@@ -391,6 +402,7 @@ fn write_loop(database: &Connection, waiting: mpsc::Receiver<Request>, mut last:
                 held += chunk.bytes.len();
                 failed
             }
+            Request::Left(..) => failed,
         });
         if let (Err(error), true) = (answer, held > OUTPUT_HELD_MAX) {
             group.clear();
@@ -413,6 +425,7 @@ fn gather(first: Request, waiting: &mpsc::Receiver<Request>, group: &mut Vec<Req
         match &next {
             Request::Records(..) => records = true,
             Request::Output(chunk) => bytes += chunk.bytes.len(),
+            Request::Left(..) => {}
         }
         group.push(next);
         if group.len() >= GROUP_MAX + before {
@@ -439,6 +452,8 @@ fn write_group(database: &Connection, group: &[Request], last: &str) -> rusqlite
             "insert into outputs (host, hop, phase, step, attempt, part, stream, start, bytes)
              values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
+        let mut left_into =
+            database.prepare_cached("insert or ignore into farewells values (?1, ?2)")?;
         for request in group {
             match request {
                 Request::Records(records, _) => {
@@ -461,6 +476,9 @@ fn write_group(database: &Connection, group: &[Request], last: &str) -> rusqlite
                         chunk.start,
                         chunk.bytes,
                     ])?;
+                }
+                Request::Left(host, reopened) => {
+                    left_into.execute(params![host.as_str(), reopened])?;
                 }
             }
         }
@@ -553,6 +571,23 @@ impl Reader {
             Ok(())
         })?;
         Ok((last, seq))
+    }
+
+    /// Hosts that were left after their end, and how often each had been taken up again then.
+    pub fn left(&self) -> Result<BTreeSet<(HostName, u32)>, StoreError> {
+        let mut statement = self
+            .database
+            .prepare("select host, reopened from farewells")
+            .map_err(|e| self.fail(e))?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))
+            .map_err(|e| self.fail(e))?;
+        let mut left = BTreeSet::new();
+        for row in rows {
+            let (host, reopened) = row.map_err(|e| self.fail(e))?;
+            left.extend(host.parse().ok().map(|host: HostName| (host, reopened)));
+        }
+        Ok(left)
     }
 
     /// What a host's attempts printed, in order; of all steps, or of one (by phase and name, as the operator gives it).

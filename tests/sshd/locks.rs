@@ -298,6 +298,36 @@ async fn what_has_ended_is_removed_and_nothing_begins_there_again() {
     assert_eq!(on(&mut c, &step(&next, "one", "echo c")).await.0.unwrap(), Exit::Code(0));
 }
 
+/// A controller was killed after it had recorded a host's end, and before it had left the host.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_controller_had_locked_is_left_by_a_later_one() {
+    const TEST: &str = "what_an_earlier_controller_had_locked_is_left_by_a_later_one";
+    need!(TEST, "sshd" => "openssh-server");
+    let server = Sshd::start();
+    // The next controller has taken the run over; or has nothing to do but this, and nothing to record.
+    for (run, next) in [("one", 1), ("two", 0)] {
+        let dead = holder(run, 0);
+        let mut a = session(&server, &dead).await;
+        on(&mut a, &step(&dead, "one", "true")).await.0.unwrap();
+        let next = Holder { epoch: next, controller: "9@desk".to_owned(), ..(*dead).clone() };
+        let mut b = session(&server, &Arc::new(next)).await;
+        b.leave(Leave::Clean, false).await.unwrap();
+        let left = fs::read_dir(server.remote(&dead.folder)).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["ended"]);
+        refused(on(&mut a, &step(&dead, "two", "true")).await.0);
+    }
+    // An earlier one does not give back what a later one has taken.
+    let (old, new) = (holder("three", 0), holder("three", 1));
+    let mut b = session(&server, &new).await;
+    on(&mut b, &step(&new, "one", "true")).await.0.unwrap();
+    session(&server, &old).await.leave(Leave::Rests, false).await.unwrap();
+    let other = holder("four", 0);
+    let mut c = session(&server, &other).await;
+    let reason = refused(on(&mut c, &step(&other, "one", "true")).await.0);
+    assert!(reason.contains("locked by run three"), "{reason}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_at_work_keeps_its_folder() {
     need!("what_is_at_work_keeps_its_folder", "sshd" => "openssh-server");
