@@ -3,6 +3,7 @@
 mod event;
 mod keep;
 mod lengths;
+mod line;
 mod reboot;
 mod requests;
 mod store;
