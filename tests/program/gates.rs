@@ -57,6 +57,8 @@ fn paused(desk: &Desk) {
         said.err.contains("the gate of wave db is closed: 2 approvals, of cto and dba"),
         "{said:?}"
     );
+    let next = said.err.lines().chain(said.out.lines()).find(|line| line.contains(" approve "));
+    assert!(next.is_some_and(|line| line.contains(" db --reason TEXT ")), "{said:?}");
 }
 
 fn approve(desk: &Desk, more: &[&str]) -> crate::desk::Said {
@@ -88,6 +90,8 @@ fn a_gate_opens_with_two_signatures_and_says_who_is_missing() {
     let said = approve(&desk, &["--key", "dba"]).exits(0);
     assert!(said.out.contains("The gate is open."), "{said:?}");
     assert_eq!(kind(&desk.status()), "open");
+    let text = desk.say(&["status"]).exits(0).out;
+    assert!(text.contains("paused at the gate of wave db, which is open now; "), "{text}");
     // Nobody answers at the host's address, so that it ends unreachable: the gate let it through.
     let said = desk.say(&["resume", "--no-wait"]);
     assert!(said.code == 1 || said.code == 3, "{said:?}");
@@ -271,6 +275,8 @@ fn a_saved_plan_is_approved_ahead_of_its_run() {
         desk.say(&["plan", "-i", "fleet", "-p", "playbook.toml", "-o", file]).exits(0);
     };
     plan("night.plan");
+    let said = desk.say(&["approve", "day.plan", "db", "--reason", "CHG7"]).exits(2);
+    assert!(said.err.contains("there is no saved plan day.plan"), "{said:?}");
     let ahead = |file: &str, who: &str| {
         desk.say(&["approve", file, "db", "--reason", "CHG7", "--key", who])
     };
