@@ -148,6 +148,11 @@ fn target(common: &Common, args: &DecideArgs) -> Result<Target, CliError> {
         }
         return Ok(Target::Plan(file.to_owned(), Box::new((plan.plan, state))));
     }
+    // What looks like a file's name is meant as one, and no run is called so.
+    if file.components().count() > 1 || file.extension().is_some() {
+        return Err(CliError::usage(format!("there is no saved plan {}", args.target))
+            .hint("`fleetlift plan -o FILE` saves one; a run goes by its name, or by `last`"));
+    }
     let store = common::store(common)?;
     let run = common::find(&store, Some(&args.target), Candidates::Only)?;
     let seen = common::read(&store, run)?;
