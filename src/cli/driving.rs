@@ -98,18 +98,21 @@ pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> 
     listener.abort();
     hearing.abort();
     let (outcome, state) = driven?;
+    let code = exit_code(&outcome, &state, aim.as_ref());
+    // The end screen is told from the journal; in a large fleet nothing else should be held beside it.
+    drop(state);
     let program = common::program(&store);
     if outcome == Outcome::Left {
         common::complain(&format!(
             "Left: nothing more is started. What runs on hosts goes on there; `{program} resume {run}` takes over.\n"
         ));
     } else if mode != live::Mode::Json {
-        let seen = common::read(&store, run)?;
-        let made = crate::report::Report::build(&seen.plan, &seen.digest, &seen.run, &seen.records);
+        let records = store.read(&run)?.records(0)?;
+        let made = crate::report::Report::build(&plan, &digest, &run, &records);
         common::complain(&crate::report::summary(&made, &program, common.colours_errors()));
     }
     tracing::info!(digest, "the run was left");
-    Ok(exit_code(&outcome, &state, aim.as_ref()))
+    Ok(code)
 }
 
 /// What a verb wants of some hosts, where that is not the whole fleet's migration.
@@ -238,10 +241,12 @@ impl Drop for Show {
     }
 }
 
-/// The runtime of a verb that speaks to hosts.
+/// The runtime of a verb that speaks to hosts. One worker does what all lanes do: a second would cost more in waking each
+/// other than it does, and cryptography is the larger part of the work only while hosts come faster than they are let in. The
+/// loop has the main thread to itself, so that a terminal that stands still keeps no connection waiting.
 pub fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .enable_all()
         .build()
         .map_err(|error| CliError::usage("the runtime cannot start").cause(&error))

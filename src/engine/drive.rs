@@ -23,6 +23,11 @@ use tokio::{
 const MESSAGES_MAX: usize = 4096;
 /// Words that wait for a lane at most: to renew its lock, and one that matters.
 pub(super) const WORDS_MAX: usize = 2;
+/// From so many attempts at once on, others will say something within a moment of one that does, and are waited for: a sync
+/// for each of them costs the controller more than all else that it does for them.
+const MANY: usize = 32;
+/// How long they are waited for. It is nothing to a step, and a host says something once for each.
+const GATHER: Duration = Duration::from_millis(1);
 /// How often observers may redraw.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -175,6 +180,9 @@ impl Engine {
                 Control::Asked(request) => return self.asked(request).await,
             },
             Some(message) = self.messages.1.recv() => {
+                if self.state.running >= MANY {
+                    tokio::time::sleep(GATHER).await;
+                }
                 // Whatever else has come in is written with the same sync.
                 let mut waiting = vec![message];
                 while let Ok(more) = self.messages.1.try_recv() {

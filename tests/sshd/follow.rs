@@ -222,9 +222,7 @@ struct Slow {
 
 impl OutputSink for Slow {
     fn take(&mut self, stream: Stream, bytes: &[u8]) {
-        while !self.until.exists() {
-            std::thread::yield_now();
-        }
+        support::wait_until("the test lets it take", || self.until.exists());
         std::thread::sleep(std::mem::take(&mut self.then));
         self.kept.take(stream, bytes);
     }

@@ -25,6 +25,16 @@ use std::{
 };
 use tempfile::TempDir;
 
+/// Waits until something is so: looks again and again, without taking the processor from what it waits for.
+#[track_caller]
+pub fn wait_until(what: &str, so: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !so() {
+        assert!(start.elapsed() < Duration::from_secs(300), "not so in five minutes: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// What a test needs is missing here: says so, and how to get it. Where everything was installed, it is a failure.
 pub fn skip(test: &str, why: &str) {
     let on_ci = std::env::var_os("FLEETLIFT_CI").is_some_and(|v| v == "1");
