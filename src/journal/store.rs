@@ -12,6 +12,7 @@ use crate::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -50,6 +51,13 @@ create table outputs (
     start integer not null, bytes blob not null
 );
 create index outputs_by_host on outputs (host);
+";
+
+/// Beside the records: what may be lost, and is done again then.
+const FAREWELLS: &str = "
+create table if not exists farewells (
+    host text not null, reopened integer not null, primary key (host, reopened)
+) without rowid;
 ";
 
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +131,7 @@ impl Store {
         let database = open(&path, OpenFlags::default())?;
         let fail = |source| StoreError::Database { path: path.clone(), source };
         database.execute_batch(SCHEMA).map_err(fail)?;
+        database.execute_batch(FAREWELLS).map_err(fail)?;
         for (key, value) in [("format", FORMAT), ("plan", plan), ("digest", digest)] {
             database
                 .execute("insert into meta values (?1, ?2)", params![key, value])
@@ -137,6 +146,9 @@ impl Store {
         let path = dir.join(DATABASE);
         let lock = lock(run, &dir)?;
         let database = open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        database
+            .execute_batch(FAREWELLS)
+            .map_err(|source| StoreError::Database { path: path.clone(), source })?;
         let last: Option<String> = database
             .query_row("select hash from records order by seq desc limit 1", [], |row| row.get(0))
             .optional()
@@ -308,6 +320,9 @@ struct Waiting {
 struct Outputs {
     chunks: Vec<OutputChunk>,
     bytes: usize,
+    /// Hosts that were left after their end, and how often each had been taken up again then. Nobody is woken for them: they are
+    /// written with whatever is written next.
+    left: Vec<(HostName, u32)>,
 }
 
 type SharedOutputs = Arc<Mutex<Outputs>>;
@@ -386,6 +401,11 @@ impl Writer {
         }
     }
 
+    /// Notes that a host was left after its end.
+    pub fn left(&self, host: &HostName, reopened: u32) {
+        locked(&self.outputs).left.push((host.clone(), reopened));
+    }
+
     /// A handle for outputs.
     pub fn outputs(&self) -> Option<OutputWriter> {
         let requests = self.requests.clone()?;
@@ -411,7 +431,7 @@ fn write_loop(
     outputs: &SharedOutputs,
     mut last: String,
 ) {
-    let mut chunks = Vec::new();
+    let (mut chunks, mut left) = (Vec::new(), Vec::new());
     let mut broken = None;
     while let Ok(first) = waiting.recv() {
         let group = gather(first, waiting, outputs);
@@ -420,13 +440,15 @@ fn write_loop(
         if group.is_empty() && chunks.is_empty() {
             continue;
         }
+        left.append(&mut locked(outputs).left);
         let written = match &broken {
-            None => write_group(database, &group, &chunks, &last).map_err(|e| e.to_string()),
+            None => write_group(database, &group, &chunks, &left, &last).map_err(|e| e.to_string()),
             Some(error) => Err(String::clone(error)),
         };
         let answer = written.map(|hash| {
             last = hash;
             chunks.clear();
+            left.clear();
         });
         for Waiting { asked, .. } in group {
             // Whoever asked may have been cancelled; the records are written all the same.
@@ -439,9 +461,10 @@ fn write_loop(
         }
     }
     chunks.append(&mut locked(outputs).take());
-    if !chunks.is_empty() {
+    left.append(&mut locked(outputs).left);
+    if !chunks.is_empty() || !left.is_empty() {
         // Nobody is left to tell; the records are written, and say what happened.
-        let _ = write_group(database, &[], &chunks, &last);
+        let _ = write_group(database, &[], &chunks, &left, &last);
     }
 }
 
@@ -477,6 +500,7 @@ fn write_group(
     database: &Connection,
     group: &[Waiting],
     chunks: &[OutputChunk],
+    left: &[(HostName, u32)],
     last: &str,
 ) -> rusqlite::Result<String> {
     let mut hash = last.to_owned();
@@ -499,6 +523,13 @@ fn write_group(
                 chunk.start,
                 chunk.bytes,
             ])?;
+        }
+        if !left.is_empty() {
+            let mut left_into =
+                database.prepare_cached("insert or ignore into farewells values (?1, ?2)")?;
+            for (host, reopened) in left {
+                left_into.execute(params![host.as_str(), reopened])?;
+            }
         }
         for record in group.iter().flat_map(|waiting| waiting.records.iter()) {
             let json = serde_json::to_string(record)
@@ -602,6 +633,23 @@ impl Reader {
             Ok(())
         })?;
         Ok((last, seq))
+    }
+
+    /// Hosts that were left after their end, and how often each had been taken up again then.
+    pub fn left(&self) -> Result<BTreeSet<(HostName, u32)>, StoreError> {
+        let mut statement = self
+            .database
+            .prepare("select host, reopened from farewells")
+            .map_err(|e| self.fail(e))?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))
+            .map_err(|e| self.fail(e))?;
+        let mut left = BTreeSet::new();
+        for row in rows {
+            let (host, reopened) = row.map_err(|e| self.fail(e))?;
+            left.extend(host.parse().ok().map(|host: HostName| (host, reopened)));
+        }
+        Ok(left)
     }
 
     /// What a host's attempts printed, in order; of all steps, or of one (by phase and name, as the operator gives it).
