@@ -3,15 +3,15 @@
 mod event;
 mod keep;
 mod lengths;
+mod line;
+mod outcome;
 mod reboot;
 mod requests;
 mod store;
 
-pub use event::{
-    Acceptance, End, Event, Failure, Finding, Moment, Outcome, PauseReason, Record, Skip, StepId,
-    Then, Verdict, schema,
-};
+pub use event::{Event, PauseReason, Record, StepId, Verdict, schema};
 pub use keep::Journal;
+pub use outcome::{Acceptance, End, Failure, Finding, Moment, Outcome, Skip, Then};
 pub use reboot::{Contact, NewKey, Notice, RebootVerdict, Sighting, tell_sightings};
 pub use requests::{Ask, Inbox, Place, Request};
 pub use store::{OutputChunk, OutputWriter, Part, Reader, Store, StoreError, Writer};

@@ -13,6 +13,7 @@ use crate::{
     base::{
         facts::Facts,
         text::{one_line, safe_lines},
+        text_set::TextSet,
         time::Timestamp,
     },
     journal::{Acceptance, Failure, Moment, RebootVerdict, Skip, StepId, Then},
@@ -316,7 +317,7 @@ fn said(facts: &Facts, aspect: Aspect) -> String {
 }
 
 pub(super) fn differences(history: &History<'_>, hosts: &[HostReport]) -> Vec<Difference> {
-    type Set = fn(&Facts) -> &BTreeSet<String>;
+    type Set = fn(&Facts) -> &TextSet;
     let aspects: [(Aspect, Set); 4] = [
         (Aspect::Services, |facts| &facts.services),
         (Aspect::Ports, |facts| &facts.ports),

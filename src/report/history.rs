@@ -3,7 +3,7 @@
 use super::model::{ApprovalReport, Boot, Pause, Segment, SegmentKind, Takeover};
 use crate::{
     base::{facts::Facts, phase::Phase, text::one_line, time::Timestamp},
-    journal::{Event, Failure, Finding, Moment, Record, Skip, StepId, Then, Verdict},
+    journal::{Event, Failure, Finding, Moment, PauseReason, Record, Skip, StepId, Then, Verdict},
     plan::Plan,
 };
 use std::collections::HashMap;
@@ -114,8 +114,18 @@ impl<'a> History<'a> {
                 self.approvals.push(ApprovalReport::of(at, approval, by));
             }
             Event::RunPaused { reason } => {
+                let gate = match reason {
+                    PauseReason::Approval { gate, .. } => Some(gate.to_string()),
+                    PauseReason::Stopped { .. }
+                    | PauseReason::Held { .. }
+                    | PauseReason::OverBudget { .. }
+                    | PauseReason::Consecutive { .. }
+                    | PauseReason::Canary { .. }
+                    | PauseReason::Window { .. }
+                    | PauseReason::Journal { .. } => None,
+                };
                 let reason = one_line(&reason.to_string()).into_owned();
-                self.pauses.push(Pause { at, reason, resumed: None });
+                self.pauses.push(Pause { at, reason, gate, resumed: None });
             }
             Event::RunFinished { verdict } => self.finished = Some((*verdict, at)),
             Event::WaveStarted { wave } => {

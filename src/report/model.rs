@@ -84,6 +84,9 @@ pub enum RunStanding {
 pub struct Pause {
     pub at: Timestamp,
     pub reason: String,
+    /// The wave whose approvals were waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<String>,
     pub resumed: Option<Timestamp>,
 }
 

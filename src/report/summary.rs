@@ -217,6 +217,11 @@ impl Screen<'_> {
         if let Some(host) = report.hosts.iter().find(|host| host.state == State::Held) {
             lines.push((format!("{program} release {run} {}", word(&host.name)), "next.release"));
         }
+        let gate = report.run.pauses.last().and_then(|pause| pause.gate.as_ref());
+        if let (RunStanding::Paused, Some(gate)) = (report.run.state, gate) {
+            let command = format!("{program} approve {run} {} --reason TEXT", word(gate));
+            lines.push((command, "next.approve"));
+        }
         if report.run.state == RunStanding::Paused {
             lines.push((format!("{program} resume {run}"), "next.resume"));
         }
