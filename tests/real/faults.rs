@@ -48,7 +48,7 @@ fn faults_end_as_they_should() {
         ("web-02", "rolled_back", "minimal-upgrade", "12"),
         ("web-03", "migrated", "", "13"),
         ("db-01", "migrated", "", "13"),
-        ("db-02", "rolled_back", "", "12"),
+        ("db-02", "rolled_back", "minimal-upgrade", "12"),
     ] {
         let why = bed.why(host);
         println!("{host}: {}", ends[host]);
