@@ -2,7 +2,7 @@
 
 use crate::{
     base::{facts::Facts, phase::Phase, time::Timestamp},
-    journal::{End, Event, Failure, Moment, Notice, Outcome, Skip, StepId, Then},
+    journal::{End, Event, Failure, Moment, Notice, Outcome, RebootVerdict, Skip, StepId, Then},
     plan::{Plan, PlanStep, Task},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -542,6 +542,10 @@ impl HostState {
         if *never {
             self.uncounted += 1;
             self.nevers += 1;
+        }
+        if let Failure::Reboot(RebootVerdict::StayedUp { .. }) = failure {
+            // It has answered all the time, from the boot that it was to leave.
+            self.dark = None;
         }
         self.end_reboot();
         match then {
