@@ -50,6 +50,7 @@ fn step(name: &str, run: &str) -> Step {
         on_lost: None,
         probe: None,
         arms: false,
+        already: false,
         disarm: None,
         severity: Severity::Blocker,
         remedy: None,
