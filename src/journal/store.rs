@@ -4,7 +4,10 @@
 //! run pays for few syncs, and a quiet one for no delay. Outputs alone wait a moment for a record to be written with.
 //! Readers of other processes see every committed record at once.
 
-use super::{Inbox, Record, line};
+use super::{
+    Inbox, Record,
+    line::{self, Kept},
+};
 use crate::{
     base::{name::HostName, name::RunId, phase::Phase},
     journal::StepId,
@@ -548,9 +551,9 @@ impl Reader {
 
     /// The records from this one on, in order.
     pub fn records(&self, from: u64) -> Result<Vec<Record>, StoreError> {
-        let mut records = Vec::new();
-        self.each_record(from, |record| records.push(record))?;
-        Ok(records)
+        let mut kept = Kept::default();
+        self.each_record(from, |record| kept.take(record))?;
+        Ok(kept.records())
     }
 
     /// The records from this one on, in order, one after the other.
