@@ -32,6 +32,8 @@ pub struct Ready {
     pub state: RunState,
     /// What the run begins or goes on with.
     pub first: Vec<Event>,
+    /// Hosts that have ended, and that an earlier controller did not leave any more.
+    pub not_left: Vec<usize>,
     pub secrets: Arc<Secrets>,
     /// Absent for a whole migration.
     pub aim: Option<Aim>,
@@ -59,7 +61,8 @@ const CONTROLS_MAX: usize = 16;
 
 /// Drives the run to its end, its pause, or until the operator leaves, and says what came of it.
 pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> {
-    let Ready { store, run, plan, digest, journal, state, first, secrets, aim, no_wait } = ready;
+    let Ready { store, run, plan, digest, journal, state, first, not_left, secrets, aim, no_wait } =
+        ready;
     let transport = transport(&secrets)?;
     let (control, orders) = mpsc::channel(CONTROLS_MAX);
     let listener = tokio::spawn(listen(control.clone()));
@@ -89,7 +92,8 @@ pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> 
     };
     let display = live::Display::new(mode, common.colours_errors(), &plan, &state);
     let observer = Box::new(Show { display, inbox });
-    let engine = Engine::new(shared, state, journal, orders, observer).no_wait(no_wait);
+    let engine = Engine::new(shared, state, journal, orders, observer);
+    let engine = engine.no_wait(no_wait).leaving(not_left);
     let driven = engine.drive(first).await;
     listener.abort();
     hearing.abort();

@@ -13,6 +13,7 @@ use crate::base::{
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -41,6 +42,13 @@ create table outputs (
     start integer not null, bytes blob not null
 );
 create index outputs_by_host on outputs (host);
+";
+
+/// Beside the records: what may be lost, and is done again then.
+const FAREWELLS: &str = "
+create table if not exists farewells (
+    host text not null, reopened integer not null, primary key (host, reopened)
+) without rowid;
 ";
 
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +122,7 @@ impl Store {
         let database = open(&path, OpenFlags::default())?;
         let fail = |source| StoreError::Database { path: path.clone(), source };
         database.execute_batch(SCHEMA).map_err(fail)?;
+        database.execute_batch(FAREWELLS).map_err(fail)?;
         for (key, value) in [("format", FORMAT), ("plan", plan), ("digest", digest)] {
             database
                 .execute("insert into meta values (?1, ?2)", params![key, value])
@@ -128,6 +137,9 @@ impl Store {
         let path = dir.join(DATABASE);
         let lock = lock(run, &dir)?;
         let database = open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        database
+            .execute_batch(FAREWELLS)
+            .map_err(|source| StoreError::Database { path: path.clone(), source })?;
         let last: Option<String> = database
             .query_row("select hash from records order by seq desc limit 1", [], |row| row.get(0))
             .optional()
@@ -316,6 +328,23 @@ impl Reader {
             Ok(())
         })?;
         Ok((last, seq))
+    }
+
+    /// Hosts that were left after their end, and how often each had been taken up again then.
+    pub fn left(&self) -> Result<BTreeSet<(HostName, u32)>, StoreError> {
+        let mut statement = self
+            .database
+            .prepare("select host, reopened from farewells")
+            .map_err(|e| self.fail(e))?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))
+            .map_err(|e| self.fail(e))?;
+        let mut left = BTreeSet::new();
+        for row in rows {
+            let (host, reopened) = row.map_err(|e| self.fail(e))?;
+            left.extend(host.parse().ok().map(|host: HostName| (host, reopened)));
+        }
+        Ok(left)
     }
 
     /// What a host's attempts printed, in order; of all steps, or of one (by phase and name, as the operator gives it).

@@ -90,6 +90,9 @@ struct Waiting {
 struct Outputs {
     chunks: Vec<OutputChunk>,
     bytes: usize,
+    /// Hosts that were left after their end, and how often each had been taken up again then. Nobody is woken for them: they are
+    /// written with whatever is written next.
+    left: Vec<(HostName, u32)>,
 }
 
 type SharedOutputs = Arc<Mutex<Outputs>>;
@@ -168,6 +171,11 @@ impl Writer {
         }
     }
 
+    /// Notes that a host was left after its end.
+    pub fn left(&self, host: &HostName, reopened: u32) {
+        locked(&self.outputs).left.push((host.clone(), reopened));
+    }
+
     /// A handle for outputs.
     pub fn outputs(&self) -> Option<OutputWriter> {
         let requests = self.requests.clone()?;
@@ -193,7 +201,7 @@ fn write_loop(
     outputs: &SharedOutputs,
     mut last: String,
 ) {
-    let mut chunks = Vec::new();
+    let (mut chunks, mut left) = (Vec::new(), Vec::new());
     let mut broken = None;
     while let Ok(first) = waiting.recv() {
         let group = gather(first, waiting, outputs);
@@ -202,13 +210,15 @@ fn write_loop(
         if group.is_empty() && chunks.is_empty() {
             continue;
         }
+        left.append(&mut locked(outputs).left);
         let written = match &broken {
-            None => write_group(database, &group, &chunks, &last).map_err(|e| e.to_string()),
+            None => write_group(database, &group, &chunks, &left, &last).map_err(|e| e.to_string()),
             Some(error) => Err(String::clone(error)),
         };
         let answer = written.map(|hash| {
             last = hash;
             chunks.clear();
+            left.clear();
         });
         for Waiting { asked, .. } in group {
             // Whoever asked may have been cancelled; the records are written all the same.
@@ -221,9 +231,10 @@ fn write_loop(
         }
     }
     chunks.append(&mut locked(outputs).take());
-    if !chunks.is_empty() {
+    left.append(&mut locked(outputs).left);
+    if !chunks.is_empty() || !left.is_empty() {
         // Nobody is left to tell; the records are written, and say what happened.
-        let _ = write_group(database, &[], &chunks, &last);
+        let _ = write_group(database, &[], &chunks, &left, &last);
     }
 }
 
@@ -259,6 +270,7 @@ fn write_group(
     database: &Connection,
     group: &[Waiting],
     chunks: &[OutputChunk],
+    left: &[(HostName, u32)],
     last: &str,
 ) -> rusqlite::Result<String> {
     let mut hash = last.to_owned();
@@ -281,6 +293,13 @@ fn write_group(
                 chunk.start,
                 chunk.bytes,
             ])?;
+        }
+        if !left.is_empty() {
+            let mut left_into =
+                database.prepare_cached("insert or ignore into farewells values (?1, ?2)")?;
+            for (host, reopened) in left {
+                left_into.execute(params![host.as_str(), reopened])?;
+            }
         }
         for record in group.iter().flat_map(|waiting| waiting.records.iter()) {
             let json = serde_json::to_string(record)

@@ -175,7 +175,7 @@ fn no_record_is_durable_before_the_outputs_that_came_before_it() {
         stream: 1,
         start: round * 100 + n,
         // Some rounds are more than a writer lets wait.
-        bytes: vec![b'x'; if round % 5 == 0 { 60_000 } else { 10 }],
+        bytes: vec![b'x'; if round.is_multiple_of(5) { 60_000 } else { 10 }],
     };
     for round in 0..20 {
         std::thread::scope(|scope| {

@@ -4,7 +4,7 @@ use fleetlift::{
     base::name::HostName,
     host::{
         ConnectError, Exit, KeyTrust, OutputSink, Script, Session, SessionError, Stream, Target,
-        Transport,
+        Time, Transport,
         ssh::{SshOptions, SshTransport},
     },
     inventory::Connection,
@@ -400,6 +400,11 @@ pub fn script(text: &str) -> Script {
         dir: format!("run/migrate.step.{}", NEXT.fetch_add(1, Ordering::Relaxed)),
         machine_id: None,
     }
+}
+
+/// The time of a script that begins now.
+pub fn time(limit: Duration) -> Time {
+    Time { limit, left: limit }
 }
 
 /// Keeps what a script prints.

@@ -116,6 +116,9 @@ static LAUNCHER: LazyLock<Launcher> = LazyLock::new(|| {
 /// What a host says that has no launcher, or not there.
 pub(super) const NO_LAUNCHER: &str = "no launcher";
 
+/// What a launcher says that finds the name of its script taken: it may run, or may have been kept from it.
+pub(super) const BEGUN_BEFORE: &str = "begun before";
+
 /// What [`READ`] reads, without its last line: values, then a program.
 #[derive(Debug)]
 pub(super) struct Text(String);
