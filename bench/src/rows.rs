@@ -302,8 +302,7 @@ the server's queue.
 Where W1 goes: the bare loop has one command for each host, and a run has five: a look before, the step, a look after, and at the end
 the host's locks are given back and scripts removed, by the login user and by root, since steps run by sudo. An exchange costs about a
 twelfth of a connection with its key exchange; the bare loop with five commands is at 1.3. About a tenth of the whole is the journal's thread, a
-quarter is cryptography, a third is the kernel. All hosts of the bench say the same facts, which then are kept once;
-each that says something of its own costs a kilobyte. The first connections of a run are let in at 1,000 in a second.
+quarter is cryptography, a third is the kernel. The first connections of a run are let in at 1,000 in a second.
 
 CPU of a whole process rises with the load of a machine, ours and the bare loop's alike: compare ratios, and only of one run.
 ";

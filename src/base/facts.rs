@@ -1,6 +1,6 @@
 //! Facts: what a host says of itself.
 
-use super::text_set::{Pool, TextSet};
+use super::text_set::TextSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -70,19 +70,6 @@ pub struct Facts {
     pub ports: TextSet,
     /// Mount points of real file systems.
     pub mounts: TextSet,
-}
-
-impl Facts {
-    /// The same in a memory of its own, but for lists that are known already.
-    pub fn shared(&self, pool: &mut Pool) -> Self {
-        Self {
-            services: pool.share(&self.services),
-            failed_units: pool.share(&self.failed_units),
-            ports: pool.share(&self.ports),
-            mounts: pool.share(&self.mounts),
-            ..self.clone()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,51 +5,26 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{SeqAccess, Visitor},
 };
-use std::{borrow::Cow, collections::BTreeSet, fmt, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, fmt};
 
-/// Texts in order, each once. It is made whole, and does not change; a copy of it is the same one.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TextSet(Arc<Texts>);
-
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Texts {
+/// Texts in order, each once. It is made whole, and does not change.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct TextSet {
     /// All of them, one behind the other.
     text: Box<str>,
     /// Where each of them ends.
     ends: Box<[u32]>,
 }
 
-/// So many different sets are known to a pool; what comes after them is kept for itself.
-const POOL_MAX: usize = 4096;
-
-/// Sets that are known already: hosts of one kind say the same of themselves.
-#[derive(Debug, Default)]
-pub struct Pool(BTreeSet<TextSet>);
-
-impl Pool {
-    /// The set as it is known, else in a memory of its own.
-    pub fn share(&mut self, set: &TextSet) -> TextSet {
-        if let Some(known) = self.0.get(set) {
-            return known.clone();
-        }
-        let own = TextSet(Arc::new(Texts::clone(&set.0)));
-        if self.0.len() < POOL_MAX {
-            self.0.insert(own.clone());
-        }
-        own
-    }
-}
-
 impl TextSet {
     pub fn is_empty(&self) -> bool {
-        self.0.ends.is_empty()
+        self.ends.is_empty()
     }
 
     /// The texts, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        let Texts { text, ends } = &*self.0;
-        let starts = std::iter::once(0).chain(ends.iter().map(|end| *end as usize));
-        starts.zip(ends).map(|(start, end)| &text[start..*end as usize])
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|end| *end as usize));
+        starts.zip(&self.ends).map(|(start, end)| &self.text[start..*end as usize])
     }
 
     /// The texts that the other set does not have, in order.
@@ -70,7 +45,7 @@ impl TextSet {
             text.push_str(one);
             ends.push(end);
         }
-        Self(Arc::new(Texts { text: text.into_boxed_str(), ends: ends.into_boxed_slice() }))
+        Self { text: text.into_boxed_str(), ends: ends.into_boxed_slice() }
     }
 }
 
@@ -98,9 +73,9 @@ impl Serialize for TextSet {
 
 impl<'de> Deserialize<'de> for TextSet {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct List;
+        struct Texts;
 
-        impl<'de> Visitor<'de> for List {
+        impl<'de> Visitor<'de> for Texts {
             type Value = TextSet;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,7 +95,7 @@ impl<'de> Deserialize<'de> for TextSet {
             }
         }
 
-        from.deserialize_seq(List)
+        from.deserialize_seq(Texts)
     }
 }
 
@@ -164,9 +139,6 @@ mod tests {
             prop_assert_eq!(&json, &serde_json::to_string(&trees[0]).unwrap());
             let read: TextSet = serde_json::from_str(&json).unwrap();
             prop_assert_eq!(&read, &sets[0]);
-            let mut pool = Pool::default();
-            prop_assert_eq!(&pool.share(&read), &read);
-            prop_assert!(Arc::ptr_eq(&pool.share(&read).0, &pool.share(&sets[0]).0));
             // In any order, and said twice.
             let twice: Vec<&String> = a.iter().rev().chain(&a).collect();
             let read: TextSet = serde_json::from_str(&serde_json::to_string(&twice).unwrap()).unwrap();

@@ -7,7 +7,7 @@ use crate::{
         name::RunId,
         text::{fold_names, one_line, shorten},
     },
-    journal::{Event, Kept, Reader, Record, Store},
+    journal::{Event, Reader, Record, Store},
     plan::{PLAN_FORMAT, Plan},
     run::{HostPhase, RunPhase, RunState},
 };
@@ -85,9 +85,9 @@ pub fn read(store: &Store, run: RunId) -> Result<Seen, CliError> {
 
 /// Reads a run, and keeps its records.
 pub fn read_whole(store: &Store, run: RunId) -> Result<(Seen, Vec<Record>), CliError> {
-    let mut kept = Kept::default();
-    let seen = read_each(store, run, |record| kept.take(record))?;
-    Ok((seen, kept.records()))
+    let mut records = Vec::new();
+    let seen = read_each(store, run, |record| records.push(record))?;
+    Ok((seen, records))
 }
 
 fn read_each(store: &Store, run: RunId, mut each: impl FnMut(Record)) -> Result<Seen, CliError> {

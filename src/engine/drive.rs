@@ -8,7 +8,7 @@ use super::{
     paced::Paced,
 };
 use crate::{
-    base::{name::HostName, text_set::Pool, time::Timestamp},
+    base::{name::HostName, time::Timestamp},
     journal::{Ask, Event, Journal, PauseReason, Record, Request, StoreError, Verdict},
     plan::Plan,
     run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide_at, judge, key_taken},
@@ -91,8 +91,6 @@ pub struct Engine {
     renewed: Duration,
     /// Pauses rather than wait for a window or an approval.
     no_wait: bool,
-    /// What hosts have said alike of themselves.
-    known: Pool,
 }
 
 impl Engine {
@@ -124,7 +122,6 @@ impl Engine {
             ticked: Timestamp::from_millis(0),
             renewed,
             no_wait: false,
-            known: Pool::default(),
         }
     }
 
@@ -308,13 +305,7 @@ impl Engine {
         let plan = Arc::clone(&self.shared.plan);
         for message in messages {
             let events = match message {
-                Message::Done { host, mut result } => {
-                    // Made anew by the loop's own thread: what is kept to the end of the run must not lie among what
-                    // connections leave behind, where it would hold on to all of that.
-                    let facts = result.facts.take();
-                    result.facts = facts.map(|facts| Arc::new(facts.shared(&mut self.known)));
-                    judge(&plan, &self.state, host, &result, now)
-                }
+                Message::Done { host, result } => judge(&plan, &self.state, host, &result, now),
                 Message::Dark { host, boot_id, recorded } => {
                     self.waiting.push(recorded);
                     vec![Event::HostDark { host: plan.hosts[host].name.clone(), boot_id }]

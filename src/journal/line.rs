@@ -5,7 +5,6 @@ use crate::base::{
     facts::Facts,
     name::{HostName, StepName, WaveName},
     phase::Phase,
-    text_set::Pool,
     time::Timestamp,
 };
 use serde::Deserialize;
@@ -18,26 +17,6 @@ pub(super) fn read(json: &str) -> serde_json::Result<Record> {
     match common {
         Some(record) => Ok(record),
         None => serde_json::from_str(json),
-    }
-}
-
-/// Records that are kept. What hosts say alike of themselves is kept once.
-#[derive(Debug, Default)]
-pub struct Kept {
-    records: Vec<Record>,
-    pool: Pool,
-}
-
-impl Kept {
-    pub fn take(&mut self, mut record: Record) {
-        if let Event::HostFacts { facts, .. } = &mut record.event {
-            *facts = Arc::new(facts.shared(&mut self.pool));
-        }
-        self.records.push(record);
-    }
-
-    pub fn records(self) -> Vec<Record> {
-        self.records
     }
 }
 

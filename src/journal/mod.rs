@@ -12,7 +12,6 @@ mod writer;
 
 pub use event::{Event, PauseReason, Record, StepId, Verdict, schema};
 pub use keep::Journal;
-pub use line::Kept;
 pub use outcome::{Acceptance, End, Failure, Finding, Moment, Outcome, Skip, Then};
 pub use reboot::{Contact, NewKey, Notice, RebootVerdict, Sighting, tell_sightings};
 pub use requests::{Ask, Inbox, Place, Request};

@@ -2,11 +2,7 @@
 //!
 //! One thread writes. Readers of other processes see every committed record at once.
 
-use super::{
-    Inbox, OutputChunk, Part, Record, StepId, Writer,
-    line::{self, Kept},
-    writer::chain,
-};
+use super::{Inbox, OutputChunk, Part, Record, StepId, Writer, line, writer::chain};
 use crate::base::{
     name::{HostName, RunId},
     phase::Phase,
@@ -274,9 +270,9 @@ impl Reader {
 
     /// The records from this one on, in order.
     pub fn records(&self, from: u64) -> Result<Vec<Record>, StoreError> {
-        let mut kept = Kept::default();
-        self.each_record(from, |record| kept.take(record))?;
-        Ok(kept.records())
+        let mut records = Vec::new();
+        self.each_record(from, |record| records.push(record))?;
+        Ok(records)
     }
 
     /// The records from this one on, in order, one after the other.
