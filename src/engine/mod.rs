@@ -6,6 +6,7 @@ mod dark;
 mod drive;
 mod even;
 mod hand_over;
+mod heard;
 mod lane;
 mod late;
 mod local;

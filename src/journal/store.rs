@@ -252,6 +252,8 @@ pub enum Part {
     Probe,
     /// A question of our own: which boot, which system.
     Look,
+    /// A migrator's report is fetched. What it holds becomes findings; it is not kept as output.
+    Report,
 }
 
 impl Part {
@@ -262,6 +264,7 @@ impl Part {
             Self::Verify => "verify",
             Self::Probe => "probe",
             Self::Look => "look",
+            Self::Report => "report",
         }
     }
 
@@ -271,6 +274,7 @@ impl Part {
             "verify" => Self::Verify,
             "probe" => Self::Probe,
             "look" => Self::Look,
+            "report" => Self::Report,
             _ => Self::Step,
         }
     }

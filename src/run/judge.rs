@@ -32,6 +32,8 @@ pub struct Result {
     pub facts: Option<Arc<Facts>>,
     /// What else a person should know.
     pub warnings: Vec<Notice>,
+    /// What a migrator's report has told.
+    pub findings: Vec<Finding>,
     /// The host has proven that the attempt never began there, and cannot begin any more: another one is safe.
     pub never: bool,
 }
@@ -64,35 +66,50 @@ pub fn judge(
     }
     let new = |notice: &&Notice| !at.knows(notice);
     events.extend(result.warnings.iter().filter(new).map(|n| finding(plan, host, step, n.clone())));
+    let heard = |event: &mut Vec<Event>| {
+        let findings = result.findings.iter().cloned();
+        event.extend(findings.map(|finding| Event::HostFinding { host: name.clone(), finding }));
+    };
     let duration_ms = u64::try_from(result.duration.as_millis()).unwrap_or(u64::MAX);
     let id = planned.id.clone();
     match ending {
-        Ending::Passed { exit, outcome, stdout } => events.push(Event::AttemptPassed {
-            host: name,
-            step: id,
-            attempt,
-            exit,
-            duration_ms,
-            outcome,
-            stdout,
-        }),
-        Ending::Skipped(reason) => events.push(Event::StepSkipped { host: name, step: id, reason }),
+        Ending::Passed { exit, outcome, stdout } => {
+            heard(&mut events);
+            let host = name.clone();
+            events.push(Event::AttemptPassed {
+                host,
+                step: id,
+                attempt,
+                exit,
+                duration_ms,
+                outcome,
+                stdout,
+            });
+        }
+        Ending::Skipped(reason) => {
+            events.push(Event::StepSkipped { host: name.clone(), step: id, reason });
+        }
         Ending::Failed(failure) => {
             // Only what began counts: how often a controller dies does not decide what becomes of a host.
             let tries = attempt - at.uncounted;
-            let accepted = acceptance(plan, host, step, &failure, now);
+            let told = tells(planned, &result.findings);
+            let accepted = acceptance(plan, host, step, &failure, now).filter(|_| !told);
             let then = match result.never && at.nevers < NEVER_MAX {
                 true => Then::Retry { not_before: now },
                 false => then(plan, at, planned, is_look(plan, host, step), tries, &failure, now),
             };
             let holds = accepted.as_ref().is_some_and(|accepted| !accepted.expired);
             let then = if then == Then::Block && holds { Then::GoOn } else { then };
-            if matches!(then, Then::GoOn | Then::Block) {
+            // What is tried again tells anew what it finds.
+            if !matches!(then, Then::Retry { .. }) {
+                heard(&mut events);
+            }
+            if matches!(then, Then::GoOn | Then::Block) && !told {
                 let finding = found(planned, &failure, &result.tail, accepted);
                 events.push(Event::HostFinding { host: name.clone(), finding });
             }
             events.push(Event::AttemptFailed {
-                host: name,
+                host: name.clone(),
                 step: id,
                 attempt,
                 failure,
@@ -120,7 +137,13 @@ pub fn found(
         remedy: planned.remedy.clone(),
         accepted: accepted.map(Box::new),
         notice: None,
+        reported: None,
     }
+}
+
+/// Whether a migrator's report has told why the step has failed, so that its findings say all, and what is accepted too.
+pub fn tells(planned: &PlanStep, findings: &[Finding]) -> bool {
+    planned.reads.is_some() && findings.iter().any(Finding::blocks)
 }
 
 /// By whose word this failure of a precheck does not block. Only what the check itself has said can be accepted: one that
@@ -133,7 +156,9 @@ pub fn acceptance(
     now: Timestamp,
 ) -> Option<Acceptance> {
     match failure {
-        Failure::Exited { .. } | Failure::Unverified { .. } => plan.acceptance(host, step, now),
+        Failure::Exited { .. } | Failure::Unverified { .. } => {
+            plan.acceptance(host, step, None, now)
+        }
         Failure::Unreachable { .. }
         | Failure::Killed { .. }
         | Failure::TimedOut { .. }
@@ -152,6 +177,7 @@ pub(super) fn finding(plan: &Plan, host: usize, step: usize, notice: Notice) -> 
         remedy: None,
         accepted: None,
         notice: Some(notice),
+        reported: None,
     };
     Event::HostFinding { host: plan.hosts[host].name.clone(), finding }
 }
@@ -168,6 +194,7 @@ pub fn key_taken(plan: &Plan, state: &RunState, host: usize, key: NewKey) -> Vec
         remedy: Some(key.advice),
         accepted: None,
         notice: Some(notice),
+        reported: None,
     };
     let taken = Event::HostKeyTaken {
         host: name.clone(),
@@ -291,7 +318,7 @@ fn then(
         (_, Failure::Reboot(verdict)) if !verdict.answers() => Then::GiveUp,
         (Phase::Precheck, _) if look => Then::GiveUp,
         (Phase::Precheck, _) => match step.severity {
-            Severity::Warning => Then::GoOn,
+            Severity::Info | Severity::Warning => Then::GoOn,
             Severity::Blocker => Then::Block,
         },
         (Phase::Backup | Phase::Rollback | Phase::Commit, _) => Then::GiveUp,
