@@ -88,7 +88,7 @@ fn entry(entry: &Json) -> Item {
         remedies.push(hint);
     }
     let item = Item::new(&field(entry, "key"), severity, &field(entry, "title"), &summary);
-    item.with_remedy(Some(&remedies.join("; ")))
+    item.with_remedy(Some(&joined(&remedies)))
 }
 
 /// Groups, flags and tags are one: schemas call them differently. A few services write the severity anew.
@@ -134,6 +134,18 @@ fn details(summary: &str) -> (String, String) {
     (text, said("hint"))
 }
 
+/// Sentences stay sentences, and what has no full stop is told apart.
+pub(super) fn joined(texts: &[String]) -> String {
+    let mut all = String::new();
+    for text in texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
+        if !all.is_empty() {
+            all.push_str(if all.ends_with(['.', '!', '?', ':']) { " " } else { "; " });
+        }
+        all.push_str(text);
+    }
+    all
+}
+
 /// What to do, in leapp's words: hints as they are, commands as one would type them.
 fn remedies(entry: &Json) -> Vec<String> {
     let detail = entry.get("detail").filter(|detail| detail.is_object()).unwrap_or(entry);
@@ -156,10 +168,10 @@ fn remedy(one: &Json) -> Option<String> {
         ("command", Json::Array(argv)) => {
             let argv: Vec<String> = argv.iter().map(text_of).collect();
             let typed = shlex::try_join(argv.iter().map(String::as_str));
-            format!("run: {}", typed.unwrap_or_else(|_| argv.join(" ")))
+            format!("Run: {}", typed.unwrap_or_else(|_| argv.join(" ")))
         }
-        ("command", other) => format!("run: {}", text_of(other)),
-        ("playbook", other) => format!("playbook: {}", text_of(other)),
+        ("command", other) => format!("Run: {}", text_of(other)),
+        ("playbook", other) => format!("Playbook: {}", text_of(other)),
         (_, other) => text_of(other),
     };
     (!text.trim().is_empty()).then_some(text)

@@ -1,6 +1,9 @@
 //! leapp's texts: the report as text, and what it prints.
 
-use super::{item::Item, leapp::severity_of_risk};
+use super::{
+    item::Item,
+    leapp::{joined, severity_of_risk},
+};
 use crate::playbook::Severity;
 
 /// What a text says of one finding.
@@ -67,11 +70,17 @@ fn block(lines: &[&str]) -> Option<Marked> {
         true => Severity::Blocker,
         false => severity_of_risk(risk.split_whitespace().next().unwrap_or_default()),
     };
-    let remedy =
-        remedy.replace("[hint] ", "").replace("[command] ", "; run: ").replace("\n; ", "; ");
-    let item = Item::new(&key, severity, &title, &summary)
-        .with_remedy(Some(remedy.trim_start_matches("; ")));
+    let remedies: Vec<String> = remedy.lines().map(remedy_line).collect();
+    let item = Item::new(&key, severity, &title, &summary).with_remedy(Some(&joined(&remedies)));
     Some(Marked { keyed: !key.is_empty(), item })
+}
+
+fn remedy_line(line: &str) -> String {
+    match (line.strip_prefix("[hint] "), line.strip_prefix("[command] ")) {
+        (Some(hint), _) => hint.to_owned(),
+        (None, Some(command)) => format!("Run: {command}"),
+        (None, None) => line.to_owned(),
+    }
 }
 
 /// Reads what leapp printed, also where a serial console or a journal has put its own words before each line.

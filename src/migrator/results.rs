@@ -18,7 +18,10 @@ pub(super) fn read(text: &str, to: Option<&System>) -> Option<Vec<Item>> {
         phase => format!("{activity}, phase {phase}"),
     };
     let ended = field(last, "activity_ended");
-    let said = format!("its last entry is {at}, ended {ended}");
+    let said = match ended.as_str() {
+        "" => String::new(),
+        ended => format!("it ended {ended}"),
+    };
     let mut items = Vec::new();
     if last.get("success").and_then(Json::as_bool) != Some(true) {
         let title = format!("the last activity was no success: {at}");

@@ -6,7 +6,10 @@ use super::{
     leapp::{self, Left},
     results, upgrader,
 };
-use crate::{base::facts::System, playbook::Reads};
+use crate::{
+    base::facts::System,
+    playbook::{Reads, Severity},
+};
 
 /// A file that a migrator should have written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,8 +87,10 @@ pub fn is_needed(reads: Reads) -> bool {
 /// What a run has found, doubts among it. Nothing that blocks means that it passed, and nothing else means that.
 pub fn weigh(reads: Reads, said: &Said<'_>) -> Vec<Item> {
     let (mut items, read) = read(reads, said);
-    if !read && is_needed(reads) {
-        items.push(nothing_read(reads, said));
+    match read {
+        true => items.extend(said.files.iter().filter_map(|file| damaged(reads, file))),
+        false if is_needed(reads) => items.push(nothing_read(reads, said)),
+        false => {}
     }
     // Exit codes by which a migrator says that what blocks stands in its report.
     let explains = match (reads, said.exit) {
@@ -114,8 +119,10 @@ pub fn weigh(reads: Reads, said: &Said<'_>) -> Vec<Item> {
 fn read(reads: Reads, said: &Said<'_>) -> (Vec<Item>, bool) {
     let texts = || {
         said.files.iter().filter_map(|file| match &file.content {
-            Content::Whole(text) | Content::Cut(text) => Some(text.as_str()),
-            Content::Absent | Content::Old | Content::Closed => None,
+            Content::Whole(text) => Some(text.as_str()),
+            // Half a report is none: what blocks may stand in the other half. A log is read as far as it goes.
+            Content::Cut(text) if !is_needed(reads) => Some(text.as_str()),
+            Content::Absent | Content::Old | Content::Closed | Content::Cut(_) => None,
         })
     };
     match reads {
@@ -145,12 +152,40 @@ fn read(reads: Reads, said: &Said<'_>) -> (Vec<Item>, bool) {
     }
 }
 
+/// A report beside others that was written by this run, and cannot be understood: a full disk, or a migrator that was ended in
+/// the middle. What it does not say any more may be what blocks.
+fn damaged(reads: Reads, file: &ReportFile) -> Option<Item> {
+    let path = &file.path;
+    let understood = |text: &str| match reads {
+        // The text beside the JSON has no form that could be broken.
+        Reads::Leapp => !path.ends_with(".json") || leapp::entries(text).is_some(),
+        Reads::Convert2rhel => convert2rhel::read(text).is_some(),
+        Reads::MigrationResults | Reads::Apt | Reads::DoReleaseUpgrade => true,
+    };
+    match &file.content {
+        Content::Whole(text) if !understood(text) => {
+            let title = format!("{path} is no whole report: only what lies beside it was read");
+            Some(Item::doubt("damaged", &title, ""))
+        }
+        Content::Cut(_) if is_needed(reads) => {
+            let title = format!("{path} is too long: only what lies beside it was read");
+            Some(Item::new("too-long", Severity::Warning, &title, ""))
+        }
+        Content::Absent | Content::Old | Content::Closed | Content::Whole(_) | Content::Cut(_) => {
+            None
+        }
+    }
+}
+
 fn nothing_read(reads: Reads, said: &Said<'_>) -> Item {
     let why = |file: &ReportFile| {
         let path = &file.path;
         match &file.content {
             Content::Absent => format!("{path} is not there"),
-            Content::Old => format!("{path} is older than this run of it"),
+            Content::Old => match age(reads) {
+                Age::Attempt => format!("{path} is older than this attempt"),
+                Age::Hop => format!("{path} is older than this hop"),
+            },
             Content::Closed => format!("{path} cannot be read"),
             Content::Whole(text) if text.trim().is_empty() => format!("{path} is empty"),
             Content::Whole(_) => format!("{path} is not such a report"),
@@ -181,7 +216,7 @@ fn unexplained_exit(reads: Reads, said: &Said<'_>, found: bool) -> Item {
     };
     let title = match found {
         false => {
-            format!("{reads} ended with exit code {code}, and its report has nothing that blocks")
+            format!("{reads} ended with exit code {code}, and nothing that it says explains that")
         }
         true => format!("{reads} ended with exit code {code}, which is not that of findings"),
     };

@@ -135,6 +135,9 @@ impl View<'_> {
         if found.messages.len() > KINDS_MAX {
             writeln!(out, "    and {} other messages", found.messages.len() - KINDS_MAX)?;
         }
+        if let Some(reported) = finding.reported.as_ref().filter(|it| !it.summary.is_empty()) {
+            writeln!(out, "    {}", one_line(&shorten(&reported.summary, SAID_MAX)))?;
+        }
         if let Some(accepted) = &finding.accepted {
             writeln!(out, "    {}", shorten(&accepted_text(self.words, accepted), SAID_MAX))?;
         }

@@ -99,6 +99,12 @@ impl Teller<'_> {
             let remedy = self.say("why.remedy", &[("remedy", &one_line(remedy))]);
             let _ = writeln!(out, "{:29}{remedy}", "");
         }
+        if let Event::HostFinding { finding, .. } = &record.event
+            && finding.severity > Severity::Info
+            && let Some(reported) = finding.reported.as_ref().filter(|it| !it.summary.is_empty())
+        {
+            let _ = writeln!(out, "{:29}│ {}", "", one_line(&reported.summary));
+        }
         if let Event::AttemptFailed { tail, .. } = &record.event {
             for line in evidence(tail) {
                 let _ = writeln!(out, "{:29}│ {line}", "");

@@ -5,7 +5,7 @@ use super::{
     state::RunState,
 };
 use crate::{
-    base::{facts::Facts, facts::System, phase::Phase, time::Timestamp},
+    base::{facts::Facts, facts::System, name::HostName, phase::Phase, time::Timestamp},
     journal::{Acceptance, Event, Failure, Finding, Moment, NewKey, Notice, Outcome, Skip, Then},
     plan::{Plan, PlanStep, Task},
     playbook::{OnLost, Severity},
@@ -66,18 +66,13 @@ pub fn judge(
     }
     let new = |notice: &&Notice| !at.knows(notice);
     events.extend(result.warnings.iter().filter(new).map(|n| finding(plan, host, step, n.clone())));
-    let heard = |event: &mut Vec<Event>| {
-        let findings = result.findings.iter().cloned();
-        event.extend(findings.map(|finding| Event::HostFinding { host: name.clone(), finding }));
-    };
     let duration_ms = u64::try_from(result.duration.as_millis()).unwrap_or(u64::MAX);
     let id = planned.id.clone();
     match ending {
         Ending::Passed { exit, outcome, stdout } => {
-            heard(&mut events);
-            let host = name.clone();
+            events.extend(heard(&name, result));
             events.push(Event::AttemptPassed {
-                host,
+                host: name,
                 step: id,
                 attempt,
                 exit,
@@ -86,30 +81,11 @@ pub fn judge(
                 stdout,
             });
         }
-        Ending::Skipped(reason) => {
-            events.push(Event::StepSkipped { host: name.clone(), step: id, reason });
-        }
+        Ending::Skipped(reason) => events.push(Event::StepSkipped { host: name, step: id, reason }),
         Ending::Failed(failure) => {
-            // Only what began counts: how often a controller dies does not decide what becomes of a host.
-            let tries = attempt - at.uncounted;
-            let told = tells(planned, &result.findings);
-            let accepted = acceptance(plan, host, step, &failure, now).filter(|_| !told);
-            let then = match result.never && at.nevers < NEVER_MAX {
-                true => Then::Retry { not_before: now },
-                false => then(plan, at, planned, is_look(plan, host, step), tries, &failure, now),
-            };
-            let holds = accepted.as_ref().is_some_and(|accepted| !accepted.expired);
-            let then = if then == Then::Block && holds { Then::GoOn } else { then };
-            // What is tried again tells anew what it finds.
-            if !matches!(then, Then::Retry { .. }) {
-                heard(&mut events);
-            }
-            if matches!(then, Then::GoOn | Then::Block) && !told {
-                let finding = found(planned, &failure, &result.tail, accepted);
-                events.push(Event::HostFinding { host: name.clone(), finding });
-            }
+            let then = failed(plan, at, (host, step, attempt), result, &failure, now, &mut events);
             events.push(Event::AttemptFailed {
-                host: name.clone(),
+                host: name,
                 step: id,
                 attempt,
                 failure,
@@ -121,6 +97,44 @@ pub fn judge(
         }
     }
     events
+}
+
+/// What a migrator's report has told, as records.
+fn heard(name: &HostName, result: &Result) -> impl Iterator<Item = Event> {
+    let findings = result.findings.iter().cloned();
+    findings.map(|finding| Event::HostFinding { host: name.clone(), finding })
+}
+
+/// What to do about a failed attempt, and what it has found.
+fn failed(
+    plan: &Plan,
+    at: &HostState,
+    (host, step, attempt): (usize, usize, u32),
+    result: &Result,
+    failure: &Failure,
+    now: Timestamp,
+    events: &mut Vec<Event>,
+) -> Then {
+    let (name, planned) = (&plan.hosts[host].name, &plan.steps[step]);
+    // Only what began counts: how often a controller dies does not decide what becomes of a host.
+    let tries = attempt - at.uncounted;
+    let told = tells(planned, &result.findings);
+    let accepted = acceptance(plan, host, step, failure, now).filter(|_| !told);
+    let then = match result.never && at.nevers < NEVER_MAX {
+        true => Then::Retry { not_before: now },
+        false => then(plan, at, planned, is_look(plan, host, step), tries, failure, now),
+    };
+    let holds = accepted.as_ref().is_some_and(|accepted| !accepted.expired);
+    let then = if then == Then::Block && holds { Then::GoOn } else { then };
+    // What is tried again tells anew what it finds.
+    if !matches!(then, Then::Retry { .. }) {
+        events.extend(heard(name, result));
+    }
+    if matches!(then, Then::GoOn | Then::Block) && !told {
+        let finding = found(planned, failure, &result.tail, accepted);
+        events.push(Event::HostFinding { host: name.clone(), finding });
+    }
+    then
 }
 
 /// What a precheck that failed has found.
