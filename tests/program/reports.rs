@@ -2,7 +2,7 @@
 
 use crate::{
     bed::{Bed, LENIENT},
-    desk::end_of,
+    desk::{Desk, end_of},
     need_bed,
 };
 use serde_json::Value;
@@ -180,4 +180,67 @@ fn a_report_is_read_with_its_exit_code_and_told_by_key() {
         let told = journal.iter().filter(|r| r["event"] == "host_finding" && r["host"] == host);
         assert_eq!(told.count(), 1, "{host}");
     }
+}
+
+#[test]
+fn a_report_is_read_by_the_controller_that_comes_after() {
+    need_bed!("a_report_is_read_by_the_controller_that_comes_after");
+    let bed = Bed::plain(&["inhibited", "silent"]);
+    // It ends only when the first controller is gone.
+    let waits = "touch /begun\nn=0\nwhile [ ! -e /go ] && [ $n -lt 600 ]; do sleep 0.1; n=$((n + 1)); done\n";
+    let does = [("inhibited", writes(&[nfs()], 1)), ("silent", "exit 0".to_owned())];
+    for (name, does) in does {
+        fs::write(bed.file(name, "/does"), format!("{waits}{does}")).unwrap();
+        fs::create_dir_all(bed.file(name, "/var/log/leapp")).unwrap();
+        fs::write(bed.file(name, JSON), r#"{"entries": []}"#).unwrap();
+    }
+    let desk = bed.desk(VARS, PLAYBOOK);
+    let mut running = desk.start(&["run", "-i", "fleet", "-p", "playbook.toml", "--yes"]);
+    for _ in 0..2 {
+        running.wait_for("an analysis that began", |record| {
+            record["event"] == "attempt_started" && record["step"] == "analysis"
+        });
+    }
+    for name in ["inhibited", "silent"] {
+        while !bed.file(name, "/begun").exists() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+    running.signal(rustix::process::Signal::KILL);
+    running.end();
+    for name in ["inhibited", "silent"] {
+        fs::write(bed.file(name, "/go"), "").unwrap();
+    }
+    desk.say(&["resume", "last"]).exits(1);
+    for (host, key) in [("inhibited", format!("leapp:{NFS}")), ("silent", "leapp:no-report".into())]
+    {
+        let why = desk.say(&["why", "last", host]).exits(0).out;
+        assert!(why.contains(&key) && why.contains("ended blocked"), "{why}");
+        assert!(why.matches("analysis began, attempt").count() == 1, "{why}");
+    }
+}
+
+#[test]
+fn a_key_that_no_step_could_tell_is_a_fault() {
+    let desk = Desk::new();
+    desk.write(
+        "fleet/hosts.toml",
+        "[groups.web]\nhosts = [\"accepted\", \"inhibited\"]\n[vars]\nname = \"x\"\n",
+    );
+    desk.write("playbook.toml", PLAYBOOK);
+    for (wrong, said) in [
+        ("convert2rhel:EFI::SECURE_BOOT", "no step of playbook reads a report of `convert2rhel`"),
+        ("leap:7ae2961200000000", "did you mean `leapp`"),
+        ("leapp:7ae2", "too short to name one kind of finding"),
+        ("leapp:title:Use", "too short to name one kind of finding"),
+        ("analisys", "did you mean `analysis`"),
+    ] {
+        let accept = ACCEPT.replace("leapp:7ae2961200000000", wrong);
+        desk.write("fleet/rollout.toml", format!("{LENIENT}{accept}"));
+        let err = desk.say(&["plan", "-i", "fleet", "-p", "playbook.toml"]).exits(2).err;
+        assert!(err.contains(said), "{wrong}: {err}");
+    }
+    desk.write("fleet/rollout.toml", format!("{LENIENT}{ACCEPT}"));
+    let text = desk.say(&["plan", "-i", "fleet", "-p", "playbook.toml"]).exits(0).out;
+    assert!(text.contains("leapp:f08a07da9029") && text.contains("reads leapp"), "{text}");
 }
