@@ -95,9 +95,12 @@ impl Lane {
             to: hop.to.as_ref(),
         };
         let now = shared.clock.wall();
-        let Heard { findings, failure } =
+        let Heard { findings, failure, evidence } =
             hear(&shared.plan, self.host, order.step, reads, &said, now);
         work.findings = findings;
+        if let Some(evidence) = evidence {
+            work.tail = evidence;
+        }
         match failure {
             Some(failure) => Err(Ending::Failed(failure)),
             None => Ok(true),

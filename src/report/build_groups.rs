@@ -181,6 +181,24 @@ fn safe_verdict(verdict: &RebootVerdict) -> RebootVerdict {
     }
 }
 
+/// The step that was the first to tell of a key in its hop: a migrator that tries first and then migrates says the same twice.
+type Tellers<'a> = BTreeMap<(u16, &'a str), &'a StepId>;
+
+fn tellers<'a>(history: &History<'a>) -> Tellers<'a> {
+    let mut tellers = BTreeMap::new();
+    for (_, finding) in history.hosts.iter().flat_map(|host| &host.findings) {
+        if let Some(key) = finding.key() {
+            tellers.entry((finding.step.hop, key)).or_insert(&finding.step);
+        }
+    }
+    tellers
+}
+
+fn teller<'a>(tellers: &Tellers<'a>, finding: &'a Finding) -> &'a StepId {
+    let told = finding.key().and_then(|key| tellers.get(&(finding.step.hop, key)));
+    told.copied().unwrap_or(&finding.step)
+}
+
 /// Findings of one step with one severity and one remedy are one finding; those of a migrator's report go by its key.
 pub(super) fn findings(history: &History<'_>, hosts: &[HostReport]) -> Vec<FindingGroup> {
     // What nobody has accepted comes first: it is new.
@@ -198,6 +216,7 @@ pub(super) fn findings(history: &History<'_>, hosts: &[HostReport]) -> Vec<Findi
         hosts: Vec<String>,
         messages: BTreeMap<&'a str, BTreeSet<usize>>,
     }
+    let tellers = tellers(history);
     let mut groups: BTreeMap<Key<'_>, Seen<'_>> = BTreeMap::new();
     for (index, (host, report)) in history.hosts.iter().zip(hosts).enumerate() {
         for (at, finding) in &host.findings {
@@ -205,7 +224,7 @@ pub(super) fn findings(history: &History<'_>, hosts: &[HostReport]) -> Vec<Findi
             let key = (
                 accepted.is_some_and(|accepted| !accepted.expired),
                 std::cmp::Reverse(finding.severity),
-                &finding.step,
+                teller(&tellers, finding),
                 finding.key(),
                 // Under one key a report may tell each host its own remedy.
                 finding.remedy.as_deref().filter(|_| finding.key().is_none()),

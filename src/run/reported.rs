@@ -10,6 +10,8 @@ use crate::{
 
 /// Findings of one attempt that are kept, those that block first: a report of a host that was never tidied has dozens.
 const FINDINGS_MAX: usize = 40;
+/// What blocks, in the record of a failure: as many lines as an output would have there.
+const EVIDENCE_LINES: usize = 8;
 /// Of titles in a failure, in characters.
 const TITLES_MAX: usize = 300;
 
@@ -18,6 +20,8 @@ const TITLES_MAX: usize = 300;
 pub struct Heard {
     pub findings: Vec<Finding>,
     pub failure: Option<Failure>,
+    /// What blocks, a line each, where that is all there is to know. Beside a doubt the output says more.
+    pub evidence: Option<String>,
 }
 
 /// Weighs what a migrator has said to this host's step, with what was accepted.
@@ -33,16 +37,17 @@ pub fn hear(
     let items = weigh(reads, said);
     let mut findings: Vec<Finding> =
         items.iter().map(|item| finding(plan, host, step, reads, item, now)).collect();
-    let open: Vec<&str> =
-        findings.iter().filter(|f| f.blocks()).map(|f| f.message.as_str()).collect();
+    let open: Vec<&Finding> = findings.iter().filter(|finding| finding.blocks()).collect();
     let failure = (!open.is_empty()).then(|| failure(reads, said.exit, &open));
+    let doubts = items.iter().any(|item| item.blocks() && !item.acceptable);
+    let evidence = (!doubts && !open.is_empty()).then(|| evidence(&open));
     if findings.len() > FINDINGS_MAX {
         // What is open comes before what is accepted, so that it is never among what is left out.
         findings.sort_by_key(|finding| (!finding.blocks(), std::cmp::Reverse(finding.severity)));
         let left_out = findings.split_off(FINDINGS_MAX - 1);
         findings.push(rest(planned, reads, &left_out));
     }
-    Heard { findings, failure }
+    Heard { findings, failure, evidence }
 }
 
 fn finding(
@@ -78,17 +83,26 @@ fn finding(
     }
 }
 
-fn failure(reads: Reads, exit: i32, open: &[&str]) -> Failure {
+fn failure(reads: Reads, exit: i32, open: &[&Finding]) -> Failure {
+    let titles: Vec<&str> = open.iter().map(|finding| finding.message.as_str()).collect();
     let count = match open.len() {
         1 => "1 blocker".to_owned(),
         n => format!("{n} blockers"),
     };
     let exit = match exit {
-        0 => ", though it ended with exit code 0".to_owned(),
-        code => format!(", exit code {code}"),
+        0 => "though it ended with exit code 0".to_owned(),
+        code => format!("exit code {code}"),
     };
-    let reason = clean(&format!("{count}{exit}: {}", open.join("; ")), TITLES_MAX);
+    let reason = format!("{count}: {} ({exit})", clean(&titles.join("; "), TITLES_MAX));
     Failure::Unverified { check: format!("a clean report of {reads}"), reason }
+}
+
+fn evidence(open: &[&Finding]) -> String {
+    let lines = open.iter().take(EVIDENCE_LINES).map(|finding| {
+        let key = finding.key().unwrap_or_default();
+        format!("{key} {}", finding.message)
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Tells what is not kept.

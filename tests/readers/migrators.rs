@@ -2,13 +2,17 @@
 
 use crate::cases::check;
 use fleetlift::{
-    base::facts::System,
+    base::{facts::System, name::HostName, time::Timestamp},
+    inventory,
     migrator::{Content, Item, ReportFile, Said, weigh},
-    playbook::{Reads, Severity},
+    plan::{Plan, build},
+    playbook::{self, Reads, Severity},
+    rollout,
+    run::{Heard, hear},
 };
 use proptest::prelude::*;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -309,4 +313,96 @@ fn histories_of_the_field_are_read() {
     // An upgrade that stands before its reboot, and an analysis.
     assert_eq!(keys("insights-core.MIGRATION_RESULTS_OK_1.json"), ["unfinished"]);
     assert_eq!(keys("insights-core.MIGRATION_RESULTS_OK_2.json"), ["not-begun"]);
+}
+
+/// A plan of one host whose precheck reads leapp's report.
+fn plan(severity: &str, accept: &str) -> Plan {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let hosts = file("hosts.toml", "[groups.web]\nhosts = [\"web-01\"]\n");
+    let steps = format!(
+        "name = \"x\"\n[[precheck]]\nname = \"analysis\"\nrun = \"true\"\nreads = \"leapp\"\nseverity = \"{severity}\"\n"
+    );
+    let steps = file("playbook.toml", &steps);
+    let rollout = rollout::read(&file("rollout.toml", accept)).unwrap();
+    let inventory = inventory::read(&hosts).unwrap();
+    let playbook = playbook::read(steps.to_str().unwrap()).unwrap();
+    let all: BTreeSet<HostName> = inventory.hosts.keys().cloned().collect();
+    build(&inventory, &playbook, &rollout, "@all", &all).unwrap()
+}
+
+fn heard(plan: &Plan, inhibitors: usize, others: usize) -> Heard {
+    let entry = |n: usize, group: &str| {
+        let risk = if n.is_multiple_of(2) { "high" } else { "info" };
+        format!(
+            r#"{{"key": "{n:08x}{n:08x}", "title": "Number {n}", "severity": "{risk}", "groups": ["{group}"]}}"#
+        )
+    };
+    let mut entries: Vec<String> = (0..others).map(|n| entry(n, "x")).collect();
+    entries.extend((0..inhibitors).map(|n| entry(1000 + n, "inhibitor")));
+    let text = format!("{{\"entries\": [{}]}}", entries.join(", "));
+    let case = Case::of(Reads::Leapp, i32::from(inhibitors > 0), &[&text], "");
+    let said = Said {
+        exit: case.exit,
+        passes: case.exit == 0,
+        out: "",
+        err: "",
+        files: &case.files,
+        to: None,
+    };
+    let step = plan.steps.iter().position(|step| step.reads.is_some()).unwrap();
+    hear(plan, 0, step, Reads::Leapp, &said, Timestamp::from_millis(1_700_000_000_000))
+}
+
+#[test]
+fn what_is_kept_of_a_report_is_bounded_and_what_blocks_is_not_lost() {
+    let plan_of = |accept: &str| plan("blocker", accept);
+    for (inhibitors, others) in [(0, 0), (3, 36), (1, 39), (1, 400), (60, 10), (400, 400)] {
+        let Heard { findings, failure, .. } = heard(&plan_of(""), inhibitors, others);
+        assert_eq!(findings.len(), (inhibitors + others).min(40), "{inhibitors} {others}");
+        assert_eq!(failure.is_some(), inhibitors > 0);
+        let blocks = findings.iter().filter(|finding| finding.blocks()).count();
+        assert_eq!(blocks, inhibitors.min(if inhibitors + others > 40 { 39 } else { 40 }));
+        let more = findings.iter().any(|finding| finding.key() == Some("leapp:more"));
+        assert_eq!(more, inhibitors + others > 40);
+        if let Some(failure) = failure {
+            let said = failure.to_string();
+            assert!(said.contains(&format!("{inhibitors} blocker")), "{said}");
+            assert!(said.chars().count() < 400, "{said}");
+        }
+        let size: usize = findings.iter().map(|f| serde_json::to_string(f).unwrap().len()).sum();
+        assert!(size < 40 * 1024, "{size}");
+    }
+}
+
+#[test]
+fn what_is_accepted_passes_and_what_is_over_blocks_again() {
+    let accept = |until: &str| {
+        format!(
+            "[[accept]]\nfinding = [\"leapp:000003e8\", \"leapp:title:Number 1001\"]\nby = \"jane\"\nuntil = \"{until}\"\nreason = \"x\"\n"
+        )
+    };
+    let all = plan("blocker", &accept("2099-12-31"));
+    let Heard { findings, failure, .. } = heard(&all, 2, 1);
+    assert_eq!(failure, None);
+    assert_eq!(findings.iter().filter(|f| f.accepted.is_some()).count(), 2);
+    let Heard { failure, .. } = heard(&all, 3, 1);
+    assert!(failure.unwrap().to_string().contains("1 blocker: Number 1002"));
+    let over = plan("blocker", &accept("2023-01-01"));
+    let Heard { findings, failure, .. } = heard(&over, 2, 1);
+    assert!(failure.is_some());
+    assert!(findings.iter().filter(|f| f.blocks()).all(|f| f.accepted.as_ref().unwrap().expired));
+    // The precheck's own name accepts all that it finds, and a precheck that only warns blocks nothing.
+    let by_name = accept("2099-12-31")
+        .replace("[\"leapp:000003e8\", \"leapp:title:Number 1001\"]", "\"analysis\"");
+    assert_eq!(heard(&plan("blocker", &by_name), 3, 1).failure, None);
+    let Heard { findings, failure, .. } = heard(&plan("warning", ""), 3, 1);
+    assert_eq!(
+        (failure, findings.iter().filter(|f| f.severity == Severity::Warning).count()),
+        (None, 4)
+    );
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     base::approval::Decision,
-    base::name::{HostName, StepName},
+    base::name::HostName,
     base::text::{fold_names, one_line, shorten},
     journal::{End, Event, Failure, Finding, Record, Then, Verdict},
     plan::Plan,
@@ -26,7 +26,12 @@ const OUTPUT_COLUMNS_MAX: usize = 160;
 /// Turns records into lines, and remembers which warnings it has told: the end screen has all of them, with their hosts.
 #[derive(Debug, Default)]
 pub(super) struct Announcer {
-    warned: BTreeSet<(StepName, Option<String>)>,
+    warned: BTreeSet<String>,
+}
+
+/// What is told once: a migrator's finding by its key, whichever step tells it, and all others by their step.
+fn what(finding: &Finding) -> String {
+    finding.key().unwrap_or(finding.step.step.as_str()).to_owned()
 }
 
 impl Announcer {
@@ -43,7 +48,7 @@ impl Announcer {
             && !finding.blocks()
             // What is about this host alone is told of each.
             && finding.notice.is_none()
-            && !self.warned.insert((finding.step.step.clone(), finding.key().map(str::to_owned)))
+            && !self.warned.insert(what(finding))
         {
             return Vec::new();
         }
