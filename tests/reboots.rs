@@ -265,6 +265,45 @@ fn a_host_that_never_goes_down_is_told_so_before_its_deadline() {
 }
 
 #[test]
+fn a_reboot_that_the_host_provably_was_not_told_is_told_again() {
+    const BACK: Play = &[(20, Shows::Same), (40, CLOSED), (0, Shows::Boot("new", "2"))];
+    let never = |power_cut| Answer::Never { power_cut };
+    let host = |answers| {
+        let host = FakeHost::new("old", "1").rule("reboot-now", Answer::InTurn(answers));
+        host.rule("restore", Answer::Becomes("old", "1"))
+    };
+    let attempts = |ran: &Ran| {
+        let started = |record: &&Record| matches!(&record.event, Event::AttemptStarted { step, .. } if step.step.as_str() == "boot");
+        ran.records.iter().filter(started).count()
+    };
+    // In the same attempt: what the journal says of the host going dark stays true.
+    let ran =
+        run(host(vec![never(false), never(false), Answer::Plays(BACK)]), vec![reboots(reboot())]);
+    assert_eq!((ran.end(), ran.ran("reboot-now"), attempts(&ran)), (End::Migrated, 1, 1));
+    // Nobody tells a host that has been started anew since to reboot: it may be on its way.
+    let ran = run(host(vec![never(true), Answer::Plays(BACK)]), vec![reboots(reboot())]);
+    assert_eq!(ran.verdict().0, &RebootVerdict::OldSystem { system: system("old", "1") });
+    assert_eq!((ran.ran("reboot-now"), attempts(&ran)), (0, 1));
+    // Not for ever; and the attempt that was never told costs no retry.
+    let ran = run(host(vec![never(false)]), vec![reboots(reboot())]);
+    assert_eq!((ran.end(), ran.ran("reboot-now"), attempts(&ran)), (End::Unreachable, 0, 5));
+}
+
+/// After a reboot that failed nobody knows which boot the host is in, until it is asked.
+#[test]
+fn never_is_not_believed_of_a_host_whose_boot_nobody_knew() {
+    let host = FakeHost::new("old", "1").rule("reboot-now", Answer::Plays(&[(0, Shows::Same)]));
+    let host = host.rule("restore", Answer::Never { power_cut: true });
+    let ran = run(host, vec![reboots(reboot())]);
+    assert!(matches!(ran.verdict().0, RebootVerdict::StayedUp { .. }));
+    assert_eq!((ran.end(), ran.ran("restore")), (End::NeedsHands, 0));
+    let lost = ran.records.iter().any(|record| {
+        matches!(&record.event, Event::AttemptFailed { step, failure: Failure::Lost { .. }, .. } if step.phase == Phase::Rollback)
+    });
+    assert!(lost, "{:#?}", ran.records);
+}
+
+#[test]
 fn a_host_that_comes_back_as_it_was_is_told_so_with_what_its_check_says() {
     let host = plays(&[(60, CLOSED), (0, Shows::Boot("old", "1"))]);
     let host = host.rule("check-system", Answer::Exit(1, "the initramfs gave up\n"));

@@ -92,8 +92,8 @@ async fn migrate_fleet(
     let ready = exec_run::begin(store.clone(), planned)?;
     let run = ready.run.clone();
     let code = driving::drive(common, ready).await?;
-    let seen = common::read(&store, run)?;
-    let made = Report::build(&seen.plan, &seen.digest, &seen.run, &seen.records);
+    let (seen, records) = common::read_whole(&store, run)?;
+    let made = Report::build(&seen.plan, &seen.digest, &seen.run, &records);
     let texts = [
         ("html", report::html(&made)),
         ("md", report::markdown(&made)),

@@ -501,14 +501,10 @@ pub fn ahead(file: &Path, plan: &Plan, digest: &str) -> Result<Vec<Event>, CliEr
 /// are signed; their signatures were checked by the fold.
 pub fn verify(seen: &Seen) -> Result<(usize, usize), CliError> {
     let (mut all, mut signed) = (0, 0);
-    for record in &seen.records {
-        let Event::GateDecided { approval, .. } = &record.event else { continue };
+    for (seq, approval) in &seen.approvals {
         approval.statement.check_run(&seen.run).map_err(|error| {
-            CliError::usage(format!(
-                "record {} of run {} does not belong there",
-                record.seq, seen.run
-            ))
-            .cause(&error)
+            CliError::usage(format!("record {seq} of run {} does not belong there", seen.run))
+                .cause(&error)
         })?;
         all += 1;
         signed += usize::from(approval.signature.is_some());

@@ -142,6 +142,8 @@ pub struct Lane {
     pub(super) notes: Vec<String>,
     /// Whether the login user is root.
     pub(super) is_root: bool,
+    /// Has nothing to do but to leave the host, for a lane that is gone.
+    pub(super) comes_late: bool,
 }
 
 /// What the dispatcher tells a lane.
@@ -183,11 +185,13 @@ impl Lane {
             held_as: BTreeSet::new(),
             notes: Vec::new(),
             is_root: false,
+            comes_late: false,
         }
     }
 
-    /// Takes orders until there are no more, then gives the host's lock back and closes the connection.
-    pub async fn run(mut self, mut words: mpsc::Receiver<Word>) {
+    /// Takes orders until there are no more, then gives the host's lock back and closes the connection. Returns the host, where it
+    /// was left after its end.
+    pub async fn run(mut self, mut words: mpsc::Receiver<Word>) -> Option<usize> {
         let leave = loop {
             let order = match words.recv().await {
                 Some(Word::Do(order)) => order,
@@ -208,6 +212,11 @@ impl Lane {
         self.leave(leave).await;
         if let Some(session) = self.session.take() {
             session.close().await;
+        }
+        match leave {
+            Leave::Rests => None,
+            // Also where it could not be reached: its lock runs out.
+            Leave::Keeps | Leave::Clean => Some(self.host),
         }
     }
 
@@ -279,7 +288,7 @@ impl Lane {
         let before = Order { step, attempt, reopened, ..order.clone() };
         let planned = &self.shared.plan.steps[step];
         let name = format!("attempt {attempt} of {}", planned.id);
-        let sudo = planned.sudo.unwrap_or(self.target.connection.sudo);
+        let sudo = self.sudo(&before);
         let dir = self.dir(&before);
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -291,6 +300,10 @@ impl Lane {
                 }
                 Ok(Whereabouts::Never | Whereabouts::Finished(_) | Whereabouts::Lost { .. }) => {
                     return Ok(());
+                }
+                Ok(Whereabouts::Open { reason }) => {
+                    let reason = format!("{name} may still begin on the host: {reason}");
+                    return Err(Ending::Failed(Failure::Refused { reason }));
                 }
                 Err(SessionError::Refused { reason }) => {
                     return Err(Ending::Failed(Failure::Refused { reason }));
@@ -338,6 +351,7 @@ impl Lane {
             }
             Task::Act(Action::Run(text)) => {
                 let script = self.script(order, rendered, text, planned.timeout);
+                let before = self.boot_before(order).await?;
                 let done = match order.begun {
                     true => self.take_up(order, &script).await,
                     false => self.hand_over(order, &script, Part::Step).await,
@@ -346,7 +360,7 @@ impl Lane {
                     Err(Handed::Lost { reason }) => {
                         return self.lost(order, rendered, planned, reason, work).await;
                     }
-                    Err(Handed::Never) if !self.is_in(order, order.boot_id.as_deref()).await => {
+                    Err(Handed::Never) if !self.is_still(order, &before).await => {
                         let reason = "the host knows nothing of it, and was started anew since: a power cut may have \
                                       taken what it wrote";
                         return self.lost(order, rendered, planned, reason.to_owned(), work).await;

@@ -3,6 +3,7 @@
 mod event;
 mod keep;
 mod lengths;
+mod line;
 mod outcome;
 mod reboot;
 mod requests;

@@ -4,7 +4,7 @@
 //! run pays for few syncs, and a quiet one for no delay. Outputs alone wait a moment for a record to be written with.
 //! Readers of other processes see every committed record at once.
 
-use super::{Inbox, Record};
+use super::{Inbox, Record, line};
 use crate::{
     base::{name::HostName, name::RunId, phase::Phase},
     journal::StepId,
@@ -12,10 +12,11 @@ use crate::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -49,7 +50,14 @@ create table outputs (
     attempt integer not null, part text not null, stream integer not null,
     start integer not null, bytes blob not null
 );
-create index outputs_by_host on outputs (host, hop, phase, step, attempt);
+create index outputs_by_host on outputs (host);
+";
+
+/// Beside the records: what may be lost, and is done again then.
+const FAREWELLS: &str = "
+create table if not exists farewells (
+    host text not null, reopened integer not null, primary key (host, reopened)
+) without rowid;
 ";
 
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +131,7 @@ impl Store {
         let database = open(&path, OpenFlags::default())?;
         let fail = |source| StoreError::Database { path: path.clone(), source };
         database.execute_batch(SCHEMA).map_err(fail)?;
+        database.execute_batch(FAREWELLS).map_err(fail)?;
         for (key, value) in [("format", FORMAT), ("plan", plan), ("digest", digest)] {
             database
                 .execute("insert into meta values (?1, ?2)", params![key, value])
@@ -137,6 +146,9 @@ impl Store {
         let path = dir.join(DATABASE);
         let lock = lock(run, &dir)?;
         let database = open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        database
+            .execute_batch(FAREWELLS)
+            .map_err(|source| StoreError::Database { path: path.clone(), source })?;
         let last: Option<String> = database
             .query_row("select hash from records order by seq desc limit 1", [], |row| row.get(0))
             .optional()
@@ -295,28 +307,70 @@ pub struct OutputChunk {
 }
 
 enum Request {
-    /// The asker is answered once.
-    Records(Arc<[Record]>, Option<oneshot::Sender<Result<(), String>>>),
-    Output(OutputChunk),
+    Records(Waiting),
+    /// Outputs wait where there were none, or many of them.
+    Outputs,
+}
+
+/// Records, and who is answered once when they are durable.
+struct Waiting {
+    records: Arc<[Record]>,
+    asked: oneshot::Sender<Result<(), String>>,
+}
+
+/// Outputs that were handed over and not taken yet. The writer is woken for the first of them and not for each: waking a
+/// thread costs more than writing what a small step prints.
+#[derive(Debug, Default)]
+struct Outputs {
+    chunks: Vec<OutputChunk>,
+    bytes: usize,
+    /// Hosts that were left after their end, and how often each had been taken up again then. Nobody is woken for them: they are
+    /// written with whatever is written next.
+    left: Vec<(HostName, u32)>,
+}
+
+type SharedOutputs = Arc<Mutex<Outputs>>;
+
+impl Outputs {
+    fn take(&mut self) -> Vec<OutputChunk> {
+        self.bytes = 0;
+        std::mem::take(&mut self.chunks)
+    }
+}
+
+fn locked(outputs: &SharedOutputs) -> MutexGuard<'_, Outputs> {
+    outputs.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The one writer of a run.
 #[derive(Debug)]
 pub struct Writer {
     requests: Option<mpsc::Sender<Request>>,
+    outputs: SharedOutputs,
     thread: Option<thread::JoinHandle<()>>,
     _lock: File,
 }
 
 /// A way to hand outputs to the writer, from many tasks.
 #[derive(Clone, Debug)]
-pub struct OutputWriter(mpsc::Sender<Request>);
+pub struct OutputWriter {
+    requests: mpsc::Sender<Request>,
+    outputs: SharedOutputs,
+}
 
 impl OutputWriter {
     /// Hands over a chunk. It is written soon; a record that is appended later is never durable before it.
     pub fn write(&self, chunk: OutputChunk) {
-        // Without a writer the run has already ended with the writer's own error.
-        let _ = self.0.send(Request::Output(chunk));
+        let mut outputs = locked(&self.outputs);
+        let (first, before) = (outputs.chunks.is_empty(), outputs.bytes);
+        outputs.bytes += chunk.bytes.len();
+        outputs.chunks.push(chunk);
+        let many = before < OUTPUT_BYTES_MAX && outputs.bytes >= OUTPUT_BYTES_MAX;
+        drop(outputs);
+        if first || many {
+            // Without a writer the run has already ended with the writer's own error.
+            let _ = self.requests.send(Request::Outputs);
+        }
     }
 }
 
@@ -328,19 +382,22 @@ impl Writer {
         last: String,
     ) -> Result<Self, StoreError> {
         let (requests, waiting) = mpsc::channel();
+        let outputs = SharedOutputs::default();
+        let of_thread = Arc::clone(&outputs);
         let thread = thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || write_loop(&database, waiting, last))
+            .spawn(move || write_loop(&database, &waiting, &of_thread, last))
             .map_err(|source| StoreError::File { doing: "start the writer of", path, source })?;
-        Ok(Self { requests: Some(requests), thread: Some(thread), _lock: lock })
+        Ok(Self { requests: Some(requests), outputs, thread: Some(thread), _lock: lock })
     }
 
     /// Appends records, all or none. When this returns they are on disk.
     pub async fn append(&self, records: Arc<[Record]>) -> Result<(), StoreError> {
         let gone = |reason: &str| StoreError::WriterGone { reason: reason.to_owned() };
-        let (answer, answered) = oneshot::channel();
+        let (asked, answered) = oneshot::channel();
         let requests = self.requests.as_ref().ok_or_else(|| gone("closed"))?;
-        requests.send(Request::Records(records, Some(answer))).map_err(|_| gone("closed"))?;
+        let waiting = Waiting { records, asked };
+        requests.send(Request::Records(waiting)).map_err(|_| gone("closed"))?;
         match answered.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(reason)) => Err(StoreError::WriterGone { reason }),
@@ -348,9 +405,15 @@ impl Writer {
         }
     }
 
+    /// Notes that a host was left after its end.
+    pub fn left(&self, host: &HostName, reopened: u32) {
+        locked(&self.outputs).left.push((host.clone(), reopened));
+    }
+
     /// A handle for outputs.
     pub fn outputs(&self) -> Option<OutputWriter> {
-        self.requests.clone().map(OutputWriter)
+        let requests = self.requests.clone()?;
+        Some(OutputWriter { requests, outputs: Arc::clone(&self.outputs) })
     }
 }
 
@@ -366,75 +429,84 @@ impl Drop for Writer {
 
 /// Writes whatever waits, one transaction for all of it. Outputs that could not be written are tried again with what comes
 /// next: a disk that was full for a moment costs no line.
-fn write_loop(database: &Connection, waiting: mpsc::Receiver<Request>, mut last: String) {
-    let mut group = Vec::new();
+fn write_loop(
+    database: &Connection,
+    waiting: &mpsc::Receiver<Request>,
+    outputs: &SharedOutputs,
+    mut last: String,
+) {
+    let (mut chunks, mut left) = (Vec::new(), Vec::new());
     let mut broken = None;
     while let Ok(first) = waiting.recv() {
-        gather(first, &waiting, &mut group);
+        let group = gather(first, waiting, outputs);
+        // Whatever was handed over before a record of the group is here by now.
+        chunks.append(&mut locked(outputs).take());
+        if group.is_empty() && chunks.is_empty() {
+            continue;
+        }
+        left.append(&mut locked(outputs).left);
         let written = match &broken {
-            None => write_group(database, &group, &last).map_err(|error| error.to_string()),
+            None => write_group(database, &group, &chunks, &left, &last).map_err(|e| e.to_string()),
             Some(error) => Err(String::clone(error)),
         };
-        let (failed, answer) = match written {
-            Ok(hash) => {
-                last = hash;
-                (false, Ok(()))
-            }
-            Err(error) => (true, Err(error)),
-        };
-        let mut held = 0;
-        group.retain_mut(|request| match request {
-            Request::Records(_, asked) => {
-                if let Some(asked) = asked.take() {
-                    // Whoever asked may have been cancelled; the records are written all the same.
-                    let _ = asked.send(answer.clone());
-                }
-                false
-            }
-            Request::Output(chunk) => {
-                held += chunk.bytes.len();
-                failed
-            }
+        let answer = written.map(|hash| {
+            last = hash;
+            chunks.clear();
+            left.clear();
         });
+        for Waiting { asked, .. } in group {
+            // Whoever asked may have been cancelled; the records are written all the same.
+            let _ = asked.send(answer.clone());
+        }
+        let held: usize = chunks.iter().map(|chunk| chunk.bytes.len()).sum();
         if let (Err(error), true) = (answer, held > OUTPUT_HELD_MAX) {
-            group.clear();
+            chunks.clear();
             broken.get_or_insert(error);
         }
     }
-    if !group.is_empty() {
+    chunks.append(&mut locked(outputs).take());
+    left.append(&mut locked(outputs).left);
+    if !chunks.is_empty() || !left.is_empty() {
         // Nobody is left to tell; the records are written, and say what happened.
-        let _ = write_group(database, &group, &last);
+        let _ = write_group(database, &[], &chunks, &left, &last);
     }
 }
 
-/// Whatever waits, and where that is outputs alone, what comes soon.
-fn gather(first: Request, waiting: &mpsc::Receiver<Request>, group: &mut Vec<Request>) {
+/// Whatever records wait, and where there are outputs alone, what comes soon.
+fn gather(
+    first: Request,
+    waiting: &mpsc::Receiver<Request>,
+    outputs: &SharedOutputs,
+) -> Vec<Waiting> {
     let until = Instant::now() + OUTPUT_DELAY;
-    let before = group.len();
-    let (mut records, mut bytes) = (false, 0);
+    let mut group = Vec::new();
     let mut next = first;
     loop {
-        match &next {
-            Request::Records(..) => records = true,
-            Request::Output(chunk) => bytes += chunk.bytes.len(),
+        if let Request::Records(waiting) = next {
+            group.push(waiting);
         }
-        group.push(next);
-        if group.len() >= GROUP_MAX + before {
-            return;
+        if group.len() >= GROUP_MAX {
+            return group;
         }
-        let more = if records || bytes >= OUTPUT_BYTES_MAX {
+        let more = if !group.is_empty() || locked(outputs).bytes >= OUTPUT_BYTES_MAX {
             waiting.try_recv().ok()
         } else {
             waiting.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
         };
         match more {
             Some(more) => next = more,
-            None => return,
+            None => return group,
         }
     }
 }
 
-fn write_group(database: &Connection, group: &[Request], last: &str) -> rusqlite::Result<String> {
+fn write_group(
+    database: &Connection,
+    group: &[Waiting],
+    chunks: &[OutputChunk],
+    left: &[(HostName, u32)],
+    last: &str,
+) -> rusqlite::Result<String> {
     let mut hash = last.to_owned();
     let transaction = database.unchecked_transaction()?;
     {
@@ -443,30 +515,31 @@ fn write_group(database: &Connection, group: &[Request], last: &str) -> rusqlite
             "insert into outputs (host, hop, phase, step, attempt, part, stream, start, bytes)
              values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
-        for request in group {
-            match request {
-                Request::Records(records, _) => {
-                    for record in records.iter() {
-                        let json = serde_json::to_string(record)
-                            .map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
-                        hash = chain(&hash, &json);
-                        record_into.execute(params![record.seq, json, hash])?;
-                    }
-                }
-                Request::Output(chunk) => {
-                    output_into.execute(params![
-                        chunk.host.as_str(),
-                        chunk.step.hop,
-                        chunk.step.phase.as_str(),
-                        chunk.step.step.as_str(),
-                        chunk.attempt,
-                        chunk.part.as_str(),
-                        chunk.stream,
-                        chunk.start,
-                        chunk.bytes,
-                    ])?;
-                }
+        for chunk in chunks {
+            output_into.execute(params![
+                chunk.host.as_str(),
+                chunk.step.hop,
+                chunk.step.phase.as_str(),
+                chunk.step.step.as_str(),
+                chunk.attempt,
+                chunk.part.as_str(),
+                chunk.stream,
+                chunk.start,
+                chunk.bytes,
+            ])?;
+        }
+        if !left.is_empty() {
+            let mut left_into =
+                database.prepare_cached("insert or ignore into farewells values (?1, ?2)")?;
+            for (host, reopened) in left {
+                left_into.execute(params![host.as_str(), reopened])?;
             }
+        }
+        for record in group.iter().flat_map(|waiting| waiting.records.iter()) {
+            let json = serde_json::to_string(record)
+                .map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
+            hash = chain(&hash, &json);
+            record_into.execute(params![record.seq, json, hash])?;
         }
     }
     transaction.commit()?;
@@ -511,15 +584,22 @@ impl Reader {
     /// The records from this one on, in order.
     pub fn records(&self, from: u64) -> Result<Vec<Record>, StoreError> {
         let mut records = Vec::new();
-        self.each_line(from, |json, _| {
-            let record = serde_json::from_str(json).map_err(|error| StoreError::Corrupt {
-                path: self.path.clone(),
-                what: format!("record {}: {error}", from + records.len() as u64),
-            })?;
-            records.push(record);
-            Ok(())
-        })?;
+        self.each_record(from, |record| records.push(record))?;
         Ok(records)
+    }
+
+    /// The records from this one on, in order, one after the other.
+    pub fn each_record(&self, from: u64, mut each: impl FnMut(Record)) -> Result<(), StoreError> {
+        let mut seq = from;
+        self.each_line(from, |json, _| {
+            let record = line::read(json).map_err(|error| StoreError::Corrupt {
+                path: self.path.clone(),
+                what: format!("record {seq}: {error}"),
+            })?;
+            seq += 1;
+            each(record);
+            Ok(())
+        })
     }
 
     /// The records from this one on as lines of JSON, each with its link of the hash chain.
@@ -557,6 +637,23 @@ impl Reader {
             Ok(())
         })?;
         Ok((last, seq))
+    }
+
+    /// Hosts that were left after their end, and how often each had been taken up again then.
+    pub fn left(&self) -> Result<BTreeSet<(HostName, u32)>, StoreError> {
+        let mut statement = self
+            .database
+            .prepare("select host, reopened from farewells")
+            .map_err(|e| self.fail(e))?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))
+            .map_err(|e| self.fail(e))?;
+        let mut left = BTreeSet::new();
+        for row in rows {
+            let (host, reopened) = row.map_err(|e| self.fail(e))?;
+            left.extend(host.parse().ok().map(|host: HostName| (host, reopened)));
+        }
+        Ok(left)
     }
 
     /// What a host's attempts printed, in order; of all steps, or of one (by phase and name, as the operator gives it).

@@ -14,6 +14,7 @@ use crate::{
         facts::Facts,
         phase::Phase,
         text::{one_line, safe_lines},
+        text_set::TextSet,
         time::Timestamp,
     },
     journal::{Acceptance, Failure, Finding, Moment, RebootVerdict, Skip, StepId, Then},
@@ -350,7 +351,7 @@ fn said(facts: &Facts, aspect: Aspect) -> String {
 }
 
 pub(super) fn differences(history: &History<'_>, hosts: &[HostReport]) -> Vec<Difference> {
-    type Set = fn(&Facts) -> &BTreeSet<String>;
+    type Set = fn(&Facts) -> &TextSet;
     let aspects: [(Aspect, Set); 4] = [
         (Aspect::Services, |facts| &facts.services),
         (Aspect::Ports, |facts| &facts.ports),

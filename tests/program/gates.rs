@@ -1,14 +1,16 @@
 //! Approvals on the command line: given ahead and to a live run, signed by us and by `ssh-keygen`, and refused.
 
-use crate::{bed::Bed, desk::Desk, need_bed};
+use crate::{
+    bed::Bed,
+    desk::{Desk, RUN},
+    need_bed,
+};
 use serde_json::Value;
 use std::{fs, process::Command};
 
 const HOSTS: &str =
     "[groups.db]\nhosts = [\"db-1\"]\n[hosts.db-1]\naddress = \"127.0.0.1\"\nconnection.port = 9\n";
 const PLAYBOOK: &str = "name = \"p\"\n[[migrate]]\nname = \"change\"\nrun = \"true\"\n";
-const RUN: [&str; 6] = ["run", "-i", "fleet", "-p", "playbook.toml", "--yes"];
-
 /// A fleet of one host that no test contacts, behind a gate; and a wave without one.
 fn desk(rule: &str) -> Desk {
     let desk = Desk::new();
