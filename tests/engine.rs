@@ -58,6 +58,8 @@ fn step(name: &str, run: &str) -> Step {
         disarm: None,
         severity: Severity::Blocker,
         remedy: None,
+        reads: None,
+        report: None,
         estimate: None,
     }
 }

@@ -54,6 +54,8 @@ fn step(name: &str, run: &str) -> Step {
         disarm: None,
         severity: Severity::Blocker,
         remedy: None,
+        reads: None,
+        report: None,
         estimate: None,
     }
 }
@@ -633,6 +635,7 @@ fn passed(plan: &Plan, host: usize, step: usize) -> AttemptResult {
         tail: String::new(),
         facts,
         warnings: Vec::new(),
+        findings: Vec::new(),
         never: false,
     }
 }

@@ -34,6 +34,8 @@ pub enum Part {
     Probe,
     /// A question of our own: which boot, which system.
     Look,
+    /// A migrator's report is fetched. What it holds becomes findings; it is not kept as output.
+    Report,
 }
 
 impl Part {
@@ -44,6 +46,7 @@ impl Part {
             Self::Verify => "verify",
             Self::Probe => "probe",
             Self::Look => "look",
+            Self::Report => "report",
         }
     }
 
@@ -53,6 +56,7 @@ impl Part {
             "verify" => Self::Verify,
             "probe" => Self::Probe,
             "look" => Self::Look,
+            "report" => Self::Report,
             _ => Self::Step,
         }
     }

@@ -241,6 +241,7 @@ impl Builder {
             reboots: matches!(step.action, Action::Reboot(_)),
             severity: step.severity,
             remedy: step.remedy.clone(),
+            reads: step.reads,
             estimate: step.estimate.unwrap_or(ESTIMATE),
             measured: None,
         };
@@ -252,6 +253,7 @@ impl Builder {
             expect: step.expect.clone(),
             probe: step.probe.clone(),
             disarm: step.disarm.clone(),
+            report: step.report.clone(),
             env: step.env.clone(),
             ..plain(0)
         };
@@ -504,6 +506,7 @@ fn blank(id: StepId) -> PlanStep {
         reboots: false,
         severity: Severity::Blocker,
         remedy: None,
+        reads: None,
         estimate: Duration::from_secs(1),
         measured: None,
     }
@@ -521,6 +524,7 @@ fn plain(step: usize) -> Rendered {
         expect: None,
         probe: None,
         disarm: None,
+        report: None,
         env: BTreeMap::new(),
     }
 }

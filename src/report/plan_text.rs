@@ -333,8 +333,11 @@ fn notes(step: &PlanStep, rendered: &Rendered) -> String {
     if let (Task::Act(_), crate::base::phase::Phase::Precheck) = (&rendered.task, step.id.phase) {
         notes.push(match step.severity {
             Severity::Blocker => "blocker".to_owned(),
-            Severity::Warning => "warning".to_owned(),
+            Severity::Info | Severity::Warning => "warning".to_owned(),
         });
+    }
+    if let Some(reads) = step.reads {
+        notes.push(format!("reads {reads}"));
     }
     if rendered.unless.is_some() {
         notes.push("guarded".to_owned());

@@ -225,10 +225,12 @@ fn shortened(plan: &Plan) -> Plan {
         reboots: false,
         severity: Severity::Blocker,
         remedy: None,
+        reads: None,
         estimate: Duration::ZERO,
         measured: None,
     };
     let rendered = Rendered {
+        report: None,
         step: 0,
         late: false,
         skip: None,

@@ -426,6 +426,8 @@ impl Writer {
             disarm: None,
             severity: Severity::Blocker,
             remedy: None,
+            reads: None,
+            report: None,
             estimate: None,
         }
     }
