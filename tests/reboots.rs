@@ -50,9 +50,12 @@ fn step(name: &str, run: &str) -> Step {
         on_lost: None,
         probe: None,
         arms: false,
+        already: false,
         disarm: None,
         severity: Severity::Blocker,
         remedy: None,
+        reads: None,
+        report: None,
         estimate: None,
     }
 }
@@ -632,6 +635,7 @@ fn passed(plan: &Plan, host: usize, step: usize) -> AttemptResult {
         tail: String::new(),
         facts,
         warnings: Vec::new(),
+        findings: Vec::new(),
         never: false,
     }
 }

@@ -59,6 +59,8 @@ pub struct Order {
     pub armed: bool,
     /// The step has taken the new host key that it announces.
     pub key_taken: bool,
+    /// The host is only asked: it has no folder of ours.
+    pub only_asks: bool,
 }
 
 impl Order {
@@ -90,6 +92,7 @@ impl Order {
             unseen: at.unseen,
             armed: at.armed,
             key_taken: at.host_key.as_ref().is_some_and(|(by, _)| *by == step),
+            only_asks: false,
         }
     }
 }
@@ -232,6 +235,7 @@ impl Lane {
             tail: work.tail,
             facts: work.facts,
             warnings: work.warnings,
+            findings: work.findings,
             never: work.never,
         }
     }
@@ -251,10 +255,12 @@ impl Lane {
             work.tail = output.evidence();
         }
         let planned = &shared.plan.steps[order.step];
+        self.before_report(order, &rendered, planned, work).await?;
         let (exit, stdout, stderr) = self.act(order, &rendered, planned, work).await?;
+        let heard = self.heard(order, &rendered, planned, exit, work).await?;
         if let Some(expect) = &rendered.expect {
             work.expect(&shared, expect, exit, &stdout, &stderr)?;
-        } else if let Some(code) = exit.filter(|code| !planned.ok_exit.contains(code)) {
+        } else if let Some(code) = exit.filter(|code| !heard && !planned.ok_exit.contains(code)) {
             return Err(Ending::Failed(Failure::Exited { code }));
         }
         if let Some(verify) = &rendered.verify {
@@ -367,6 +373,7 @@ impl Lane {
                     Ok(done) => done,
                 };
                 work.tail = output.evidence();
+                work.said = output.ends();
                 match exit {
                     Exit::Code(code) => Ok((Some(code), output.stdout(), output.stderr())),
                     Exit::Signal(signal) => Err(Ending::Failed(Failure::Killed { signal })),

@@ -8,6 +8,7 @@ mod drive;
 mod even;
 mod farewell;
 mod hand_over;
+mod heard;
 mod lane;
 mod late;
 mod local;

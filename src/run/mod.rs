@@ -9,6 +9,7 @@ mod host;
 mod judge;
 mod learned;
 mod pace;
+mod reported;
 mod state;
 mod survey;
 
@@ -18,8 +19,9 @@ pub use decide::{Decision, Todo, WaitingOn, decide, decide_at};
 pub use foresee::{Course, Stuck, foresee};
 pub use gate::ROOM;
 pub use host::{Fate, HostPhase, HostState, LeftBoot, Registered, Retry, Unseen, Way};
-pub use judge::{Ending, Result, acceptance, found, judge, key_taken, wrong_system};
+pub use judge::{Ending, Result, acceptance, found, judge, key_taken, tells, wrong_system};
 pub use learned::{Learned, Past};
 pub use pace::{Basis, Mark, Pace, basis, rest_of_way, step_length};
+pub use reported::{Heard, hear};
 pub use state::{Illegal, RunPhase, RunState, WaveState};
 pub use survey::{Downtime, HostSurvey, Lengths, Prospect, Reach, Until};
