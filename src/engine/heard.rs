@@ -23,7 +23,7 @@ pub(super) const REPORT_BYTES: usize = 2 << 20;
 const FETCH: &str = r#"
 if [ ! -e "$f" ]; then echo absent; exit 0; fi
 if [ ! -f "$f" ] || [ ! -r "$f" ]; then echo closed; exit 0; fi
-seen=$(stat -c '%i %y %s' "$f" 2>/dev/null || stat -f '%i %Fm %z' "$f" 2>/dev/null || ls -il "$f")
+seen=$(stat -L -c '%i %y %s' "$f" 2>/dev/null || stat -L -f '%i %Fm %z' "$f" 2>/dev/null || ls -ilL "$f")
 fresh=
 case $0 in
 */script)
@@ -36,7 +36,7 @@ case $0 in
         set -- "$place/script"
     fi
     for mark in "$@"; do
-        if [ -n "$(find "$f" -newer "$mark" 2>/dev/null)" ]; then fresh=yes; break; fi
+        if [ -n "$(find -H "$f" -newer "$mark" 2>/dev/null)" ]; then fresh=yes; break; fi
     done ;;
 *)
     if [ "$before" = '?' ]; then echo "seen $seen"; exit 0; fi
