@@ -243,7 +243,7 @@ pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> 
     }
     if first.is_none() {
         common::complain(&format!(
-            "Run {} is finished, but its controller was gone before it had given back {}: {}. That is done now.\n",
+            "Run {} is finished, but its controller was gone before it had said that it left {}: {}. They are given back now.\n",
             seen.run,
             count(not_left.len()),
             fold_names(not_left.iter().map(|host| seen.plan.hosts[*host].name.as_str())),

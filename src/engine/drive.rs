@@ -292,7 +292,12 @@ impl Engine {
         let lane = self.lanes.entry(host).or_insert_with(|| {
             let (orders, waiting) = mpsc::channel(WORDS_MAX);
             let taken = at.host_key.as_ref().map(|(_, key)| Arc::clone(key));
-            let lane = Lane::new(Arc::clone(&self.shared), host, taken, self.messages.0.clone());
+            let mut lane =
+                Lane::new(Arc::clone(&self.shared), host, taken, self.messages.0.clone());
+            // What an earlier controller did there is not in this lane, and has to be given back all the same.
+            if order.epoch > 0 && (begun || attempt > 1 || at.attempts.len() > 1) {
+                lane.remember(&order, at);
+            }
             self.tasks.spawn(lane.run(waiting));
             orders
         });

@@ -361,8 +361,7 @@ impl Lane {
                         return self.lost(order, rendered, planned, reason, work).await;
                     }
                     Err(Handed::Never) if !self.is_still(order, &before).await => {
-                        let reason = "the host knows nothing of it, and was started anew since: a power cut may have \
-                                      taken what it wrote";
+                        let reason = before.doubt();
                         return self.lost(order, rendered, planned, reason.to_owned(), work).await;
                     }
                     Err(Handed::Never) => {

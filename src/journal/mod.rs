@@ -8,10 +8,12 @@ mod outcome;
 mod reboot;
 mod requests;
 mod store;
+mod writer;
 
 pub use event::{Event, PauseReason, Record, StepId, Verdict, schema};
 pub use keep::Journal;
 pub use outcome::{Acceptance, End, Failure, Finding, Moment, Outcome, Reported, Skip, Then};
 pub use reboot::{Contact, NewKey, Notice, RebootVerdict, Sighting, tell_sightings};
 pub use requests::{Ask, Inbox, Place, Request};
-pub use store::{OutputChunk, OutputWriter, Part, Reader, Store, StoreError, Writer};
+pub use store::{Reader, Store, StoreError};
+pub use writer::{OutputChunk, OutputWriter, Part, Writer};

@@ -120,6 +120,9 @@ pub struct PlanStep {
     pub register: bool,
     pub on_lost: OnLost,
     pub arms: bool,
+    /// Asked also of a host that is found on the target.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub already: bool,
     /// Built in, at the head of a rollback: undoes `arms`, and is left out where the host is not armed.
     pub disarms: bool,
     /// After this step the host is on another boot, so that it is no longer armed.
@@ -282,6 +285,14 @@ impl Plan {
     pub fn is_already(&self, system: Option<&System>) -> bool {
         let (Some(to), Some(system)) = (self.to(), system) else { return false };
         system.meets(to) && self.entry_hop(Some(system)).is_none()
+    }
+
+    /// The first step from here on that is asked also of a host that is found on the target; the end of the last hop's where
+    /// there is none.
+    pub fn next_proof(&self, from: usize) -> usize {
+        let Some(hop) = self.hops.last() else { return from };
+        let proofs = hop.forward.clone().filter(|step| self.steps[*step].already);
+        proofs.into_iter().find(|step| *step >= from).unwrap_or(hop.forward.end)
     }
 
     /// The step of the way with this identity.

@@ -265,6 +265,8 @@ pub struct Step {
     pub probe: Option<Arc<str>>,
     /// After this step any reboot migrates the host.
     pub arms: bool,
+    /// Asked also of a host that is found on the target.
+    pub already: bool,
     /// Undoes `arms`.
     pub disarm: Option<Arc<str>>,
     /// Of a precheck.

@@ -186,6 +186,11 @@ static STEP: Shape = Shape::Table(&Table {
             &SHELL,
             "Run on the host when the result cannot be known; passes where the step is done.",
         ),
+        Key::optional(
+            "already",
+            &Shape::Flag,
+            "Asked also of a host that is found on the target, which must pass to count as already there.",
+        ),
         Key::optional("arms", &Shape::Flag, "After this step any reboot migrates the host."),
         Key::optional("disarm", &SHELL, "Undoes `arms`."),
         Key::optional(

@@ -29,7 +29,8 @@ const NOT_REBOOT: &[&str] =
     &["run", "script", "local", "upload", "template", "download", "wait", "compare"];
 
 /// Keys that only some kinds of steps understand.
-const KIND_KEYS: [(&str, &[&str]); 13] = [
+const KIND_KEYS: [(&str, &[&str]); 14] = [
+    ("already", COMMANDS),
     ("ok_exit", COMMANDS),
     ("expect", COMMANDS),
     ("env", COMMANDS),
@@ -46,7 +47,12 @@ const KIND_KEYS: [(&str, &[&str]); 13] = [
 ];
 
 /// Keys, kinds among them, that only some phases understand.
-const PHASE_KEYS: [(&str, &[Phase], &str); 8] = [
+const PHASE_KEYS: [(&str, &[Phase], &str); 9] = [
+    (
+        "already",
+        &[Phase::Verify],
+        "a host that is found on the target is asked for proof, and nothing else",
+    ),
     ("severity", &[Phase::Precheck], "in the other phases a step that fails has failed"),
     ("remedy", &[Phase::Precheck], "it is printed with the finding of a precheck"),
     ("arms", &[Phase::Migrate], "only a migration arms a host"),
@@ -236,6 +242,7 @@ fn read_step(
         on_lost: table.get("on_lost").and_then(on_lost),
         probe: text("probe"),
         arms: flag("arms").unwrap_or(false),
+        already: flag("already").unwrap_or(false),
         disarm: text("disarm"),
         severity: match table.get("severity").and_then(Node::text) {
             Some("warning") => Severity::Warning,

@@ -348,6 +348,9 @@ fn notes(step: &PlanStep, rendered: &Rendered) -> String {
     if step.arms {
         notes.push("arms".to_owned());
     }
+    if step.already {
+        notes.push("asked on the target too".to_owned());
+    }
     if rendered.when.is_some() {
         notes.push("conditional".to_owned());
     }

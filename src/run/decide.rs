@@ -351,7 +351,7 @@ fn next(plan: &Plan, index: usize, host: &HostState) -> Todo {
 fn forward(plan: &Plan, index: usize, host: &HostState) -> Todo {
     let name = &plan.hosts[index].name;
     let Some(hop) = plan.hops.get(host.hop) else { return finish(name, host, End::Migrated) };
-    if host.already {
+    if host.already && !hop.forward.contains(&host.cursor) {
         return finish(name, host, End::Already);
     }
     if !hop.forward.contains(&host.cursor) {

@@ -220,6 +220,7 @@ fn shortened(plan: &Plan) -> Plan {
         register: false,
         on_lost: OnLost::Hold,
         arms: false,
+        already: false,
         disarms: false,
         reboots: false,
         severity: Severity::Blocker,

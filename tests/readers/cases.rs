@@ -136,6 +136,7 @@ fn show_step(step: &Step) -> String {
         ", on_lost: None",
         ", probe: None",
         ", arms: false",
+        ", already: false",
         ", disarm: None",
         ", severity: Blocker",
         ", remedy: None",

@@ -30,6 +30,7 @@ fn step(name: &str) -> Step {
         on_lost: None,
         probe: None,
         arms: false,
+        already: false,
         disarm: None,
         severity: Severity::Blocker,
         remedy: None,

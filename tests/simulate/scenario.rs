@@ -422,6 +422,7 @@ impl Writer {
             on_lost,
             probe,
             arms: false,
+            already: false,
             disarm: None,
             severity: Severity::Blocker,
             remedy: None,

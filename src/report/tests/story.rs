@@ -73,6 +73,7 @@ fn plan_step(index: usize) -> PlanStep {
         register: false,
         on_lost: OnLost::Hold,
         arms: step == "leapp-upgrade",
+        already: false,
         disarms: step == "disarm",
         reboots: step == "boot-upgrade",
         severity: if step == "boot-space" { Severity::Blocker } else { Severity::Warning },
