@@ -22,7 +22,7 @@ pub struct ReportFile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     Absent,
-    /// It is there, and older than the attempt: it tells of another run.
+    /// It is there as it was before the attempt: it tells of another run.
     Old,
     /// It is there, and cannot be read.
     Closed,
@@ -186,8 +186,8 @@ fn nothing_read(reads: Reads, said: &Said<'_>) -> Item {
         match &file.content {
             Content::Absent => format!("{path} is not there"),
             Content::Old => match age(reads) {
-                Age::Attempt => format!("{path} is older than this attempt"),
-                Age::Hop => format!("{path} is older than this hop"),
+                Age::Attempt => format!("{path} was not written by this attempt"),
+                Age::Hop => format!("{path} was not written in this hop"),
             },
             Content::Closed => format!("{path} cannot be read"),
             Content::Whole(text) if text.trim().is_empty() => format!("{path} is empty"),
