@@ -229,20 +229,6 @@ fn shortened(plan: &Plan) -> Plan {
         estimate: Duration::ZERO,
         measured: None,
     };
-    let rendered = Rendered {
-        report: None,
-        step: 0,
-        late: false,
-        skip: None,
-        task: Task::Act(Action::Run(Arc::from(""))),
-        when: None,
-        unless: None,
-        verify: None,
-        expect: None,
-        probe: None,
-        disarm: None,
-        env: BTreeMap::new(),
-    };
     let hop = PlanHop {
         name: String::new(),
         title: String::new(),
@@ -275,13 +261,30 @@ fn shortened(plan: &Plan) -> Plan {
         // Nobody foresees when people speak.
         waves: plan.waves.iter().map(|wave| PlanWave { approval: None, ..wave.clone() }).collect(),
         hosts: plan.hosts.iter().map(host).collect(),
-        rendered: vec![rendered],
+        rendered: vec![nothing_to_do()],
         connections: plan.connections.clone(),
         limits: plan.limits.clone(),
         variables: Vec::new(),
         accepts: Vec::new(),
         inputs: Vec::new(),
         origin: None,
+    }
+}
+
+fn nothing_to_do() -> Rendered {
+    Rendered {
+        step: 0,
+        late: false,
+        skip: None,
+        task: Task::Act(Action::Run(Arc::from(""))),
+        when: None,
+        unless: None,
+        verify: None,
+        expect: None,
+        probe: None,
+        disarm: None,
+        report: None,
+        env: BTreeMap::new(),
     }
 }
 
