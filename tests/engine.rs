@@ -20,7 +20,7 @@ use fleetlift::{
     engine::{Engine, Observer, Outcome, Secrets, Shared, ThisMachine},
     host::Transport,
     inventory::{Connection, Host, Inventory},
-    journal::{End, Event, Failure, PauseReason, Record, Store, Verdict},
+    journal::{End, Event, Failure, PauseReason, Record, Scope, Store, Verdict},
     plan::{Plan, build},
     playbook::{Action, Compare, Hop, OnLost, Playbook, Reboot, Severity, Step},
     rollout::{Allowance, Rollout},
@@ -414,7 +414,10 @@ fn over_budget_no_host_starts_and_the_run_says_why() {
     rollout.budget.failures = Allowance::Hosts(1);
     rollout.parallel = 1;
     let ran = run(&fleet, &playbook(), &rollout);
-    assert_eq!(ran.outcome, Outcome::Paused(PauseReason::OverBudget { failures: 2, allowed: 1 }));
+    assert_eq!(
+        ran.outcome,
+        Outcome::Paused(PauseReason::OverBudget { failures: 2, allowed: 1, of: Scope::default() })
+    );
     assert_eq!(ran.state.counts.get("pending"), Some(&2));
 }
 

@@ -1,14 +1,15 @@
 //! Events: everything a journal can say. Each records a fact or a decision, so a replay never decides again.
 
-use super::reboot::{Notice, RebootVerdict};
+use super::{
+    pause::PauseReason,
+    reboot::{Notice, RebootVerdict},
+};
 use crate::base::{
-    approval::{Approval, Lack},
+    approval::Approval,
     facts::{Facts, System},
     name::{HostName, RequestId, StepName, WaveName},
     phase::Phase,
-    text,
     time::Timestamp,
-    window::wall_in,
 };
 use crate::playbook::Severity;
 use schemars::JsonSchema;
@@ -536,87 +537,6 @@ impl End {
             | Self::RolledBack
             | Self::NeedsHands
             | Self::Unreachable => false,
-        }
-    }
-}
-
-/// Why a run pauses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum PauseReason {
-    /// An operator said stop.
-    Stopped {
-        by: String,
-    },
-    OverBudget {
-        failures: usize,
-        allowed: usize,
-    },
-    Consecutive {
-        failures: usize,
-        allowed: usize,
-    },
-    Canary {
-        wave: WaveName,
-        host: HostName,
-    },
-    /// Nothing is left to do but for hosts that operators hold, and for what comes after these.
-    Held {
-        hosts: Vec<HostName>,
-    },
-    /// Nothing is left to do now but to wait for a window, and nobody waits; or none opens any more that is long enough.
-    Window {
-        wave: WaveName,
-        /// When one opens, where one does.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        opens: Option<Timestamp>,
-        /// In which zone the window's times are told.
-        zone: String,
-    },
-    /// Nothing is left to do now but to wait for approvals, and nobody waits.
-    Approval {
-        gate: WaveName,
-        #[serde(flatten)]
-        lack: Lack,
-    },
-    /// The journal could not be written.
-    Journal {
-        error: String,
-    },
-}
-
-/// Names of hosts in a reason, in characters.
-const NAMES_WIDTH: usize = 120;
-
-impl fmt::Display for PauseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stopped { by } => write!(f, "stopped by {by}"),
-            Self::OverBudget { failures, allowed } => {
-                write!(f, "over budget: {failures} ended badly, {allowed} allowed")
-            }
-            Self::Consecutive { failures, allowed } => {
-                write!(f, "{failures} in a row ended badly, {allowed} allowed")
-            }
-            Self::Canary { wave, host } => {
-                write!(f, "the canary {host} of wave {wave} was not migrated")
-            }
-            Self::Held { hosts } => {
-                let names = text::fold_names(hosts.iter().map(HostName::as_str));
-                write!(
-                    f,
-                    "it waits for hosts that are held: {}",
-                    text::shorten(&names, NAMES_WIDTH)
-                )
-            }
-            Self::Window { wave, opens: Some(opens), zone } => {
-                write!(f, "the window of wave {wave} opens {}", wall_in(zone, *opens))
-            }
-            Self::Window { wave, opens: None, zone: _ } => {
-                write!(f, "no window of wave {wave} opens any more that is long enough")
-            }
-            Self::Approval { gate, lack } => write!(f, "the gate of wave {gate} is closed: {lack}"),
-            Self::Journal { error } => write!(f, "the journal cannot be written: {error}"),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     accept::accepts,
+    domains::check_labels,
     inputs::{Variables, inputs},
     model::{Limits, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task},
     render::{LATE_NAMES, RenderError, host_value, names, render},
@@ -54,6 +55,7 @@ pub fn build(
     }
     builder.explain(playbook);
     let accepts = accepts(inventory, playbook, rollout, &mut builder.faults);
+    check_labels(rollout, &builder.hosts, &mut builder.faults);
     let Builder { faults, rendered, steps, hops, hosts, connections, variables, .. } = builder;
     if !faults.is_empty() {
         return Err(Faults(faults));
@@ -76,6 +78,10 @@ pub fn build(
             parallel: wave.parallel.unwrap_or(rollout.parallel).max(1) as usize,
             windows: wave.windows.clone(),
             approval: wave.approval.clone(),
+            budget: wave.budget.clone(),
+            at_most: wave.at_most.clone(),
+            barrier: wave.barrier.map(|n| n.max(1) as usize),
+            soak: wave.soak,
         }
     });
     Ok(Plan {
@@ -93,7 +99,8 @@ pub fn build(
         limits: Limits {
             parallel: rollout.parallel.max(1) as usize,
             on_failure: rollout.on_failure,
-            budget: rollout.budget,
+            budget: rollout.budget.clone(),
+            at_most: rollout.at_most.clone(),
         },
         variables: variables.sets,
         accepts,

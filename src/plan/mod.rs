@@ -2,6 +2,7 @@
 
 mod accept;
 mod build;
+mod domains;
 mod inputs;
 mod model;
 mod render;

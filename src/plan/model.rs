@@ -14,7 +14,7 @@ use crate::{
     inventory::Connection,
     journal::{Acceptance, Moment, StepId},
     playbook::{Action, OnLost, Severity},
-    rollout::{Budget, OnFailure},
+    rollout::{AtMost, Budget, OnFailure},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -223,6 +223,22 @@ pub struct PlanWave {
     /// Who must approve before its hosts start; nobody without it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub approval: Option<Rule>,
+    /// How many of its own hosts may end badly.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub budget: Option<Budget>,
+    /// How many hosts of a failure domain may be away when one of its hosts starts, beside what holds for all.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub at_most: Vec<AtMost>,
+    /// So many hosts begin, and the next ones when all of these have ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub barrier: Option<usize>,
+    /// How long it is watched after its last host has ended.
+    #[serde(
+        with = "crate::base::time::maybe_millis",
+        skip_serializing_if = "Option::is_none",
+        default
+    )]
+    pub soak: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -230,6 +246,9 @@ pub struct Limits {
     pub parallel: usize,
     pub on_failure: OnFailure,
     pub budget: Budget,
+    /// How many hosts of a failure domain may be away at once.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub at_most: Vec<AtMost>,
 }
 
 /// A file that went into the plan.
@@ -241,6 +260,25 @@ pub struct Input {
     /// `sha256:…` of what it says, apart from comments and white space. Absent where every byte counts.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub meaning: Option<String>,
+}
+
+impl PlanWave {
+    /// A wave of these hosts that asks for nothing.
+    pub fn new(name: WaveName, hosts: Vec<usize>, parallel: usize) -> Self {
+        Self {
+            name,
+            hosts,
+            after: Vec::new(),
+            canary: 0,
+            parallel,
+            windows: None,
+            approval: None,
+            budget: None,
+            at_most: Vec::new(),
+            barrier: None,
+            soak: None,
+        }
+    }
 }
 
 impl Plan {

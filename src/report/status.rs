@@ -167,6 +167,9 @@ fn run_state(words: &Words, standing: &Standing<'_>) -> String {
                 PauseReason::Stopped { .. }
                 | PauseReason::OverBudget { .. }
                 | PauseReason::Consecutive { .. }
+                | PauseReason::Rate { .. }
+                | PauseReason::Domain { .. }
+                | PauseReason::Soak { .. }
                 | PauseReason::Canary { .. }
                 | PauseReason::Window { .. }
                 | PauseReason::Approval { .. }
@@ -321,6 +324,15 @@ pub(super) fn waits_on(words: &Words, reason: &WaitingOn) -> String {
         }
         WaitingOn::Approval { gate, lack } => {
             words.say("waits.approval", &[("gate", gate), ("lack", lack)])
+        }
+        WaitingOn::Domain { wave, domain, hosts } => {
+            let names = fold_names(hosts.iter().map(|host| host.as_str()));
+            let names = shorten(&names, FOLDED_COLUMNS_MAX);
+            words.say("waits.domain", &[("wave", wave), ("domain", domain), ("hosts", &names)])
+        }
+        WaitingOn::Barrier { wave } => words.say("waits.barrier", &[("wave", wave)]),
+        WaitingOn::Soak { wave, until } => {
+            words.say("waits.soak", &[("wave", wave), ("at", &words.clock(*until))])
         }
         WaitingOn::Held { hosts } => {
             let names = fold_names(hosts.iter().map(|host| host.as_str()));

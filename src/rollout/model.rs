@@ -4,6 +4,7 @@ use crate::base::{
     approval::Rule, fault::Source, name::WaveName, time::Timestamp, window::Windows,
 };
 use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, time::Duration};
 
 /// How many of a number of hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,12 +26,33 @@ impl Allowance {
 
 /// How many hosts may end badly before the run pauses. Failed, rolled back, unreachable and needs-hands count;
 /// blocked and held do not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
-    /// Of all hosts of the plan. One more than this pauses the run.
+    /// Of all hosts of the plan, or of the wave whose budget it is. One more than this pauses the run.
     pub failures: Allowance,
     /// This many bad ends in a row pause the run.
     pub consecutive: Option<u32>,
+    /// More bad ends than this within an hour pause the run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub per_hour: Option<u32>,
+    /// By label: of the hosts that share a value of it. One more than this pauses the run.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub per: BTreeMap<String, Allowance>,
+}
+
+impl Budget {
+    /// One that allows so many bad ends, and asks for nothing else.
+    pub fn of(failures: Allowance) -> Self {
+        Self { failures, consecutive: None, per_hour: None, per: BTreeMap::new() }
+    }
+}
+
+/// A failure domain's limit: so many of the hosts that share a value of a label may be away at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtMost {
+    pub hosts: u32,
+    /// The label.
+    pub per: String,
 }
 
 /// What happens to a host whose migration failed after it was touched.
@@ -49,6 +71,8 @@ pub struct Rollout {
     pub parallel: u32,
     pub on_failure: OnFailure,
     pub budget: Budget,
+    /// For hosts of all waves.
+    pub at_most: Vec<AtMost>,
     pub waves: Vec<Wave>,
     /// Findings of prechecks that somebody has taken upon himself.
     pub accepts: Vec<Accept>,
@@ -70,6 +94,33 @@ pub struct Wave {
     pub windows: Option<Windows>,
     /// Who must approve before its hosts start; nobody without it.
     pub approval: Option<Rule>,
+    /// How many of its own hosts may end badly, beside the budget of the fleet.
+    pub budget: Option<Budget>,
+    /// For its hosts, beside what holds for all.
+    pub at_most: Vec<AtMost>,
+    /// So many hosts begin, and the next ones when all of these have ended.
+    pub barrier: Option<u32>,
+    /// How long it is watched after its last host has ended, before it counts as ended itself.
+    pub soak: Option<Duration>,
+}
+
+impl Wave {
+    /// A wave of these hosts that asks for nothing.
+    pub fn new(name: WaveName, hosts: String) -> Self {
+        Self {
+            name,
+            hosts,
+            after: Vec::new(),
+            canary: 0,
+            parallel: None,
+            windows: None,
+            approval: None,
+            budget: None,
+            at_most: Vec::new(),
+            barrier: None,
+            soak: None,
+        }
+    }
 }
 
 /// A finding that does not block for a while, by somebody's word.
@@ -90,19 +141,13 @@ pub struct Accept {
 impl Default for Rollout {
     /// One canary, then the rest, ten in flight, a budget of 10 %.
     fn default() -> Self {
-        let wave = Wave {
-            name: "all".parse().expect("a constant name"),
-            hosts: "@all".to_owned(),
-            after: Vec::new(),
-            canary: 1,
-            parallel: None,
-            windows: None,
-            approval: None,
-        };
+        let name = "all".parse().expect("a constant name");
+        let wave = Wave { canary: 1, ..Wave::new(name, "@all".to_owned()) };
         Self {
             parallel: 10,
             on_failure: OnFailure::Rollback,
-            budget: Budget { failures: Allowance::Percent(10), consecutive: None },
+            budget: Budget::of(Allowance::Percent(10)),
+            at_most: Vec::new(),
             waves: vec![wave],
             accepts: Vec::new(),
             sources: Vec::new(),

@@ -92,13 +92,17 @@ static DEFAULTS: Shape = Shape::Table(&Table {
             &WINDOWS,
             "When hosts may be worked on, for waves without windows of their own.",
         ),
-        Key::later("at_most"),
+        Key::optional(
+            "at_most",
+            &AT_MOST,
+            "How many hosts of one failure domain may be away at once, over all waves.",
+        ),
         Key::optional(
             "approval",
             &APPROVALS,
             "Who must approve each wave that does not say so itself.",
         ),
-        Key::later("soak"),
+        Key::optional("soak", &SOAK, "How long each wave soaks that does not say so itself."),
         Key::later("health"),
         Key::later("rehearse_rollback"),
     ],
@@ -114,9 +118,52 @@ static BUDGET: Shape = Shape::Table(&Table {
             "A number of hosts, or a part of all hosts of the plan; \"10%\" by default.",
         ),
         Key::optional("consecutive", &PARALLEL, "This many bad ends in a row pause the run."),
+        Key::optional("per_hour", &COUNT, "More bad ends than this within an hour pause the run."),
+        Key::optional(
+            "per",
+            &PER,
+            "By label: a number of the hosts that share a value of it, or a part of them.",
+        ),
     ],
     one_of: &[],
 });
+
+static WAVE_BUDGET: Shape = Shape::Table(&Table {
+    what: "a wave's budget",
+    keys: &[
+        Key::optional(
+            "failures",
+            &Shape::OneOf(&[Shape::Form(&PERCENTAGE), COUNT]),
+            "A number of hosts, or a part of all hosts of the wave.",
+        ),
+        Key::optional("consecutive", &PARALLEL, "This many bad ends in a row pause the run."),
+        Key::optional("per_hour", &COUNT, "More bad ends than this within an hour pause the run."),
+        Key::optional(
+            "per",
+            &PER,
+            "By label: a number of the wave's hosts that share a value of it, or a part of them.",
+        ),
+    ],
+    one_of: &[],
+});
+
+static PER: Shape =
+    Shape::Map { of: &Shape::OneOf(&[Shape::Form(&PERCENTAGE), COUNT]), keys: "labels" };
+
+static AT_MOST: Shape =
+    Shape::OneOf(&[Shape::Table(&DOMAIN), Shape::List { of: &Shape::Table(&DOMAIN), min: 0 }]);
+
+static DOMAIN: Table = Table {
+    what: "a limit of a failure domain",
+    keys: &[
+        Key::required("hosts", &PARALLEL, "So many of the hosts that share a value of the label."),
+        Key::required("per", &Shape::Text, "The label, as hosts have it in the inventory: pair."),
+    ],
+    one_of: &[],
+};
+
+/// A month is more than anybody waits between two waves.
+static SOAK: Shape = Shape::Length { min: Duration::ZERO, max: Duration::from_secs(31 * 86_400) };
 
 static WAVE: Shape = Shape::Table(&Table {
     what: "a wave",
@@ -148,10 +195,28 @@ static WAVE: Shape = Shape::Table(&Table {
             &APPROVALS,
             "Who must approve the wave before its hosts start; `false` asks nobody.",
         ),
-        Key::later("soak"),
+        Key::optional(
+            "budget",
+            &WAVE_BUDGET,
+            "How many hosts of this wave may end badly, beside the budget of the fleet.",
+        ),
+        Key::optional(
+            "at_most",
+            &AT_MOST,
+            "How many hosts of a failure domain may be away when one of this wave starts.",
+        ),
+        Key::optional(
+            "barrier",
+            &PARALLEL,
+            "So many hosts begin, and the next ones when all of these have ended.",
+        ),
+        Key::optional(
+            "soak",
+            &SOAK,
+            "How long it is watched after its last host has ended, before the waves after it start.",
+        ),
         Key::later("health"),
         Key::later("rehearse_rollback"),
-        Key::later("at_most"),
         Key::later("interrupt"),
     ],
     one_of: &[],

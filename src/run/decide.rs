@@ -5,14 +5,15 @@ use super::{
     gate::{Forecast, Gates, Pass},
     host::{Fate, HostPhase, HostState, Way},
     judge::finding,
-    state::{RunPhase, RunState, WaveState},
+    starts,
+    state::{RunPhase, RunState},
+    waiting::WaitingOn,
 };
 use crate::{
-    base::{approval::Lack, name::HostName, name::WaveName, phase::Phase, time::Timestamp},
-    journal::{End, Event, Failure, Notice, PauseReason, RebootVerdict, Skip, Verdict},
-    plan::{Plan, PlanWave, Task},
+    base::{name::HostName, phase::Phase, time::Timestamp},
+    journal::{End, Event, Failure, Notice, PauseReason, RebootVerdict, Scope, Skip, Verdict},
+    plan::{Plan, Task},
 };
-use serde::Serialize;
 
 /// One thing to do. Everything is recorded before it is done.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,33 +22,6 @@ pub enum Todo {
     Record(Event),
     /// Write down the intent, then run the attempt. Indices into the plan's hosts and steps.
     Attempt { host: usize, step: usize, attempt: u32 },
-}
-
-/// Why nothing more happens now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum WaitingOn {
-    /// Steps run on hosts.
-    Attempts { running: usize },
-    /// A retry is due later.
-    Retry { host: HostName, until: Timestamp },
-    /// A wave waits for others to end.
-    Wave { wave: WaveName, after: Vec<WaveName> },
-    /// The rest of a wave waits for its canary.
-    Canary { wave: WaveName },
-    /// The window of a wave is closed, or too little of it is left. It opens then, for long enough; without that no window
-    /// does any more.
-    Window { wave: WaveName, opens: Option<Timestamp>, zone: String },
-    /// The gate of a wave is closed: approvals are missing, or somebody has rejected it.
-    Approval {
-        gate: WaveName,
-        #[serde(flatten)]
-        lack: Lack,
-    },
-    /// Operators hold these hosts; they go on when they are released.
-    Held { hosts: Vec<HostName> },
-    /// No new host starts, for this reason; hosts in flight go on to their end or to a safe point.
-    Draining { reason: PauseReason },
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,63 +33,53 @@ pub struct Decision {
 }
 
 impl Decision {
-    fn wake_at(&mut self, at: Timestamp) {
+    pub(super) fn wake_at(&mut self, at: Timestamp) {
         self.wake = Some(self.wake.map_or(at, |sooner| sooner.min(at)));
     }
 
-    /// Where nothing is left to do now but to wait for a window or an approval: why a controller that does not wait pauses.
+    /// Where nothing is left to do now but to wait for a time or a person: why a controller that does not wait pauses.
     pub fn waits_outside(&self) -> Option<PauseReason> {
-        let busy = |waits: &WaitingOn| match waits {
-            WaitingOn::Attempts { .. } | WaitingOn::Retry { .. } | WaitingOn::Draining { .. } => {
-                true
-            }
-            WaitingOn::Wave { .. }
-            | WaitingOn::Canary { .. }
-            | WaitingOn::Window { .. }
-            | WaitingOn::Approval { .. }
-            | WaitingOn::Held { .. } => false,
-        };
-        if !self.todo.is_empty() || self.waiting_on.iter().any(busy) {
+        if !self.todo.is_empty() || self.waiting_on.iter().any(WaitingOn::is_busy) {
             return None;
         }
-        let opening = self.windows().filter(|(_, opens, _)| opens.is_some());
-        let window = opening.min_by_key(|(_, opens, _)| *opens).map(window_pause);
-        window.or_else(|| self.gates().next())
+        self.soonest().or_else(|| self.gates().next())
+    }
+
+    /// What opens or ends first by itself: a window, or a soak.
+    fn soonest(&self) -> Option<PauseReason> {
+        let timed = self.waiting_on.iter().filter_map(|waits| match waits {
+            WaitingOn::Window { opens, .. } => Some(((*opens)?, waits)),
+            WaitingOn::Soak { until, .. } => Some((*until, waits)),
+            WaitingOn::Attempts { .. }
+            | WaitingOn::Retry { .. }
+            | WaitingOn::Wave { .. }
+            | WaitingOn::Canary { .. }
+            | WaitingOn::Approval { .. }
+            | WaitingOn::Domain { .. }
+            | WaitingOn::Barrier { .. }
+            | WaitingOn::Held { .. }
+            | WaitingOn::Draining { .. } => None,
+        });
+        timed.min_by_key(|(at, _)| *at).and_then(|(_, waits)| waits.as_pause())
     }
 
     /// The gates that are closed, as reasons to pause.
     fn gates(&self) -> impl Iterator<Item = PauseReason> {
-        self.waiting_on.iter().filter_map(|waits| match waits {
-            WaitingOn::Approval { gate, lack } => {
-                Some(PauseReason::Approval { gate: gate.clone(), lack: lack.clone() })
-            }
-            WaitingOn::Attempts { .. }
-            | WaitingOn::Retry { .. }
-            | WaitingOn::Wave { .. }
-            | WaitingOn::Canary { .. }
-            | WaitingOn::Window { .. }
-            | WaitingOn::Held { .. }
-            | WaitingOn::Draining { .. } => None,
-        })
+        self.pauses().filter(|reason| matches!(reason, PauseReason::Approval { .. }))
     }
 
-    /// The windows that are waited for: of which wave, when they open, in which zone.
-    fn windows(&self) -> impl Iterator<Item = (&WaveName, Option<Timestamp>, &String)> {
-        self.waiting_on.iter().filter_map(|waits| match waits {
-            WaitingOn::Window { wave, opens, zone } => Some((wave, *opens, zone)),
-            WaitingOn::Attempts { .. }
-            | WaitingOn::Retry { .. }
-            | WaitingOn::Wave { .. }
-            | WaitingOn::Canary { .. }
-            | WaitingOn::Approval { .. }
-            | WaitingOn::Held { .. }
-            | WaitingOn::Draining { .. } => None,
-        })
+    fn pauses(&self) -> impl Iterator<Item = PauseReason> {
+        self.waiting_on.iter().filter_map(WaitingOn::as_pause)
     }
-}
 
-fn window_pause((wave, opens, zone): (&WaveName, Option<Timestamp>, &String)) -> PauseReason {
-    PauseReason::Window { wave: wave.clone(), opens, zone: zone.clone() }
+    /// Why a run pauses in which nothing goes on by itself any more.
+    fn stuck(&self, held: Option<PauseReason>) -> Option<PauseReason> {
+        let find = |fits: fn(&PauseReason) -> bool| self.pauses().find(fits);
+        // Of several reasons the one that a person can do something about at once.
+        find(|reason| matches!(reason, PauseReason::Window { .. }))
+            .or(held)
+            .or_else(|| find(|reason| matches!(reason, PauseReason::Domain { .. })))
+    }
 }
 
 /// Decides. Its cost grows with the hosts that need a decision, not with the fleet.
@@ -143,9 +107,9 @@ pub(super) fn decide_by(
     let halt = halt(plan, state);
     let parked = advance_hosts(plan, state, now, gates, &mut decision);
     watch_the_dark(plan, state, now, &mut decision);
-    settle_waves(plan, state, halt.is_none().then_some(gates), &mut decision);
+    starts::settle_waves(plan, state, now, halt.is_none().then_some(gates), &mut decision);
     if halt.is_none() {
-        start_hosts(plan, state, gates, &mut decision);
+        starts::start_hosts(plan, state, gates, &mut decision);
     }
     if state.running > 0 {
         decision.waiting_on.push(WaitingOn::Attempts { running: state.running });
@@ -159,7 +123,6 @@ pub(super) fn decide_by(
     if in_flight == parked {
         // Hosts that are held keep the run from its end; when only they are left, it says so and waits for an operator.
         let only_held = || (!state.held.is_empty()).then(|| PauseReason::Held { hosts: held() });
-        let closed = || decision.windows().next().map(window_pause);
         let end = match state.waves.iter().all(|wave| wave.finished) {
             true => Some(Event::RunFinished { verdict: verdict(state) }),
             // A window that opens is worth waiting for; one that never does is said when nothing else is left.
@@ -172,8 +135,7 @@ pub(super) fn decide_by(
             }
             false => halt
                 .clone()
-                .or_else(closed)
-                .or_else(only_held)
+                .or_else(|| decision.stuck(only_held()))
                 .map(|reason| Event::RunPaused { reason }),
         };
         if let Some(end) = end {
@@ -200,15 +162,16 @@ fn halt(plan: &Plan, state: &RunState) -> Option<PauseReason> {
     if let Some(by) = state.stopping.as_ref().or(state.only_reopened.as_ref()) {
         return Some(PauseReason::Stopped { by: by.clone() });
     }
-    let allowed = plan.limits.budget.failures.of(plan.hosts.len());
-    if state.bad > allowed {
-        return Some(PauseReason::OverBudget { failures: state.bad, allowed });
+    let index = state.domains.index();
+    let fleet = (None, Scope::default());
+    if let Some(over) = state.tally.over(&plan.limits.budget, plan.hosts.len(), fleet, index) {
+        return Some(over);
     }
-    if let Some(limit) = plan.limits.budget.consecutive {
-        let limit = limit as usize;
-        if limit > 0 && state.bad_in_a_row >= limit {
-            let failures = state.bad_in_a_row;
-            return Some(PauseReason::Consecutive { failures, allowed: limit - 1 });
+    for (number, (wave, at)) in plan.waves.iter().zip(&state.waves).enumerate() {
+        let Some(budget) = &wave.budget else { continue };
+        let own = (Some(number), Scope { wave: Some(wave.name.clone()), domain: None });
+        if let Some(over) = at.tally.over(budget, wave.hosts.len(), own, index) {
+            return Some(over);
         }
     }
     let waves = plan.waves.iter().zip(&state.waves);
@@ -418,87 +381,4 @@ fn settle(plan: &Plan, index: usize, host: &HostState, fate: &Fate) -> Event {
     // A rollback that fails must not hide why it was begun.
     let failure = host.failure.clone().unwrap_or_else(|| fate.failure.clone());
     Event::HostFinished { host: name.clone(), end, touched: host.touched, failure: Some(failure) }
-}
-
-/// Waves begin when those before them have ended, they are approved and their window is open, and end with their last host. Without gates
-/// none begins.
-fn settle_waves(plan: &Plan, state: &RunState, gates: Option<&Gates<'_>>, decision: &mut Decision) {
-    for (number, (wave, at)) in plan.waves.iter().zip(&state.waves).enumerate() {
-        if at.finished {
-            continue;
-        }
-        let open: Vec<WaveName> = wave
-            .after
-            .iter()
-            .filter(|before| !state.waves[**before].finished)
-            .map(|before| plan.waves[*before].name.clone())
-            .collect();
-        let name = wave.name.clone();
-        if at.started && at.open == 0 {
-            decision.todo.push(Todo::Record(Event::WaveFinished { wave: name }));
-        } else if let Some(gates) = gates
-            && !at.started
-            && open.is_empty()
-        {
-            if at
-                .ready
-                .first()
-                .is_none_or(|host| enters(gates, wave, at, (number, *host), decision))
-            {
-                decision.todo.push(Todo::Record(Event::WaveStarted { wave: name }));
-            }
-        } else if !at.started && !open.is_empty() {
-            decision.waiting_on.push(WaitingOn::Wave { wave: name, after: open });
-        }
-    }
-}
-
-/// Whether this host of a wave may take a slot now. If not, it is said what for it waits.
-fn enters(
-    gates: &Gates<'_>,
-    wave: &PlanWave,
-    at: &WaveState,
-    (number, host): (usize, usize),
-    decision: &mut Decision,
-) -> bool {
-    if let Some(lack) = wave.approval.as_ref().and_then(|rule| at.gate.lack(rule, gates.wall())) {
-        decision.waiting_on.push(WaitingOn::Approval { gate: wave.name.clone(), lack });
-        return false;
-    }
-    let opens = match gates.may_start(wave, number, host) {
-        Pass::Now => return true,
-        Pass::At(opens) => Some(opens),
-        Pass::Never => None,
-    };
-    if let Some(opens) = opens {
-        decision.wake_at(gates.wake(opens));
-    }
-    let zone = wave.windows.as_ref().map_or_else(String::new, |windows| windows.zone().to_string());
-    decision.waiting_on.push(WaitingOn::Window { wave: wave.name.clone(), opens, zone });
-    false
-}
-
-/// Free slots take the next hosts: there is no barrier inside a wave.
-fn start_hosts(plan: &Plan, state: &RunState, gates: &Gates<'_>, decision: &mut Decision) {
-    let in_flight: usize = state.waves.iter().map(|wave| wave.in_flight).sum();
-    let mut slots = plan.limits.parallel.saturating_sub(in_flight);
-    for (number, (wave, at)) in plan.waves.iter().zip(&state.waves).enumerate() {
-        if !at.started || at.finished || at.ready.is_empty() {
-            continue;
-        }
-        let mut free = slots.min(wave.parallel.saturating_sub(at.in_flight));
-        if at.good < wave.canary {
-            free = free.min(wave.canary.saturating_sub(at.good + at.in_flight));
-            decision.waiting_on.push(WaitingOn::Canary { wave: wave.name.clone() });
-        }
-        for index in at.ready.iter().take(free) {
-            if !enters(gates, wave, at, (number, *index), decision) {
-                break;
-            }
-            let host = plan.hosts[*index].name.clone();
-            let event = Event::HostStarted { host, wave: wave.name.clone() };
-            decision.todo.push(Todo::Record(event));
-            slots -= 1;
-        }
-    }
 }

@@ -4,11 +4,12 @@
 //! drawn together to one step of the length that is foreseen for its way.
 
 use super::{
-    decide::{Todo, WaitingOn, decide_by},
+    decide::{Todo, decide_by},
     gate::{Gates, Needs, ROOM},
     host::{HostPhase, Way},
     pace::{Mark, rest_of_way},
     state::{RunPhase, RunState},
+    waiting::WaitingOn,
 };
 use crate::{
     base::{name::WaveName, phase::Phase, time::Timestamp},
@@ -176,6 +177,8 @@ impl Model {
             (Event::HostStarted { .. }, Some(host)) => {
                 self.course.hosts.insert(host, (self.now, None));
             }
+            // A wave that soaks ends after its hosts.
+            (Event::WaveFinished { .. }, _) => self.course.ends = self.course.ends.max(self.now),
             (Event::HostFinished { .. }, Some(host)) => {
                 self.course.ends = self.course.ends.max(self.now);
                 if let Some((_, ends)) = self.course.hosts.get_mut(&host) {

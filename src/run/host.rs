@@ -126,6 +126,8 @@ pub struct HostState {
     pub reopened: u32,
     /// The end that it was taken up from, until something was done on it since.
     pub reopened_from: Option<End>,
+    /// It ended badly, on its old system and proven so, and a person has resumed the run since.
+    pub accepted: bool,
     /// What registered steps printed, by step name.
     pub registered: BTreeMap<String, Registered>,
 }
@@ -177,6 +179,7 @@ impl HostState {
             latest: None,
             reopened: 0,
             reopened_from: None,
+            accepted: false,
             registered: BTreeMap::new(),
         }
     }
@@ -250,6 +253,38 @@ impl HostState {
             HostPhase::Idle | HostPhase::Running { .. } | HostPhase::Waiting { .. } => true,
             HostPhase::Pending | HostPhase::Resting { .. } | HostPhase::Ended(_) => false,
         }
+    }
+
+    /// Whether the host is away from its failure domains, or may be: it is in flight, or ended badly. One that rests is at a
+    /// safe point, on a system that it was proven to run.
+    pub fn is_away(&self) -> bool {
+        match self.phase {
+            HostPhase::Idle | HostPhase::Running { .. } | HostPhase::Waiting { .. } => true,
+            HostPhase::Pending | HostPhase::Resting { .. } => false,
+            HostPhase::Ended(end) => end.is_bad() && !self.accepted,
+        }
+    }
+
+    /// A person has seen how the host ended. Returns whether it is known to stand.
+    pub(super) fn accept(&mut self) -> bool {
+        let stands = match self.phase {
+            HostPhase::Ended(End::Failed | End::RolledBack) => true,
+            HostPhase::Ended(
+                End::Migrated
+                | End::Already
+                | End::Blocked
+                | End::NeedsHands
+                | End::Unreachable
+                | End::Committed,
+            )
+            | HostPhase::Pending
+            | HostPhase::Idle
+            | HostPhase::Running { .. }
+            | HostPhase::Waiting { .. }
+            | HostPhase::Resting { .. } => false,
+        };
+        self.accepted |= stands;
+        stands
     }
 
     /// Whether the host would take a slot if there were one.
@@ -436,6 +471,7 @@ impl HostState {
                 self.failure = None;
                 self.fate = None;
                 self.blocked = false;
+                self.accepted = false;
             }
             (phase, event) => return Err(format!("{event:?} is not legal in {phase:?}")),
         }

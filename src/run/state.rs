@@ -2,9 +2,11 @@
 
 use super::{
     approvals::{self, GateState},
+    domains::Domains,
     host::{HostPhase, HostState},
     learned::Learned,
     pace::Pace,
+    tally::Tally,
 };
 use crate::{
     base::{
@@ -47,12 +49,27 @@ pub struct WaveState {
     pub in_flight: usize,
     /// How many of the wave's hosts have not ended.
     pub open: usize,
+    /// When the last of its hosts ended.
+    pub ended: Option<Timestamp>,
+    /// How many hosts have begun since nothing of the wave was in flight: the batch of a barrier.
+    pub batch: usize,
+    /// How its hosts ended.
+    pub tally: Tally,
     /// Ends on the target system; as many as the wave has canaries open it for the others.
     pub good: usize,
     /// The first host of the canary that ended badly and was not accepted by a resume since.
     pub bad_canary: Option<HostName>,
     /// What people have said about it.
     pub gate: GateState,
+}
+
+impl WaveState {
+    /// Until when the wave is watched, once its last host has ended. One none of whose hosts is on the target system has
+    /// nothing to watch.
+    pub fn soaks_until(&self, wave: &PlanWave) -> Option<Timestamp> {
+        let ended = self.ended.filter(|_| self.open == 0 && self.good > 0)?;
+        wave.soak.map(|soak| ended + soak)
+    }
 }
 
 /// The whole run.
@@ -77,10 +94,10 @@ pub struct RunState {
     pub resumes: u32,
     /// Who took up only some hosts again: the others stay where they are.
     pub only_reopened: Option<String>,
-    /// Bad ends since the run was last started or resumed.
-    pub bad: usize,
-    /// Bad ends in a row.
-    pub bad_in_a_row: usize,
+    /// How hosts ended since the run was last started or resumed.
+    pub tally: Tally,
+    /// Who is away in which failure domain, and who may start.
+    pub domains: Domains,
     /// In flight with nothing running, so that something must be decided.
     pub idle: BTreeSet<usize>,
     /// Held, and at rest.
@@ -125,8 +142,8 @@ impl RunState {
             stopping: None,
             resumes: 0,
             only_reopened: None,
-            bad: 0,
-            bad_in_a_row: 0,
+            tally: Tally::default(),
+            domains: Domains::new(plan),
             idle: BTreeSet::new(),
             held: BTreeSet::new(),
             holding: BTreeSet::new(),
@@ -222,10 +239,13 @@ impl RunState {
                 self.stopping = None;
                 self.hosts.iter_mut().for_each(|host| host.nevers = 0);
                 self.resumes += 1;
-                self.bad = 0;
-                self.bad_in_a_row = 0;
+                self.tally = Tally::default();
                 for wave in &mut self.waves {
                     wave.bad_canary = None;
+                    wave.tally = Tally::default();
+                }
+                if !only_reopened {
+                    self.accept_those_that_stand();
                 }
             }
             (Running, Event::StopRequested { by, .. }) => {
@@ -252,6 +272,16 @@ impl RunState {
             (phase, event) => return Err(format!("{event:?} is not legal in {phase:?}")),
         }
         Ok(())
+    }
+
+    /// Who resumes a run knows how its hosts have ended. Those that are proven to stand make room in their domains; of the
+    /// others nobody knows that they are up.
+    fn accept_those_that_stand(&mut self) {
+        for index in 0..self.hosts.len() {
+            if self.hosts[index].accept() {
+                self.domains.set_away(index, false);
+            }
+        }
     }
 
     fn wave_mut(&mut self, name: &WaveName) -> Result<&mut WaveState, String> {
@@ -287,7 +317,7 @@ impl RunState {
         }
         if host.phase != phase {
             self.leave(index, &phase);
-            self.enter(plan, index, wave, &phase);
+            self.enter(plan, index, &phase, at);
         }
         let now = self.hosts[index].word();
         if now != word {
@@ -323,6 +353,8 @@ impl RunState {
         keep(&mut self.held, index, held && !flies);
         keep(&mut self.holding, index, held && flies);
         keep(&mut self.waves[wave].ready, index, host.is_ready());
+        self.domains.set_ready(index, host.is_ready());
+        self.domains.set_away(index, host.is_away());
     }
 
     fn leave(&mut self, index: usize, phase: &HostPhase) {
@@ -334,7 +366,7 @@ impl RunState {
         }
     }
 
-    fn enter(&mut self, plan: &Plan, index: usize, wave: usize, was: &HostPhase) {
+    fn enter(&mut self, plan: &Plan, index: usize, was: &HostPhase, at: Timestamp) {
         match (was, &self.hosts[index].phase) {
             (_, HostPhase::Running { .. }) => self.running += 1,
             (_, HostPhase::Waiting { not_before, .. }) => {
@@ -345,30 +377,37 @@ impl RunState {
             }
             (_, HostPhase::Pending | HostPhase::Resting { .. } | HostPhase::Ended(_)) => {}
         }
-        let wave_state = &mut self.waves[wave];
+        let wave = &mut self.waves[plan.hosts[index].wave];
         match (was, &self.hosts[index].phase) {
-            (HostPhase::Pending | HostPhase::Resting { .. }, _) => wave_state.in_flight += 1,
-            (HostPhase::Ended(_), _) => {
-                wave_state.in_flight += 1;
-                wave_state.open += 1;
+            (HostPhase::Pending | HostPhase::Resting { .. }, _) => {
+                wave.in_flight += 1;
+                wave.batch += 1;
             }
-            (_, HostPhase::Resting { .. }) => wave_state.in_flight -= 1,
+            (HostPhase::Ended(end), _) => {
+                wave.in_flight += 1;
+                wave.open += 1;
+                // What is undone or committed is counted again by its next end.
+                wave.good -= usize::from(end.is_good());
+            }
+            (_, HostPhase::Resting { .. }) => wave.in_flight -= 1,
             (_, HostPhase::Ended(end)) => {
-                wave_state.in_flight -= 1;
-                wave_state.open -= 1;
-                if end.is_good() {
-                    self.bad_in_a_row = 0;
-                    wave_state.good += 1;
+                let end = *end;
+                wave.in_flight -= 1;
+                wave.open -= 1;
+                if wave.open == 0 {
+                    wave.ended = Some(at);
                 }
-                if end.is_bad() {
-                    self.bad += 1;
-                    self.bad_in_a_row += 1;
-                    if wave_state.good < plan.waves[wave].canary {
-                        wave_state.bad_canary.get_or_insert_with(|| plan.hosts[index].name.clone());
-                    }
+                wave.good += usize::from(end.is_good());
+                self.tally.take(end, at, self.domains.of(index));
+                wave.tally.take(end, at, self.domains.of(index));
+                if end.is_bad() && wave.good < plan.waves[plan.hosts[index].wave].canary {
+                    wave.bad_canary.get_or_insert_with(|| plan.hosts[index].name.clone());
                 }
             }
             (_, _) => {}
+        }
+        if wave.in_flight == 0 {
+            wave.batch = 0;
         }
     }
 }

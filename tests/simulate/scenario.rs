@@ -151,13 +151,10 @@ fn rollout(chance: &mut Chance, hosts: u64, pure: bool) -> Rollout {
         let after = waves.iter().map(|wave| wave.name.clone());
         let after = after.filter(|_| chance.percent(50)).collect();
         waves.push(Wave {
-            name: format!("w{index}").parse().unwrap(),
-            hosts: format!("@g{index}"),
             after,
             canary: if pure { 0 } else { chance.pick(&[0, 0, 1, 1, 2, 3]) },
             parallel: chance.percent(40).then(|| chance.between(1, 6) as u32),
-            windows: None,
-            approval: None,
+            ..Wave::new(format!("w{index}").parse().unwrap(), format!("@g{index}"))
         });
     }
     let failures = match (pure, chance.percent(50)) {
@@ -169,7 +166,8 @@ fn rollout(chance: &mut Chance, hosts: u64, pure: bool) -> Rollout {
     Rollout {
         parallel: chance.between(1, 20).max(hosts / 50) as u32,
         on_failure: if chance.percent(75) { OnFailure::Rollback } else { OnFailure::Hold },
-        budget: Budget { failures, consecutive },
+        budget: Budget { consecutive, ..Budget::of(failures) },
+        at_most: Vec::new(),
         waves,
         accepts: Vec::new(),
         sources: Vec::new(),
