@@ -97,7 +97,7 @@ pub fn ask(store: &Store, run: &RunId, ask: &Ask) -> Result<Answer, CliError> {
         }
         match ask {
             Ask::Stop | Ask::Leave => return Ok(Answer::Nobody),
-            Ask::Hold { .. } | Ask::Release { .. } | Ask::Decide { .. } => {}
+            Ask::Hold { .. } | Ask::Release { .. } | Ask::Decide { .. } | Ask::Tune { .. } => {}
         }
         match note(store, run, &request)? {
             Some(locked) if Instant::now() >= until => return Err(locked.into()),

@@ -3,6 +3,7 @@
 use super::{
     pause::PauseReason,
     reboot::{Notice, RebootVerdict},
+    watch::{Told, WatchId},
 };
 use crate::base::{
     approval::Approval,
@@ -11,7 +12,7 @@ use crate::base::{
     phase::Phase,
     time::Timestamp,
 };
-use crate::playbook::Severity;
+use crate::{playbook::Severity, rollout::Allowance};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -99,6 +100,24 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         request: Option<RequestId>,
     },
+    /// A question that is put again and again has another answer than before, or one more that is not good.
+    WatchTold {
+        watch: WatchId,
+        told: Told,
+        /// So many answers in a row were not good.
+        in_a_row: u32,
+    },
+    /// An operator changes limits of the run.
+    LimitsTuned {
+        by: String,
+        /// Hosts in flight at once, over all waves.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        parallel: Option<u32>,
+        /// How many hosts of the plan may end badly.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        failures: Option<Allowance>,
+        request: RequestId,
+    },
     /// No new host starts; nothing runs any more.
     RunPaused {
         reason: PauseReason,
@@ -127,6 +146,18 @@ pub enum Event {
     /// A host in flight has come to a safe point, and rests there without a slot, since its window is closed, or closes
     /// before the rest of its way would end.
     HostRested {
+        host: HostName,
+        /// The hop that it has finished, where its wave says that hosts rest after each.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        hop: Option<u16>,
+    },
+    /// A canary that is migrated goes back through this hop, and those before it, to show that it can.
+    RehearsalStarted {
+        host: HostName,
+        hop: u16,
+    },
+    /// The canary is on its old system, and proven so. It is migrated again.
+    RehearsalPassed {
         host: HostName,
     },
     /// A look at the host. `before` is the one before anything was changed.
@@ -250,13 +281,17 @@ impl Event {
             | Self::HoldRequested { .. }
             | Self::ReleaseRequested { .. }
             | Self::GateDecided { .. }
+            | Self::WatchTold { .. }
+            | Self::LimitsTuned { .. }
             | Self::RunPaused { .. }
             | Self::RunFinished { .. }
             | Self::WaveStarted { .. }
             | Self::WaveFinished { .. } => None,
             Self::HostStarted { host, .. }
             | Self::HostHeld { host }
-            | Self::HostRested { host }
+            | Self::HostRested { host, .. }
+            | Self::RehearsalStarted { host, .. }
+            | Self::RehearsalPassed { host }
             | Self::HostFacts { host, .. }
             | Self::HopFinished { host, .. }
             | Self::HostFinding { host, .. }
@@ -279,11 +314,16 @@ impl Event {
             Self::StopRequested { request, .. } | Self::GateDecided { request, .. } => {
                 (request.as_ref(), &[])
             }
-            Self::LeaveRequested { request, .. } => (Some(request), &[]),
+            Self::LeaveRequested { request, .. } | Self::LimitsTuned { request, .. } => {
+                (Some(request), &[])
+            }
             Self::HoldRequested { request, hosts, .. }
             | Self::ReleaseRequested { request, hosts, .. } => (Some(request), hosts),
             Self::RunStarted { .. }
             | Self::RunResumed { .. }
+            | Self::WatchTold { .. }
+            | Self::RehearsalStarted { .. }
+            | Self::RehearsalPassed { .. }
             | Self::RunPaused { .. }
             | Self::RunFinished { .. }
             | Self::WaveStarted { .. }

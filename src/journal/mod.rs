@@ -7,6 +7,7 @@ mod pause;
 mod reboot;
 mod requests;
 mod store;
+mod watch;
 
 pub use event::{
     Acceptance, End, Event, Failure, Finding, Moment, Outcome, Record, Skip, StepId, Then, Verdict,
@@ -17,3 +18,4 @@ pub use pause::{Domain, PauseReason, Scope};
 pub use reboot::{Contact, NewKey, Notice, RebootVerdict, Sighting, tell_sightings};
 pub use requests::{Ask, Inbox, Place, Request};
 pub use store::{OutputChunk, OutputWriter, Part, Reader, Store, StoreError, Writer};
+pub use watch::{Told, WatchId};

@@ -1,5 +1,6 @@
 //! Why a run pauses.
 
+use super::watch::{Told, WatchId};
 use crate::base::{
     approval::Lack,
     name::{HostName, WaveName},
@@ -93,6 +94,24 @@ pub enum PauseReason {
         /// Who is away in it.
         hosts: Vec<HostName>,
     },
+    /// A question that is put again and again has an answer that is not good.
+    Watch {
+        watch: WatchId,
+        told: Told,
+        in_a_row: u32,
+        /// What a person should do.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        recovery: Option<String>,
+    },
+    /// A canary has shown that it cannot go back, or not migrate a second time.
+    Rehearsal {
+        wave: WaveName,
+        host: HostName,
+    },
+    /// Nothing is left to do but for hosts that rest between two hops, as their wave says.
+    Hop {
+        hosts: Vec<HostName>,
+    },
     /// Nothing is left to do now but to watch a wave that has ended, and nobody waits.
     Soak {
         wave: WaveName,
@@ -144,6 +163,19 @@ impl fmt::Display for PauseReason {
             Self::Domain { wave, domain, hosts } => {
                 let names = folded(hosts);
                 write!(f, "hosts of wave {wave} wait for their {domain}, where {names} ended badly")
+            }
+            Self::Watch { watch, told, in_a_row, recovery } => {
+                write!(f, "{watch}: {told}")?;
+                if *in_a_row > 1 {
+                    write!(f, ", {in_a_row} times in a row")?;
+                }
+                recovery.as_ref().map_or(Ok(()), |recovery| write!(f, "; {recovery}"))
+            }
+            Self::Rehearsal { wave, host } => {
+                write!(f, "the rehearsal of canary {host} of wave {wave} failed")
+            }
+            Self::Hop { hosts } => {
+                write!(f, "{} rest between two hops; a resume takes them on", folded(hosts))
             }
             Self::Soak { wave, until } => write!(f, "wave {wave} soaks until {until}"),
             Self::Window { wave, opens: Some(opens), zone } => {

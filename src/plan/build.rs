@@ -2,7 +2,7 @@
 
 use super::{
     accept::accepts,
-    domains::check_labels,
+    care::{check_labels, check_questions, check_rehearsals},
     inputs::{Variables, inputs},
     model::{Limits, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task},
     render::{LATE_NAMES, RenderError, host_value, names, render},
@@ -56,6 +56,8 @@ pub fn build(
     builder.explain(playbook);
     let accepts = accepts(inventory, playbook, rollout, &mut builder.faults);
     check_labels(rollout, &builder.hosts, &mut builder.faults);
+    check_rehearsals(rollout, &builder.hops, &mut builder.faults);
+    check_questions(rollout, &builder.templates, &mut builder.faults);
     let Builder { faults, rendered, steps, hops, hosts, connections, variables, .. } = builder;
     if !faults.is_empty() {
         return Err(Faults(faults));
@@ -82,6 +84,9 @@ pub fn build(
             at_most: wave.at_most.clone(),
             barrier: wave.barrier.map(|n| n.max(1) as usize),
             soak: wave.soak,
+            health: wave.health.clone(),
+            rehearse_rollback: wave.rehearse_rollback,
+            rest_between_hops: wave.rest_between_hops,
         }
     });
     Ok(Plan {
@@ -102,6 +107,7 @@ pub fn build(
             budget: rollout.budget.clone(),
             at_most: rollout.at_most.clone(),
         },
+        interrupts: rollout.interrupts.clone(),
         variables: variables.sets,
         accepts,
         inputs: inputs(inventory, playbook, rollout),

@@ -2,7 +2,7 @@
 
 mod accept;
 mod build;
-mod domains;
+mod care;
 mod inputs;
 mod model;
 mod render;

@@ -14,7 +14,7 @@ use crate::{
     inventory::Connection,
     journal::{Acceptance, Moment, StepId},
     playbook::{Action, OnLost, Severity},
-    rollout::{AtMost, Budget, OnFailure},
+    rollout::{AtMost, Budget, Interrupt, OnFailure, Watch},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -46,6 +46,9 @@ pub struct Plan {
     pub rendered: Vec<Rendered>,
     pub connections: Vec<Arc<Connection>>,
     pub limits: Limits,
+    /// Conditions over the whole run.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub interrupts: Vec<Interrupt>,
     /// What hosts are told by the inventory: each set of variables once; hosts point here.
     #[serde(default)]
     pub variables: Vec<BTreeMap<String, Told>>,
@@ -239,6 +242,15 @@ pub struct PlanWave {
         default
     )]
     pub soak: Option<Duration>,
+    /// Asked while it runs and soaks.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub health: Option<Watch>,
+    /// Its canaries are migrated, rolled back, and migrated again.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub rehearse_rollback: bool,
+    /// Its hosts rest between two hops until somebody resumes the run.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub rest_between_hops: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -277,6 +289,9 @@ impl PlanWave {
             at_most: Vec::new(),
             barrier: None,
             soak: None,
+            health: None,
+            rehearse_rollback: false,
+            rest_between_hops: false,
         }
     }
 }

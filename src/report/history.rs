@@ -130,6 +130,10 @@ impl<'a> History<'a> {
             }
             Event::StopRequested { .. }
             | Event::LeaveRequested { .. }
+            | Event::WatchTold { .. }
+            | Event::LimitsTuned { .. }
+            | Event::RehearsalStarted { .. }
+            | Event::RehearsalPassed { .. }
             | Event::HoldRequested { .. }
             | Event::ReleaseRequested { .. }
             | Event::HostHeld { .. }
@@ -169,6 +173,11 @@ impl<'a> HostHistory<'a> {
                 self.rolled_back.push(*hop);
                 self.segment(SegmentKind::Rollback, *hop, at);
             }
+            // It goes back on purpose, and was not rolled back.
+            Event::RehearsalStarted { hop, .. } => {
+                self.segment(SegmentKind::Rollback, *hop, at);
+            }
+            Event::RehearsalPassed { .. } => self.reached.clear(),
             Event::HostFinished { failure, touched, .. } => {
                 self.ended = Some(at);
                 self.touched = Some(*touched);
@@ -218,6 +227,8 @@ impl<'a> HostHistory<'a> {
             | Event::HoldRequested { .. }
             | Event::ReleaseRequested { .. }
             | Event::GateDecided { .. }
+            | Event::WatchTold { .. }
+            | Event::LimitsTuned { .. }
             | Event::RunPaused { .. }
             | Event::RunFinished { .. }
             | Event::WaveStarted { .. }

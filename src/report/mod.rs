@@ -23,6 +23,7 @@ mod status;
 mod summary;
 mod survey;
 mod survey_text;
+mod watch_text;
 mod why;
 mod words;
 

@@ -5,8 +5,11 @@ mod limits;
 mod model;
 mod read;
 mod shape;
+mod watch;
 mod window;
 
-pub use model::{Accept, Allowance, AtMost, Budget, OnFailure, Rollout, Wave};
+pub use model::{
+    Accept, Act, Allowance, AtMost, Budget, Interrupt, OnFailure, Question, Rollout, Watch, Wave,
+};
 pub use read::{fault_in_accept, fault_in_key, fault_in_wave, fault_in_window, of_fleet, read};
-pub use shape::schema;
+pub use shape::{parse_percentage, schema};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 
 /// How many of a number of hosts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Allowance {
     Hosts(u32),
@@ -55,6 +55,55 @@ pub struct AtMost {
     pub per: String,
 }
 
+/// A question that is put from the controller while a run goes on, again and again, and what follows from a bad answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    pub ask: Question,
+    /// From the beginning of one question to that of the next.
+    #[serde(with = "crate::base::time::millis")]
+    pub every: Duration,
+    /// Without an answer in this time nothing is known.
+    #[serde(with = "crate::base::time::millis")]
+    pub timeout: Duration,
+    /// So many answers in a row that are not good are acted upon.
+    pub failures: u32,
+    pub act: Act,
+    /// What a person should do then.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub recovery: Option<String>,
+}
+
+/// How it is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// A script on the controller, which exits with 0 where all is well; with an expression that its output has to meet.
+    IsWell { run: String, expect: Option<String> },
+    /// A script on the controller, which exits with 0 where the condition holds, and with 1 where it does not.
+    Holds { run: String },
+    /// An expression of a Prometheus server. The condition holds where it has a value.
+    Prometheus { server: String, query: String },
+}
+
+/// What a run does where an answer is not good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Act {
+    /// No host starts; those in flight go on to their end.
+    Pause,
+    /// No host starts; those in flight go on to a safe point.
+    Stop,
+    /// As `Pause`, and hosts of the wave that are migrated are rolled back; of all waves that are not over, for an interrupt.
+    RollbackWave,
+}
+
+/// A condition over the whole run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interrupt {
+    pub name: String,
+    pub watch: Watch,
+}
+
 /// What happens to a host whose migration failed after it was touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,6 +123,7 @@ pub struct Rollout {
     /// For hosts of all waves.
     pub at_most: Vec<AtMost>,
     pub waves: Vec<Wave>,
+    pub interrupts: Vec<Interrupt>,
     /// Findings of prechecks that somebody has taken upon himself.
     pub accepts: Vec<Accept>,
     pub sources: Vec<Source>,
@@ -102,6 +152,12 @@ pub struct Wave {
     pub barrier: Option<u32>,
     /// How long it is watched after its last host has ended, before it counts as ended itself.
     pub soak: Option<Duration>,
+    /// Asked while it runs and soaks.
+    pub health: Option<Watch>,
+    /// Its canaries are migrated, rolled back, and migrated again.
+    pub rehearse_rollback: bool,
+    /// Its hosts rest between two hops until somebody resumes the run.
+    pub rest_between_hops: bool,
 }
 
 impl Wave {
@@ -119,6 +175,9 @@ impl Wave {
             at_most: Vec::new(),
             barrier: None,
             soak: None,
+            health: None,
+            rehearse_rollback: false,
+            rest_between_hops: false,
         }
     }
 }
@@ -149,6 +208,7 @@ impl Default for Rollout {
             budget: Budget::of(Allowance::Percent(10)),
             at_most: Vec::new(),
             waves: vec![wave],
+            interrupts: Vec::new(),
             accepts: Vec::new(),
             sources: Vec::new(),
         }

@@ -5,6 +5,7 @@ use super::{
     approval::{Approvals, Asked},
     limits::{at_most, budget},
     shape::ROLLOUT,
+    watch::{health, interrupts},
     window::windows,
 };
 use crate::base::{
@@ -156,6 +157,7 @@ fn rollout(root: &Node, approvals: &mut Approvals, out: &mut Collector<'_>) -> R
         budget: budget(of_defaults("budget"), &default.budget),
         at_most: at_most(of_defaults("at_most"), out),
         waves,
+        interrupts: interrupts(root.get("interrupt").map_or(&[][..], Node::items), out),
         accepts: root
             .get("accept")
             .map_or(&[][..], Node::items)
@@ -252,7 +254,21 @@ fn wave(table: &Node, usual: &mut Usual<'_>, out: &mut Collector<'_>) -> Option<
             Some(node) => node.length().filter(|soak| !soak.is_zero()),
             None => usual.soak,
         },
+        health: table.get("health").and_then(health),
+        rehearse_rollback: rehearses(table, out),
+        rest_between_hops: table.get("rest").is_some(),
     })
+}
+
+fn rehearses(table: &Node, out: &mut Collector<'_>) -> bool {
+    let Some(entry) = table.entry("rehearse_rollback") else { return false };
+    let asked = entry.node.flag().unwrap_or(false);
+    let canary = table.get("canary").and_then(Node::whole).unwrap_or(0u32);
+    if asked && canary == 0 {
+        let hint = "canary = 1";
+        out.add_with_hint(&entry.key, "it is canaries that rehearse, and this wave has none", hint);
+    }
+    asked
 }
 
 /// Takes away waves that wait for nothing that is left, until none can be taken. What is left waits for itself.

@@ -36,7 +36,11 @@ pub(super) static ROLLOUT: Shape = Shape::Table(&Table {
             &Shape::List { of: &ACCEPT, min: 0 },
             "Findings of prechecks that do not block for a while, by somebody's word.",
         ),
-        Key::later("interrupt"),
+        Key::optional(
+            "interrupt",
+            &Shape::List { of: &INTERRUPT, min: 0 },
+            "Conditions over the whole run, which stop it by themselves.",
+        ),
     ],
     one_of: &[],
 });
@@ -103,8 +107,6 @@ static DEFAULTS: Shape = Shape::Table(&Table {
             "Who must approve each wave that does not say so itself.",
         ),
         Key::optional("soak", &SOAK, "How long each wave soaks that does not say so itself."),
-        Key::later("health"),
-        Key::later("rehearse_rollback"),
     ],
     one_of: &[],
 });
@@ -146,6 +148,85 @@ static WAVE_BUDGET: Shape = Shape::Table(&Table {
     ],
     one_of: &[],
 });
+
+const EVERY: Key = Key::optional(
+    "every",
+    &Shape::Length { min: Duration::from_secs(1), max: Duration::from_secs(86_400) },
+    "From one question to the next; \"1m\" by default.",
+);
+const TIMEOUT: Key = Key::optional(
+    "timeout",
+    &Shape::Length { min: Duration::from_secs(1), max: Duration::from_secs(3600) },
+    "How long an answer may take; \"10s\" by default.",
+);
+const FAILURES: Key = Key::optional(
+    "failures",
+    &Shape::Whole { min: 1, max: 1000 },
+    "So many answers in a row that are not good are acted upon; 1 by default.",
+);
+const DO: Key = Key::optional(
+    "do",
+    &Shape::Word(&["pause", "stop", "rollback-wave"]),
+    "What the run does then; `pause` by default.",
+);
+static SAYING: Shape = Shape::Form(&SAID);
+const RECOVERY: Key =
+    Key::optional("recovery", &SAYING, "What a person should do then; it is shown.");
+
+static HEALTH: Shape = Shape::Table(&Table {
+    what: "a health",
+    keys: &[
+        Key::required(
+            "run",
+            &Shape::Text,
+            "A script on the controller, in POSIX sh; with exit code 0 all is well.",
+        ),
+        Key::optional("expect", &Shape::Text, "What its output has to be: `stdout | int < 5`."),
+        EVERY,
+        TIMEOUT,
+        FAILURES,
+        DO,
+        RECOVERY,
+    ],
+    one_of: &[],
+});
+
+static INTERRUPT: Shape = Shape::Table(&Table {
+    what: "an interrupt",
+    keys: &[
+        Key::required("name", &Shape::Form(&SAID), "Its name."),
+        Key::optional(
+            "run",
+            &Shape::Text,
+            "A script on the controller: the condition holds with exit code 0, and does not with 1.",
+        ),
+        Key::optional(
+            "prometheus",
+            &Shape::Text,
+            "An expression in PromQL: the condition holds where it has a value, as for an alert.",
+        ),
+        Key::optional("server", &Shape::Form(&SERVER), "The Prometheus server that is asked."),
+        EVERY,
+        TIMEOUT,
+        FAILURES,
+        DO,
+        RECOVERY,
+    ],
+    one_of: &["run", "prometheus"],
+});
+
+static SERVER: Form = Form {
+    what: "the address of a server",
+    example: "https://prometheus.example:9090",
+    check: |text| {
+        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        match rest.map(|rest| rest.split('/').next().unwrap_or_default()) {
+            Some(host) if !host.is_empty() && !text.contains(char::is_whitespace) => Ok(()),
+            Some(_) | None => Err(Refusal::new("this is not the address of an HTTP server")
+                .hint("such as https://prometheus.example:9090")),
+        }
+    },
+};
 
 static PER: Shape =
     Shape::Map { of: &Shape::OneOf(&[Shape::Form(&PERCENTAGE), COUNT]), keys: "labels" };
@@ -215,9 +296,21 @@ static WAVE: Shape = Shape::Table(&Table {
             &SOAK,
             "How long it is watched after its last host has ended, before the waves after it start.",
         ),
-        Key::later("health"),
-        Key::later("rehearse_rollback"),
-        Key::later("interrupt"),
+        Key::optional(
+            "health",
+            &HEALTH,
+            "What is asked from the controller while the wave runs and soaks.",
+        ),
+        Key::optional(
+            "rehearse_rollback",
+            &Shape::Flag,
+            "Whether its canaries are migrated, rolled back, and migrated again, before the others start.",
+        ),
+        Key::optional(
+            "rest",
+            &Shape::Word(&["hop"]),
+            "`hop`: its hosts rest after each hop but the last, until somebody resumes the run.",
+        ),
     ],
     one_of: &[],
 });
@@ -356,7 +449,7 @@ static PERCENTAGE: Form =
     Form { what: "a percentage", example: "5%", check: |text| parse_percentage(text).map(drop) };
 
 /// Reads `5%`.
-pub(super) fn parse_percentage(text: &str) -> Result<Allowance, Refusal> {
+pub fn parse_percentage(text: &str) -> Result<Allowance, Refusal> {
     let number = text.strip_suffix('%').map(str::trim_end);
     match number.and_then(|number| number.parse().ok()) {
         Some(percent @ 0..=100) => Ok(Allowance::Percent(percent)),

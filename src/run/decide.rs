@@ -13,6 +13,7 @@ use crate::{
     base::{name::HostName, phase::Phase, time::Timestamp},
     journal::{End, Event, Failure, Notice, PauseReason, RebootVerdict, Scope, Skip, Verdict},
     plan::{Plan, Task},
+    rollout::Act,
 };
 
 /// One thing to do. Everything is recorded before it is done.
@@ -57,6 +58,7 @@ impl Decision {
             | WaitingOn::Approval { .. }
             | WaitingOn::Domain { .. }
             | WaitingOn::Barrier { .. }
+            | WaitingOn::Watch { .. }
             | WaitingOn::Held { .. }
             | WaitingOn::Draining { .. } => None,
         });
@@ -66,6 +68,11 @@ impl Decision {
     /// The gates that are closed, as reasons to pause.
     fn gates(&self) -> impl Iterator<Item = PauseReason> {
         self.pauses().filter(|reason| matches!(reason, PauseReason::Approval { .. }))
+    }
+
+    /// Whether a question was put whose answer is still to come, or was not good.
+    fn waits_for_answers(&self) -> bool {
+        self.waiting_on.iter().any(|waits| matches!(waits, WaitingOn::Watch { .. }))
     }
 
     fn pauses(&self) -> impl Iterator<Item = PauseReason> {
@@ -110,6 +117,8 @@ pub(super) fn decide_by(
     starts::settle_waves(plan, state, now, halt.is_none().then_some(gates), &mut decision);
     if halt.is_none() {
         starts::start_hosts(plan, state, gates, &mut decision);
+    } else {
+        starts::undo_waves(plan, state, &mut decision);
     }
     if state.running > 0 {
         decision.waiting_on.push(WaitingOn::Attempts { running: state.running });
@@ -123,19 +132,26 @@ pub(super) fn decide_by(
     if in_flight == parked {
         // Hosts that are held keep the run from its end; when only they are left, it says so and waits for an operator.
         let only_held = || (!state.held.is_empty()).then(|| PauseReason::Held { hosts: held() });
+        let between = || {
+            let hosts = state.between.iter().map(|host| plan.hosts[*host].name.clone());
+            (!state.between.is_empty()).then(|| PauseReason::Hop { hosts: hosts.collect() })
+        };
         let end = match state.waves.iter().all(|wave| wave.finished) {
             true => Some(Event::RunFinished { verdict: verdict(state) }),
             // A window that opens is worth waiting for; one that never does is said when nothing else is left.
             // So is a person's word, which may come at any time.
             false
                 if halt.is_none()
-                    && (decision.wake.is_some() || decision.gates().next().is_some()) =>
+                    && (decision.wake.is_some()
+                        || decision.gates().next().is_some()
+                        || decision.waits_for_answers()) =>
             {
                 None
             }
             false => halt
                 .clone()
                 .or_else(|| decision.stuck(only_held()))
+                .or_else(between)
                 .map(|reason| Event::RunPaused { reason }),
         };
         if let Some(end) = end {
@@ -162,23 +178,34 @@ fn halt(plan: &Plan, state: &RunState) -> Option<PauseReason> {
     if let Some(by) = state.stopping.as_ref().or(state.only_reopened.as_ref()) {
         return Some(PauseReason::Stopped { by: by.clone() });
     }
+    if let Some(reason) = state.watches.halt(plan) {
+        return Some(reason);
+    }
     let index = state.domains.index();
     let fleet = (None, Scope::default());
-    if let Some(over) = state.tally.over(&plan.limits.budget, plan.hosts.len(), fleet, index) {
+    let allowed = state.tuned.failures(plan).of(plan.hosts.len());
+    if let Some(over) = state.tally.over(&plan.limits.budget, allowed, fleet, index) {
         return Some(over);
     }
     for (number, (wave, at)) in plan.waves.iter().zip(&state.waves).enumerate() {
         let Some(budget) = &wave.budget else { continue };
         let own = (Some(number), Scope { wave: Some(wave.name.clone()), domain: None });
-        if let Some(over) = at.tally.over(budget, wave.hosts.len(), own, index) {
+        let allowed = budget.failures.of(wave.hosts.len());
+        if let Some(over) = at.tally.over(budget, allowed, own, index) {
             return Some(over);
         }
     }
     let waves = plan.waves.iter().zip(&state.waves);
-    waves
-        .filter_map(|(wave, at)| Some((wave, at.bad_canary.as_ref()?)))
-        .next()
-        .map(|(wave, host)| PauseReason::Canary { wave: wave.name.clone(), host: host.clone() })
+    waves.filter_map(|(wave, at)| Some((wave, at.bad_canary.as_ref()?))).next().map(
+        |(wave, host)| {
+            let (wave, host) = (wave.name.clone(), host.clone());
+            let at = state.host(&host).map(|index| &state.hosts[index]);
+            match at.is_some_and(|at| at.rehearsing || at.rehearsed) {
+                true => PauseReason::Rehearsal { wave, host },
+                false => PauseReason::Canary { wave, host },
+            }
+        },
+    )
 }
 
 /// What hosts in flight do next. Returns how many of them are parked at a safe point, since the run is to stop.
@@ -189,7 +216,9 @@ fn advance_hosts(
     gates: &Gates<'_>,
     decision: &mut Decision,
 ) -> usize {
-    let stops = state.stopping.is_some() || state.only_reopened.is_some();
+    let stops = state.stopping.is_some()
+        || state.only_reopened.is_some()
+        || state.watches.act(plan) == Some(Act::Stop);
     let rests = |host: &HostState| {
         host.is_safe() || (state.only_reopened.is_some() && host.way == Way::Forward)
     };
@@ -201,12 +230,12 @@ fn advance_hosts(
     let mut parked = 0;
     for index in &state.idle {
         let host = &state.hosts[*index];
-        match next(plan, *index, host) {
+        match next(plan, state, *index, host) {
             Todo::Attempt { .. } if held(host) => decision.todo.push(rest(*index)),
             Todo::Attempt { .. } if stops && rests(host) => parked += 1,
             Todo::Attempt { .. } if is_shut_out(plan, *index, host, gates) => {
                 let host = plan.hosts[*index].name.clone();
-                decision.todo.push(Todo::Record(Event::HostRested { host }));
+                decision.todo.push(Todo::Record(Event::HostRested { host, hop: None }));
             }
             todo => decision.todo.push(todo),
         }
@@ -234,7 +263,7 @@ fn advance_hosts(
             }
         } else if is_shut_out(plan, *index, host, gates) {
             let host = plan.hosts[*index].name.clone();
-            decision.todo.push(Todo::Record(Event::HostRested { host }));
+            decision.todo.push(Todo::Record(Event::HostRested { host, hop: None }));
         } else if let HostPhase::Waiting { step, next, .. } = host.phase {
             decision.todo.push(Todo::Attempt { host: *index, step, attempt: next });
         }
@@ -282,13 +311,13 @@ fn watch_the_dark(plan: &Plan, state: &RunState, now: Timestamp, decision: &mut 
 }
 
 /// The next thing for a host with nothing running.
-fn next(plan: &Plan, index: usize, host: &HostState) -> Todo {
+fn next(plan: &Plan, state: &RunState, index: usize, host: &HostState) -> Todo {
     let name = &plan.hosts[index].name;
     if let Some(fate) = &host.fate {
         return Todo::Record(settle(plan, index, host, fate));
     }
     match host.way {
-        Way::Forward => forward(plan, index, host),
+        Way::Forward => forward(plan, state, index, host),
         Way::Back { hop, all } => {
             if plan.hops[hop].rollback.contains(&host.cursor) {
                 return step(plan, index, host);
@@ -296,8 +325,15 @@ fn next(plan: &Plan, index: usize, host: &HostState) -> Todo {
             // Hops before the one that the host entered by have done nothing to it.
             if all && hop > host.entry {
                 let hop = hop as u16 - 1;
+                let rehearsing = host.rehearsing;
                 let host = name.clone();
-                return Todo::Record(Event::RollbackStarted { host, hop, because: None });
+                return Todo::Record(match rehearsing {
+                    true => Event::RehearsalStarted { host, hop },
+                    false => Event::RollbackStarted { host, hop, because: None },
+                });
+            }
+            if host.rehearsing && !host.armed {
+                return Todo::Record(Event::RehearsalPassed { host: name.clone() });
             }
             // A host that the next boot migrates is not back, whatever system it runs now.
             let end = if host.armed { End::NeedsHands } else { End::RolledBack };
@@ -311,9 +347,16 @@ fn next(plan: &Plan, index: usize, host: &HostState) -> Todo {
     }
 }
 
-fn forward(plan: &Plan, index: usize, host: &HostState) -> Todo {
+fn forward(plan: &Plan, state: &RunState, index: usize, host: &HostState) -> Todo {
     let name = &plan.hosts[index].name;
-    let Some(hop) = plan.hops.get(host.hop) else { return finish(name, host, End::Migrated) };
+    let Some(hop) = plan.hops.get(host.hop) else {
+        return match host.last_changed_hop().filter(|_| rehearses(plan, state, index)) {
+            Some(hop) => {
+                Todo::Record(Event::RehearsalStarted { host: name.clone(), hop: hop as u16 })
+            }
+            None => finish(name, host, End::Migrated),
+        };
+    };
     if host.already {
         return finish(name, host, End::Already);
     }
@@ -323,7 +366,24 @@ fn forward(plan: &Plan, index: usize, host: &HostState) -> Todo {
     if host.blocked && plan.steps[host.cursor].id.phase != Phase::Precheck {
         return finish(name, host, End::Blocked);
     }
+    let between = host.hop > host.entry && host.cursor == hop.forward.start;
+    let rests = plan.waves[plan.hosts[index].wave].rest_between_hops;
+    if rests && between && host.rested_before != Some(host.hop) {
+        let hop = Some(host.hop as u16 - 1);
+        return Todo::Record(Event::HostRested { host: name.clone(), hop });
+    }
     step(plan, index, host)
+}
+
+/// Whether a host goes back before it counts as migrated: canaries do, which are alone until there are enough good ones.
+pub(super) fn rehearses(plan: &Plan, state: &RunState, index: usize) -> bool {
+    let number = plan.hosts[index].wave;
+    let (wave, host) = (&plan.waves[number], &state.hosts[index]);
+    wave.rehearse_rollback
+        && state.waves[number].good < wave.canary
+        && !host.rehearsed
+        && !host.already
+        && host.way == Way::Forward
 }
 
 /// The step at the cursor: run, or skipped for a reason that is known already.

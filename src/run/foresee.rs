@@ -272,16 +272,27 @@ fn shortened(plan: &Plan) -> Plan {
         selection: String::new(),
         hops: vec![hop],
         steps: vec![step],
-        // Nobody foresees when people speak.
-        waves: plan.waves.iter().map(|wave| PlanWave { approval: None, ..wave.clone() }).collect(),
+        waves: plan.waves.iter().map(foreseen).collect(),
         hosts: plan.hosts.iter().map(host).collect(),
         rendered: vec![rendered],
         connections: plan.connections.clone(),
         limits: plan.limits.clone(),
+        interrupts: Vec::new(),
         variables: Vec::new(),
         accepts: Vec::new(),
         inputs: Vec::new(),
         origin: None,
+    }
+}
+
+/// Nobody foresees when people speak, and what answers are. A rehearsal is a part of its host's way.
+fn foreseen(wave: &PlanWave) -> PlanWave {
+    PlanWave {
+        approval: None,
+        health: None,
+        rehearse_rollback: false,
+        rest_between_hops: false,
+        ..wave.clone()
     }
 }
 

@@ -128,6 +128,12 @@ pub struct HostState {
     pub reopened_from: Option<End>,
     /// It ended badly, on its old system and proven so, and a person has resumed the run since.
     pub accepted: bool,
+    /// It goes back as a rehearsal; and it has done so, and shown that it can.
+    pub rehearsing: bool,
+    pub rehearsed: bool,
+    /// It rests between two hops until somebody resumes the run; and the hop that it rested before.
+    pub between: bool,
+    pub rested_before: Option<usize>,
     /// What registered steps printed, by step name.
     pub registered: BTreeMap<String, Registered>,
 }
@@ -180,6 +186,10 @@ impl HostState {
             reopened: 0,
             reopened_from: None,
             accepted: false,
+            rehearsing: false,
+            rehearsed: false,
+            between: false,
+            rested_before: None,
             registered: BTreeMap::new(),
         }
     }
@@ -255,6 +265,12 @@ impl HostState {
         }
     }
 
+    /// Whether what was done to the host can be undone, at least in part.
+    pub fn has_way_back(&self, plan: &Plan) -> bool {
+        let hops = self.last_changed_hop().map_or(&[][..], |last| &plan.hops[self.entry..=last]);
+        self.touched && hops.iter().any(|hop| !hop.rollback.is_empty())
+    }
+
     /// Whether the host is away from its failure domains, or may be: it is in flight, or ended badly. One that rests is at a
     /// safe point, on a system that it was proven to run.
     pub fn is_away(&self) -> bool {
@@ -291,6 +307,7 @@ impl HostState {
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.phase, HostPhase::Pending | HostPhase::Resting { .. })
             && self.held_by.is_none()
+            && !self.between
     }
 
     /// Whether the host may rest where it is: nothing of the present hop has begun to change it.
@@ -326,7 +343,9 @@ impl HostState {
                 self.phase = Idle;
                 self.started = Some(at);
             }
-            (Resting { retry }, Event::HostStarted { .. }) if self.held_by.is_none() => {
+            (Resting { retry }, Event::HostStarted { .. })
+                if self.held_by.is_none() && !self.between =>
+            {
                 self.phase = match *retry {
                     Some(Retry { step, next, not_before }) => Waiting { step, next, not_before },
                     None => Idle,
@@ -341,10 +360,15 @@ impl HostState {
                 let retry = Retry { step: *step, next: *next, not_before: *not_before };
                 self.phase = Resting { retry: Some(retry) };
             }
-            (Idle, Event::HostRested { .. }) if self.is_safe() => {
+            (Idle, Event::HostRested { hop, .. }) if self.is_safe() => {
                 self.phase = Resting { retry: None };
+                if hop.is_some() {
+                    (self.between, self.rested_before) = (true, Some(self.hop));
+                }
             }
-            (Waiting { step, next, not_before }, Event::HostRested { .. }) if self.is_safe() => {
+            (Waiting { step, next, not_before }, Event::HostRested { hop: None, .. })
+                if self.is_safe() =>
+            {
                 let retry = Retry { step: *step, next: *next, not_before: *not_before };
                 self.phase = Resting { retry: Some(retry) };
             }
@@ -447,6 +471,14 @@ impl HostState {
                 }
                 self.fate = None;
             }
+            (Idle, Event::RehearsalStarted { hop, .. }) => {
+                let hop = usize::from(*hop);
+                let Some(planned) = plan.hops.get(hop) else { return Err(format!("no hop {hop}")) };
+                self.way = Way::Back { hop, all: true };
+                self.cursor = planned.rollback.start;
+                self.rehearsing = true;
+            }
+            (Idle, Event::RehearsalPassed { .. }) if self.rehearsing => self.begin_again(plan),
             (Idle, Event::HostFinished { end, failure, .. }) => {
                 self.phase = Ended(*end);
                 self.held_by = None;
@@ -519,6 +551,14 @@ impl HostState {
         if self.word() != was {
             self.since = at;
         }
+    }
+
+    /// After a rehearsal the host is what it was, and goes its way once more.
+    fn begin_again(&mut self, plan: &Plan) {
+        (self.rehearsing, self.rehearsed) = (false, true);
+        (self.way, self.hop, self.entry) = (Way::Forward, 0, 0);
+        self.cursor = plan.hops.first().map_or(0, |hop| hop.forward.start);
+        self.changing = false;
     }
 
     fn advance(&mut self, step: usize) {

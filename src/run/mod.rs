@@ -15,6 +15,7 @@ mod state;
 mod survey;
 mod tally;
 mod waiting;
+mod watching;
 
 pub use approvals::{GateState, Word};
 pub use calendar::{Calendar, Forecast, Night, WaveCalendar, calendar, forecast};
@@ -26,7 +27,8 @@ pub use host::{Fate, HostPhase, HostState, LeftBoot, Registered, Retry, Unseen, 
 pub use judge::{Ending, Result, acceptance, found, judge, key_taken, wrong_system};
 pub use learned::{Learned, Past};
 pub use pace::{Basis, Mark, Pace, basis, rest_of_way, step_length};
-pub use state::{Illegal, RunPhase, RunState, WaveState};
+pub use state::{Illegal, RunPhase, RunState, Tuned, WaveState};
 pub use survey::{Downtime, HostSurvey, Lengths, Prospect, Reach, Until};
 pub use tally::Tally;
 pub use waiting::WaitingOn;
+pub use watching::{Answer, Trip, Watches, answered, watched};

@@ -8,7 +8,7 @@ use super::{
     waiting::WaitingOn,
 };
 use crate::{
-    base::{name::WaveName, time::Timestamp},
+    base::{name::WaveName, phase::Phase, time::Timestamp},
     journal::Event,
     plan::{Plan, PlanWave},
 };
@@ -34,7 +34,12 @@ pub(super) fn settle_waves(
             .collect();
         let name = wave.name.clone();
         if at.started && at.open == 0 {
+            let doubt = state.watches.doubt_of(wave).filter(|_| at.soaks_until(wave).is_some());
             match at.soaks_until(wave).filter(|until| *until > now) {
+                // What was watched to the end ends well.
+                None if doubt.is_some() => {
+                    decision.waiting_on.extend(doubt.map(|watch| WaitingOn::Watch { watch }));
+                }
                 Some(until) => {
                     decision.wake_at(until);
                     decision.waiting_on.push(WaitingOn::Soak { wave: name, until });
@@ -91,13 +96,22 @@ pub(super) fn start_hosts(
     decision: &mut Decision,
 ) {
     let in_flight: usize = state.waves.iter().map(|wave| wave.in_flight).sum();
-    let mut slots = plan.limits.parallel.saturating_sub(in_flight);
+    let mut slots = state.tuned.parallel(plan).saturating_sub(in_flight);
     let mut taken = Taken::default();
+    if let Some(watch) = state.watches.doubt(plan) {
+        decision.waiting_on.push(WaitingOn::Watch { watch });
+        return;
+    }
     for (number, (wave, at)) in plan.waves.iter().zip(&state.waves).enumerate() {
         if !at.started || at.finished || at.ready.is_empty() {
             continue;
         }
-        let mut free = slots.min(wave.parallel.saturating_sub(at.in_flight));
+        if let Some(watch) = state.watches.doubt_of(wave) {
+            decision.waiting_on.push(WaitingOn::Watch { watch });
+            continue;
+        }
+        let places = state.tuned.parallel_of(plan, wave);
+        let mut free = slots.min(places.saturating_sub(at.in_flight));
         if at.good < wave.canary {
             free = free.min(wave.canary.saturating_sub(at.good + at.in_flight));
             decision.waiting_on.push(WaitingOn::Canary { wave: wave.name.clone() });
@@ -123,6 +137,32 @@ pub(super) fn start_hosts(
             decision.todo.push(Todo::Record(event));
             taken.take(&state.domains, index);
             (slots, free) = (slots - 1, free - 1);
+        }
+    }
+}
+
+/// Where an answer says so, hosts that are migrated go back: as many at once as may be in flight, and be away.
+pub(super) fn undo_waves(plan: &Plan, state: &RunState, decision: &mut Decision) {
+    let in_flight: usize = state.waves.iter().map(|wave| wave.in_flight).sum();
+    let mut slots = state.tuned.parallel(plan).saturating_sub(in_flight);
+    let mut taken = Taken::default();
+    let Some(trip) = &state.watches.tripped else { return };
+    for (wave, at) in plan.waves.iter().zip(&state.waves) {
+        if at.finished || state.stopping.is_some() || !state.watches.undoes(plan, wave) {
+            continue;
+        }
+        for index in &at.migrated {
+            if slots == 0 {
+                return;
+            }
+            if state.domains.blocks(*index, &taken).is_some() {
+                continue;
+            }
+            let host = plan.hosts[*index].name.clone();
+            let (phase, operator) = (Phase::Rollback, trip.watch.to_string());
+            decision.todo.push(Todo::Record(Event::HostReopened { host, phase, operator }));
+            taken.take(&state.domains, *index);
+            slots -= 1;
         }
     }
 }

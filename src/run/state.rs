@@ -7,6 +7,7 @@ use super::{
     learned::Learned,
     pace::Pace,
     tally::Tally,
+    watching::Watches,
 };
 use crate::{
     base::{
@@ -14,8 +15,9 @@ use crate::{
         name::{HostName, RequestId, WaveName},
         time::Timestamp,
     },
-    journal::{Event, PauseReason, Record, Verdict},
+    journal::{End, Event, PauseReason, Record, Verdict},
     plan::{Plan, PlanWave},
+    rollout::Allowance,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,12 +57,41 @@ pub struct WaveState {
     pub batch: usize,
     /// How its hosts ended.
     pub tally: Tally,
+    /// Hosts that are migrated and could be brought back.
+    pub migrated: BTreeSet<usize>,
     /// Ends on the target system; as many as the wave has canaries open it for the others.
     pub good: usize,
     /// The first host of the canary that ended badly and was not accepted by a resume since.
     pub bad_canary: Option<HostName>,
     /// What people have said about it.
     pub gate: GateState,
+}
+
+/// Limits that operators have changed while the run went on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tuned {
+    pub parallel: Option<u32>,
+    pub failures: Option<Allowance>,
+}
+
+impl Tuned {
+    /// Hosts in flight at once, over all waves.
+    pub fn parallel(&self, plan: &Plan) -> usize {
+        self.parallel.map_or(plan.limits.parallel, |n| n as usize)
+    }
+
+    /// Hosts of a wave in flight at once. A wave without a smaller limit of its own has that of the fleet.
+    pub fn parallel_of(&self, plan: &Plan, wave: &PlanWave) -> usize {
+        match wave.parallel < plan.limits.parallel {
+            true => wave.parallel,
+            false => self.parallel(plan),
+        }
+    }
+
+    /// How many hosts of the plan may end badly.
+    pub fn failures(&self, plan: &Plan) -> Allowance {
+        self.failures.unwrap_or(plan.limits.budget.failures)
+    }
 }
 
 impl WaveState {
@@ -92,6 +123,10 @@ pub struct RunState {
     pub stopping: Option<String>,
     /// How often a controller took over.
     pub resumes: u32,
+    /// What is asked again and again, and was answered.
+    pub watches: Watches,
+    /// What operators have changed of the plan's limits.
+    pub tuned: Tuned,
     /// Who took up only some hosts again: the others stay where they are.
     pub only_reopened: Option<String>,
     /// How hosts ended since the run was last started or resumed.
@@ -102,6 +137,8 @@ pub struct RunState {
     pub idle: BTreeSet<usize>,
     /// Held, and at rest.
     pub held: BTreeSet<usize>,
+    /// At rest between two hops, until somebody resumes the run.
+    pub between: BTreeSet<usize>,
     /// Held, and still in flight: they rest at their next safe point.
     pub holding: BTreeSet<usize>,
     /// Waiting for a retry, by when it is due.
@@ -141,11 +178,14 @@ impl RunState {
             requests: BTreeSet::new(),
             stopping: None,
             resumes: 0,
+            watches: Watches::default(),
+            tuned: Tuned::default(),
             only_reopened: None,
             tally: Tally::default(),
             domains: Domains::new(plan),
             idle: BTreeSet::new(),
             held: BTreeSet::new(),
+            between: BTreeSet::new(),
             holding: BTreeSet::new(),
             due: BTreeSet::new(),
             running: 0,
@@ -186,7 +226,7 @@ impl RunState {
         {
             return Err(illegal(format!("the request {request} was taken before")));
         }
-        self.apply_run(&record.event, record.at).map_err(illegal)?;
+        self.apply_run(plan, &record.event, record.at).map_err(illegal)?;
         if let Event::GateDecided { approval, .. } = &record.event {
             self.take_word(plan, approval).map_err(|unfit| {
                 let principal = &approval.statement.principal;
@@ -219,7 +259,7 @@ impl RunState {
     }
 
     /// The run's own transitions.
-    fn apply_run(&mut self, event: &Event, at: Timestamp) -> Result<(), String> {
+    fn apply_run(&mut self, plan: &Plan, event: &Event, at: Timestamp) -> Result<(), String> {
         use RunPhase::{Finished, New, Paused, Running};
         match (&self.phase, event) {
             (New, Event::RunStarted { plan, .. }) => {
@@ -240,18 +280,27 @@ impl RunState {
                 self.hosts.iter_mut().for_each(|host| host.nevers = 0);
                 self.resumes += 1;
                 self.tally = Tally::default();
+                self.watches = Watches::default();
                 for wave in &mut self.waves {
                     wave.bad_canary = None;
                     wave.tally = Tally::default();
                 }
                 if !only_reopened {
                     self.accept_those_that_stand();
+                    self.take_on_those_between(plan);
                 }
             }
             (Running, Event::StopRequested { by, .. }) => {
                 self.stopping.get_or_insert_with(|| by.clone());
             }
             (Running, Event::LeaveRequested { .. }) => {}
+            (Running, Event::WatchTold { watch, told, in_a_row }) => {
+                self.watches.take(plan, watch, (told, *in_a_row), at)?;
+            }
+            (Running | Paused(_), Event::LimitsTuned { parallel, failures, .. }) => {
+                self.tuned.parallel = parallel.or(self.tuned.parallel);
+                self.tuned.failures = failures.or(self.tuned.failures);
+            }
             (
                 Running | Paused(_),
                 Event::HoldRequested { .. }
@@ -284,6 +333,14 @@ impl RunState {
         }
     }
 
+    /// Who resumes a run lets hosts that rest between two hops go on.
+    fn take_on_those_between(&mut self, plan: &Plan) {
+        for index in std::mem::take(&mut self.between) {
+            self.hosts[index].between = false;
+            self.sort(plan, index);
+        }
+    }
+
     fn wave_mut(&mut self, name: &WaveName) -> Result<&mut WaveState, String> {
         let wave = self.wave_names.get(name).ok_or_else(|| format!("no wave {name}"))?;
         self.waves.get_mut(*wave).ok_or_else(|| format!("no wave {name}"))
@@ -297,7 +354,6 @@ impl RunState {
         event: &Event,
         at: Timestamp,
     ) -> Result<(), String> {
-        let wave = plan.hosts[index].wave;
         let host = &mut self.hosts[index];
         let (word, phase) = (host.word(), host.phase.clone());
         let reboot = host.left_boot.as_ref().map(|left| (left.at, host.step()));
@@ -310,7 +366,7 @@ impl RunState {
                 self.learned.add(step, took);
             }
         }
-        self.sort(index, wave);
+        self.sort(plan, index);
         let host = &self.hosts[index];
         if let Some(left) = host.left_boot.as_ref().filter(|_| !host.late) {
             self.rebooting.insert((left.at, index));
@@ -341,7 +397,8 @@ impl RunState {
     }
 
     /// Keeps the lists of who is held and who is ready.
-    fn sort(&mut self, index: usize, wave: usize) {
+    fn sort(&mut self, plan: &Plan, index: usize) {
+        let wave = plan.hosts[index].wave;
         fn keep(list: &mut BTreeSet<usize>, index: usize, belongs: bool) {
             match belongs {
                 true => list.insert(index),
@@ -351,7 +408,10 @@ impl RunState {
         let host = &self.hosts[index];
         let (held, flies) = (host.held_by.is_some(), host.is_in_flight());
         keep(&mut self.held, index, held && !flies);
+        keep(&mut self.between, index, host.between);
         keep(&mut self.holding, index, held && flies);
+        let back = host.phase == HostPhase::Ended(End::Migrated) && host.has_way_back(plan);
+        keep(&mut self.waves[wave].migrated, index, back);
         keep(&mut self.waves[wave].ready, index, host.is_ready());
         self.domains.set_ready(index, host.is_ready());
         self.domains.set_away(index, host.is_away());

@@ -48,15 +48,14 @@ impl Tally {
         }
     }
 
-    /// Why no host may start any more by this budget, of so many hosts; of this wave, or of the fleet.
+    /// Why no host may start any more by this budget, which allows so many; of this wave, or of the fleet.
     pub(super) fn over(
         &self,
         budget: &Budget,
-        hosts: usize,
+        allowed: usize,
         (wave, scope): (Option<usize>, Scope),
         index: &Index,
     ) -> Option<PauseReason> {
-        let allowed = budget.failures.of(hosts);
         if self.bad > allowed {
             return Some(PauseReason::OverBudget { failures: self.bad, allowed, of: scope });
         }

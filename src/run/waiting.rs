@@ -6,7 +6,7 @@ use crate::{
         name::{HostName, WaveName},
         time::Timestamp,
     },
-    journal::{Domain, PauseReason},
+    journal::{Domain, PauseReason, WatchId},
 };
 use serde::Serialize;
 
@@ -37,6 +37,8 @@ pub enum WaitingOn {
     Barrier { wave: WaveName },
     /// A wave is watched after its last end.
     Soak { wave: WaveName, until: Timestamp },
+    /// A question that is put again and again has no good answer yet, or no more.
+    Watch { watch: WatchId },
     /// Operators hold these hosts; they go on when they are released.
     Held { hosts: Vec<HostName> },
     /// No new host starts, for this reason; hosts in flight go on to their end or to a safe point.
@@ -47,7 +49,10 @@ impl WaitingOn {
     /// Whether something goes on by itself meanwhile.
     pub(super) fn is_busy(&self) -> bool {
         match self {
-            Self::Attempts { .. } | Self::Retry { .. } | Self::Draining { .. } => true,
+            Self::Attempts { .. }
+            | Self::Retry { .. }
+            | Self::Watch { .. }
+            | Self::Draining { .. } => true,
             Self::Wave { .. }
             | Self::Canary { .. }
             | Self::Window { .. }
@@ -74,6 +79,7 @@ impl WaitingOn {
             | Self::Retry { .. }
             | Self::Wave { .. }
             | Self::Canary { .. }
+            | Self::Watch { .. }
             | Self::Barrier { .. } => None,
         }
     }

@@ -95,7 +95,7 @@ impl<'s> Oracle<'s> {
                 }
                 self.start(host);
             }
-            Event::HostRested { host } => self.at[index(host.as_str())] = At::Waiting,
+            Event::HostRested { host, .. } => self.at[index(host.as_str())] = At::Waiting,
             Event::HostFinished { host, end, .. } => self.ended(index(host.as_str()), *end, now),
             Event::AttemptStarted { host, .. } => {
                 let host = index(host.as_str());

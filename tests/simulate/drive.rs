@@ -187,12 +187,17 @@ impl Story {
     async fn go_to_the_end(&mut self) -> Result<(), String> {
         let plan = Arc::clone(&self.sim.world().scenario.plan);
         let digest = self.sim.world().scenario.digest.clone();
-        let most = plan.hosts.len() + self.course.crashes.len() + self.course.stops.len() + 30;
+        let most = plan.hosts.len() + self.course.crashes.len() + self.course.stops.len() + 80;
         for _ in 0..most {
             let state = self.state()?;
             let Some(first) = opening(&plan, &digest, &state, &self.driver()) else {
                 return Ok(());
             };
+            if let RunPhase::Paused(PauseReason::Domain { hosts, .. }) = &state.phase
+                && self.sim.world().oracle.limits.is_stuck(hosts)
+            {
+                return Ok(());
+            }
             let mut first = vec![first];
             if let RunPhase::Paused(PauseReason::Held { hosts }) = &state.phase {
                 let request = format!("back-{}", self.epoch).parse().unwrap();

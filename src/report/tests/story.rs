@@ -155,6 +155,7 @@ pub fn plan(waves: &[(&str, Vec<String>)]) -> Plan {
             budget: Budget::of(Allowance::Percent(10)),
             at_most: Vec::new(),
         },
+        interrupts: Vec::new(),
         variables: vec![BTreeMap::new()],
         accepts: Vec::new(),
         inputs: Vec::new(),

@@ -1,15 +1,45 @@
-//! Labels that limits ask for: one that no host has would limit nothing, without a word.
+//! What a rollout asks for and a plan cannot give: labels that no host has, rehearsals without a way back.
 
-use super::model::PlanHost;
+use super::model::{PlanHop, PlanHost};
 use crate::{
     base::{
         fault::{Fault, Refusal},
         name::WaveName,
         suggest::did_you_mean,
+        template::Templates,
     },
-    rollout::{AtMost, Budget, Rollout, fault_in_key},
+    rollout::{AtMost, Budget, Question, Rollout, fault_in_key},
 };
 use std::collections::BTreeSet;
+
+/// A rehearsal needs a way back through each hop.
+pub fn check_rehearsals(rollout: &Rollout, hops: &[PlanHop], faults: &mut Vec<Fault>) {
+    let Some(hop) = hops.iter().find(|hop| hop.rollback.is_empty()) else { return };
+    for wave in rollout.waves.iter().filter(|wave| wave.rehearse_rollback) {
+        let message = format!("{} has no rollback that could be rehearsed", hop.name);
+        let refusal = Refusal::new(message).hint("add [[rollback]] steps to the playbook");
+        faults.push(fault_in_key(rollout, Some(&wave.name), "rehearse_rollback", refusal));
+    }
+}
+
+/// What is expected of an answer must be an expression, before anybody counts on it.
+pub fn check_questions(rollout: &Rollout, templates: &Templates, faults: &mut Vec<Fault>) {
+    for wave in &rollout.waves {
+        let Some(health) = &wave.health else { continue };
+        let Question::IsWell { expect: Some(expect), .. } = &health.ask else { continue };
+        let known = ["stdout", "stderr", "exit"];
+        let refusal = match templates.expression_names(expect) {
+            Err(error) => Some(Refusal::new(format!("`expect`: {}", error.message))),
+            Ok(names) => names.iter().find(|name| !known.contains(&name.as_str())).map(|name| {
+                let message = format!("`expect` knows no `{name}`");
+                Refusal::new(message).hint("it knows stdout, stderr and exit")
+            }),
+        };
+        if let Some(refusal) = refusal {
+            faults.push(fault_in_key(rollout, Some(&wave.name), "health", refusal));
+        }
+    }
+}
 
 /// Finds labels in the limits of the rollout that no host of the plan has, or none of the wave that asks for it.
 pub fn check_labels(rollout: &Rollout, hosts: &[PlanHost], faults: &mut Vec<Fault>) {
