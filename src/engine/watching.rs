@@ -102,7 +102,7 @@ async fn script(shared: &Shared, id: &WatchId, text: &str, timeout: Duration) ->
     let mut heard = Heard::default();
     match shared.controller.run(&script, &mut heard).await {
         Ok(Exit::Code(code)) if CANNOT_RUN.contains(&code) => {
-            Err(format!("it cannot be run, exit code {code}: {}", heard.last_line()))
+            Err(format!("it cannot be run, {}", heard.exit(code)))
         }
         Ok(Exit::Code(code)) => Ok((code, heard)),
         Ok(Exit::Signal(signal)) => Err(format!("it was killed by {signal}")),
@@ -122,7 +122,7 @@ fn is_well(shared: &Shared, ran: &Ran, expect: Option<&str>) -> Told {
         Err(reason) => return Told::Unclear { reason: reason.clone() },
     };
     if *code != 0 {
-        return Told::Bad { said: format!("exit code {code}: {}", heard.last_line()) };
+        return Told::Bad { said: heard.exit(*code) };
     }
     let Some(expect) = expect else { return Told::Well };
     let (stdout, stderr) = (heard.text(Stream::Out), heard.text(Stream::Err));
@@ -145,8 +145,7 @@ fn holds(ran: &Ran) -> Told {
         },
         Ok((1, _)) => Told::Well,
         Ok((code, heard)) => {
-            let reason = format!("exit code {code} is neither yes nor no: {}", heard.last_line());
-            Told::Unclear { reason }
+            Told::Unclear { reason: format!("neither yes nor no: {}", heard.exit(*code)) }
         }
         Err(reason) => Told::Unclear { reason: reason.clone() },
     }
@@ -176,7 +175,16 @@ impl Heard {
             Stream::Out => &self.out,
             Stream::Err => &self.err,
         };
-        String::from_utf8_lossy(bytes).into_owned()
+        // As a shell's `$(…)`, and as steps see what they print.
+        String::from_utf8_lossy(bytes).trim_end_matches(['\n', '\r']).to_owned()
+    }
+
+    /// An exit code, with what was said about it.
+    fn exit(&self, code: i32) -> String {
+        match self.last_line() {
+            line if line.is_empty() => format!("exit code {code}"),
+            line => format!("exit code {code}: {line}"),
+        }
     }
 
     /// The last line that says something: of the errors, where there are any.

@@ -2,7 +2,7 @@
 
 use super::{
     accept::accepts,
-    care::{check_labels, check_questions, check_rehearsals},
+    care::check_care,
     inputs::{Variables, inputs},
     model::{Limits, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task},
     render::{LATE_NAMES, RenderError, host_value, names, render},
@@ -55,9 +55,8 @@ pub fn build(
     }
     builder.explain(playbook);
     let accepts = accepts(inventory, playbook, rollout, &mut builder.faults);
-    check_labels(rollout, &builder.hosts, &mut builder.faults);
-    check_rehearsals(rollout, &builder.hops, &mut builder.faults);
-    check_questions(rollout, &builder.templates, &mut builder.faults);
+    let Builder { hosts, hops, templates, faults, .. } = &mut builder;
+    check_care(rollout, (hosts, hops, templates), faults);
     let Builder { faults, rendered, steps, hops, hosts, connections, variables, .. } = builder;
     if !faults.is_empty() {
         return Err(Faults(faults));

@@ -12,8 +12,19 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
+/// Finds all of these.
+pub fn check_care(
+    rollout: &Rollout,
+    (hosts, hops, templates): (&[PlanHost], &[PlanHop], &Templates),
+    faults: &mut Vec<Fault>,
+) {
+    check_labels(rollout, hosts, faults);
+    check_rehearsals(rollout, hops, faults);
+    check_questions(rollout, templates, faults);
+}
+
 /// A rehearsal needs a way back through each hop.
-pub fn check_rehearsals(rollout: &Rollout, hops: &[PlanHop], faults: &mut Vec<Fault>) {
+fn check_rehearsals(rollout: &Rollout, hops: &[PlanHop], faults: &mut Vec<Fault>) {
     let Some(hop) = hops.iter().find(|hop| hop.rollback.is_empty()) else { return };
     for wave in rollout.waves.iter().filter(|wave| wave.rehearse_rollback) {
         let message = format!("{} has no rollback that could be rehearsed", hop.name);
@@ -23,7 +34,7 @@ pub fn check_rehearsals(rollout: &Rollout, hops: &[PlanHop], faults: &mut Vec<Fa
 }
 
 /// What is expected of an answer must be an expression, before anybody counts on it.
-pub fn check_questions(rollout: &Rollout, templates: &Templates, faults: &mut Vec<Fault>) {
+fn check_questions(rollout: &Rollout, templates: &Templates, faults: &mut Vec<Fault>) {
     for wave in &rollout.waves {
         let Some(health) = &wave.health else { continue };
         let Question::IsWell { expect: Some(expect), .. } = &health.ask else { continue };
@@ -42,7 +53,7 @@ pub fn check_questions(rollout: &Rollout, templates: &Templates, faults: &mut Ve
 }
 
 /// Finds labels in the limits of the rollout that no host of the plan has, or none of the wave that asks for it.
-pub fn check_labels(rollout: &Rollout, hosts: &[PlanHost], faults: &mut Vec<Fault>) {
+fn check_labels(rollout: &Rollout, hosts: &[PlanHost], faults: &mut Vec<Fault>) {
     let everywhere = labels(hosts.iter());
     let mut ask = |wave: Option<&WaveName>,
                    budget: Option<&Budget>,

@@ -184,10 +184,7 @@ impl<'a> HostHistory<'a> {
                 self.failure = failure.as_ref();
                 self.close_segment(at);
             }
-            Event::HostReopened { .. } => {
-                self.ended = None;
-                self.touched = None;
-            }
+            Event::HostReopened { .. } => (self.ended, self.touched) = (None, None),
             Event::AttemptStarted { step, attempt, .. } => self.begin(at, step, *attempt),
             Event::AttemptPassed { step, duration_ms, .. } => {
                 self.passed.push((step, *duration_ms));

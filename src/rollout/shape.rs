@@ -174,7 +174,7 @@ const RECOVERY: Key =
     Key::optional("recovery", &SAYING, "What a person should do then; it is shown.");
 
 static HEALTH: Shape = Shape::Table(&Table {
-    what: "a health",
+    what: "`health`",
     keys: &[
         Key::required(
             "run",

@@ -503,7 +503,7 @@ impl HostState {
                 self.failure = None;
                 self.fate = None;
                 self.blocked = false;
-                self.accepted = false;
+                (self.accepted, self.rehearsing) = (false, false);
             }
             (phase, event) => return Err(format!("{event:?} is not legal in {phase:?}")),
         }

@@ -28,5 +28,6 @@ mod stopping;
 mod store;
 mod texts;
 mod torture;
+mod watches;
 mod windows;
 mod wire;

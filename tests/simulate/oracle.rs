@@ -392,6 +392,7 @@ impl Oracle {
                     matches!(told.at, At::Ended(End::Migrated | End::Already | End::Committed));
                 (told.at, told.reopened) = (At::InFlight, true);
                 told.failed = None;
+                told.rehearsing = false;
                 told.lowest = back;
                 told.settled.retain(|step| !step.contains(".rollback."));
                 let wave = told.wave;

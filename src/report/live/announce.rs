@@ -126,7 +126,7 @@ impl Line<'_> {
             }
             Event::HostHeld { .. } => ('‖', Tone::Warn, self.with("live.held", &[("host", &host)])),
             Event::HostRested { hop: Some(_), .. } => {
-                ('‖', Tone::Calm, self.with("live.between", &[("host", &host)]))
+                ('‖', Tone::Calm, self.with("live.rests_between", &[("host", &host)]))
             }
             Event::HostRested { hop: None, .. } => {
                 ('‖', Tone::Calm, self.with("live.rested", &[("host", &host)]))
