@@ -1,5 +1,7 @@
 //! The engine over made-up hosts: what becomes of them, and that the journal says so.
 
+#[path = "engine/care.rs"]
+mod care;
 #[path = "engine/holds.rs"]
 mod holds;
 #[expect(dead_code, reason = "other tests use the rest")]

@@ -26,12 +26,15 @@ const SAID_MAX: usize = 200;
 /// What a shell says of a command that it cannot run, or cannot find.
 const CANNOT_RUN: [i32; 2] = [126, 127];
 
+/// A question with its answer.
+type Answered = (WatchId, Told);
+
 /// Puts the questions of a run, each no more often than the rollout says.
 pub struct Watcher {
     /// When each was last put, by the steady clock, and whether its answer is still to come.
     put: BTreeMap<WatchId, (Duration, bool)>,
     tasks: JoinSet<()>,
-    answers: (mpsc::Sender<(WatchId, Told)>, mpsc::Receiver<(WatchId, Told)>),
+    answers: (mpsc::Sender<Answered>, mpsc::Receiver<Answered>),
 }
 
 impl Watcher {
@@ -61,7 +64,7 @@ impl Watcher {
     }
 
     /// The next answer, whenever it comes.
-    pub async fn answer(&mut self) -> Option<(WatchId, Told)> {
+    pub async fn answer(&mut self) -> Option<Answered> {
         let (id, told) = self.answers.1.recv().await?;
         if let Some((_, is_out)) = self.put.get_mut(&id) {
             *is_out = false;

@@ -61,8 +61,36 @@ pub fn build(
     if !faults.is_empty() {
         return Err(Faults(faults));
     }
+    Ok(Plan {
+        format: PLAN_FORMAT,
+        playbook: playbook.name.clone(),
+        title: playbook.title.clone(),
+        support: playbook.support.clone(),
+        selection: selection.to_owned(),
+        hops,
+        steps,
+        waves: plan_waves(rollout, &waves),
+        hosts,
+        rendered,
+        connections,
+        limits: Limits {
+            parallel: rollout.parallel.max(1) as usize,
+            on_failure: rollout.on_failure,
+            budget: rollout.budget.clone(),
+            at_most: rollout.at_most.clone(),
+        },
+        interrupts: rollout.interrupts.clone(),
+        variables: variables.sets,
+        accepts,
+        inputs: inputs(inventory, playbook, rollout),
+        origin: None,
+    })
+}
+
+/// The waves, with hosts by their places in the plan, which has them wave after wave.
+fn plan_waves(rollout: &Rollout, waves: &[Vec<HostName>]) -> Vec<PlanWave> {
     let mut next = 0;
-    let waves = rollout.waves.iter().zip(&waves).map(|(wave, members)| {
+    let planned = rollout.waves.iter().zip(waves).map(|(wave, members)| {
         let first = next;
         next += members.len();
         PlanWave {
@@ -88,30 +116,7 @@ pub fn build(
             rest_between_hops: wave.rest_between_hops,
         }
     });
-    Ok(Plan {
-        format: PLAN_FORMAT,
-        playbook: playbook.name.clone(),
-        title: playbook.title.clone(),
-        support: playbook.support.clone(),
-        selection: selection.to_owned(),
-        hops,
-        steps,
-        waves: waves.collect(),
-        hosts,
-        rendered,
-        connections,
-        limits: Limits {
-            parallel: rollout.parallel.max(1) as usize,
-            on_failure: rollout.on_failure,
-            budget: rollout.budget.clone(),
-            at_most: rollout.at_most.clone(),
-        },
-        interrupts: rollout.interrupts.clone(),
-        variables: variables.sets,
-        accepts,
-        inputs: inputs(inventory, playbook, rollout),
-        origin: None,
-    })
+    planned.collect()
 }
 
 /// A step of the way before any host: its templates, and what they ask for.

@@ -181,6 +181,21 @@ fn halt(plan: &Plan, state: &RunState) -> Option<PauseReason> {
     if let Some(reason) = state.watches.halt(plan) {
         return Some(reason);
     }
+    // That a canary failed says more than the budget that is spent by it.
+    let canary = plan.waves.iter().zip(&state.waves).find_map(|(wave, at)| {
+        let host = at.bad_canary.clone()?;
+        let known = state.host(&host).map(|index| &state.hosts[index]);
+        let wave = wave.name.clone();
+        Some(match known.is_some_and(|at| at.rehearsing || at.rehearsed) {
+            true => PauseReason::Rehearsal { wave, host },
+            false => PauseReason::Canary { wave, host },
+        })
+    });
+    canary.or_else(|| over_budget(plan, state))
+}
+
+/// The budget that is spent.
+fn over_budget(plan: &Plan, state: &RunState) -> Option<PauseReason> {
     let index = state.domains.index();
     let fleet = (None, Scope::default());
     let allowed = state.tuned.failures(plan).of(plan.hosts.len());
@@ -195,17 +210,7 @@ fn halt(plan: &Plan, state: &RunState) -> Option<PauseReason> {
             return Some(over);
         }
     }
-    let waves = plan.waves.iter().zip(&state.waves);
-    waves.filter_map(|(wave, at)| Some((wave, at.bad_canary.as_ref()?))).next().map(
-        |(wave, host)| {
-            let (wave, host) = (wave.name.clone(), host.clone());
-            let at = state.host(&host).map(|index| &state.hosts[index]);
-            match at.is_some_and(|at| at.rehearsing || at.rehearsed) {
-                true => PauseReason::Rehearsal { wave, host },
-                false => PauseReason::Canary { wave, host },
-            }
-        },
-    )
+    None
 }
 
 /// What hosts in flight do next. Returns how many of them are parked at a safe point, since the run is to stop.

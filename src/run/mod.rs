@@ -4,6 +4,7 @@ mod approvals;
 mod calendar;
 mod decide;
 mod domains;
+mod footing;
 mod foresee;
 mod gate;
 mod host;

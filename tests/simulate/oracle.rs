@@ -569,10 +569,9 @@ impl Oracle {
         told.hop = step.split('.').next().and_then(|hop| hop.parse().ok()).unwrap();
         let forward = ["backup", "precheck", "migrate", "verify"];
         let is_forward = step.split('.').nth(1).is_some_and(|phase| forward.contains(&phase));
-        if rests && is_forward && told.finished.is_some_and(|hop| hop + 1 == told.hop) {
-            if !told.rested.contains(&told.hop) {
-                said.push(format!("{step} is attempted without a rest before its hop"));
-            }
+        let enters = told.finished.is_some_and(|hop| hop + 1 == told.hop);
+        if rests && is_forward && enters && !told.rested.contains(&told.hop) {
+            said.push(format!("{step} is attempted without a rest before its hop"));
         }
         if step.contains(".migrate.") {
             told.begun.insert(told.hop);
