@@ -44,3 +44,11 @@ cuts N="40":
 # Stops a controller for so many seconds and lets it go on.
 stopped SECONDS="60":
     FLEETLIFT_STOPPED={{SECONDS}} cargo test --test program was_stopped_for_a_while -- --nocapture
+
+# Real Debian hosts on this machine, as root: `just testbed` lists what it can do, `just testbed up 15` brings them up.
+testbed *ARGS:
+    testbed/real/testbed {{ARGS}}
+
+# Upgrades real hosts from Debian 12 to 13, as root: `four` (with a fault and a dead controller), `faults`, `fifteen`, `el_host`.
+real WHAT="four":
+    cargo test --test real -- --ignored --nocapture {{WHAT}}

@@ -56,9 +56,12 @@ fn step(name: &str, run: &str) -> Step {
         on_lost: None,
         probe: None,
         arms: false,
+        already: false,
         disarm: None,
         severity: Severity::Blocker,
         remedy: None,
+        reads: None,
+        report: None,
         estimate: None,
     }
 }
@@ -379,6 +382,29 @@ fn a_host_on_the_target_is_left_alone_and_a_strange_one_is_refused() {
     assert_eq!(ran.end("a"), End::Already);
     assert_eq!(ran.end("b"), End::Blocked);
     assert!(fleet.ran("a").is_empty() && fleet.ran("b").is_empty());
+}
+
+#[test]
+fn a_host_on_the_target_that_cannot_prove_it_is_not_there() {
+    let mut playbook = playbook();
+    let proofs = vec![
+        step("services", "ask-services"),
+        Step { already: true, ..step("whole", "ask-whole") },
+        Step { already: true, when: Some("false".into()), ..step("never", "ask-never") },
+        Step { already: true, ..step("kernel", "ask-kernel") },
+    ];
+    playbook.hops[0].steps.insert(Phase::Verify, proofs);
+    let there = || FakeHost::new("new", "2");
+    let half = there().rule("ask-whole", Answer::Exit(1, "half installed"));
+    let fleet = FakeFleet::with([("a", there()), ("b", half), ("c", good())]);
+    let ran = run(&fleet, &playbook, &lenient());
+    assert_eq!(ran.end("a"), End::Already);
+    assert_eq!(ran.end("b"), End::Failed);
+    assert!(!ran.touched("b"), "it was only asked");
+    assert_eq!(ran.end("c"), End::Migrated);
+    assert_eq!(fleet.ran("a"), ["ask-whole", "ask-kernel"]);
+    assert_eq!(fleet.ran("b"), ["ask-whole"]);
+    assert!(fleet.ran("c").contains(&"ask-whole".to_owned()));
 }
 
 #[test]

@@ -50,9 +50,12 @@ fn step(name: &str, run: &str) -> Step {
         on_lost: None,
         probe: None,
         arms: false,
+        already: false,
         disarm: None,
         severity: Severity::Blocker,
         remedy: None,
+        reads: None,
+        report: None,
         estimate: None,
     }
 }
@@ -260,6 +263,53 @@ fn a_host_that_never_goes_down_is_told_so_before_its_deadline() {
     assert!((300_000..400_000).contains(waited_ms), "{waited_ms}");
     // It answers, so its way back is tried.
     assert_eq!((ran.end(), ran.ran("restore")), (End::RolledBack, 1));
+}
+
+#[test]
+fn a_reboot_that_the_host_provably_was_not_told_is_told_again() {
+    const BACK: Play = &[(20, Shows::Same), (40, CLOSED), (0, Shows::Boot("new", "2"))];
+    let never = |power_cut| Answer::Never { power_cut };
+    let host = |answers| {
+        let host = FakeHost::new("old", "1").rule("reboot-now", Answer::InTurn(answers));
+        host.rule("restore", Answer::Becomes("old", "1"))
+    };
+    let attempts = |ran: &Ran| {
+        let started = |record: &&Record| matches!(&record.event, Event::AttemptStarted { step, .. } if step.step.as_str() == "boot");
+        ran.records.iter().filter(started).count()
+    };
+    // In the same attempt: what the journal says of the host going dark stays true.
+    let ran =
+        run(host(vec![never(false), never(false), Answer::Plays(BACK)]), vec![reboots(reboot())]);
+    assert_eq!((ran.end(), ran.ran("reboot-now"), attempts(&ran)), (End::Migrated, 1, 1));
+    // Nobody tells a host that has been started anew since to reboot: it may be on its way.
+    let ran = run(host(vec![never(true), Answer::Plays(BACK)]), vec![reboots(reboot())]);
+    assert_eq!(ran.verdict().0, &RebootVerdict::OldSystem { system: system("old", "1") });
+    assert_eq!((ran.ran("reboot-now"), attempts(&ran)), (0, 1));
+    // Not for ever; and the attempt that was never told costs no retry.
+    let ran = run(host(vec![never(false)]), vec![reboots(reboot())]);
+    assert_eq!((ran.end(), ran.ran("reboot-now"), attempts(&ran)), (End::Unreachable, 0, 5));
+}
+
+/// After a reboot that failed nobody knows which boot the host is in, until it is asked.
+#[test]
+fn never_is_not_believed_of_a_host_whose_boot_nobody_knew() {
+    let lost = |ran: &Ran| {
+        ran.records.iter().any(|record| match &record.event {
+            Event::AttemptFailed { step, failure: Failure::Lost { .. }, .. } => {
+                step.phase == Phase::Rollback
+            }
+            _ => false,
+        })
+    };
+    let never = || Answer::Never { power_cut: true };
+    let host = FakeHost::new("old", "1").rule("reboot-now", Answer::Exit(1, ""));
+    let ran = run(host.rule("restore", never()), vec![reboots(reboot())]);
+    assert_eq!((ran.end(), ran.ran("restore"), lost(&ran)), (End::NeedsHands, 0, true));
+    // One that has answered all the time is where it was.
+    let host = FakeHost::new("old", "1").rule("reboot-now", Answer::Plays(&[(0, Shows::Same)]));
+    let ran = run(host.rule("restore", never()), vec![reboots(reboot())]);
+    assert!(matches!(ran.verdict().0, RebootVerdict::StayedUp { .. }));
+    assert_eq!((ran.end(), ran.ran("restore"), lost(&ran)), (End::NeedsHands, 0, true));
 }
 
 #[test]
@@ -585,6 +635,7 @@ fn passed(plan: &Plan, host: usize, step: usize) -> AttemptResult {
         tail: String::new(),
         facts,
         warnings: Vec::new(),
+        findings: Vec::new(),
         never: false,
     }
 }

@@ -1,8 +1,9 @@
 //! Facts: what a host says of itself.
 
+use super::text_set::TextSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, fmt};
+use std::fmt;
 
 /// An operating system as `/etc/os-release` names it, or as a playbook asks for it.
 #[derive(
@@ -62,13 +63,13 @@ pub struct Facts {
     /// The numeric user that a step without sudo runs as.
     pub uid: Option<u32>,
     /// Active services, as `systemctl` names them without `.service`.
-    pub services: BTreeSet<String>,
+    pub services: TextSet,
     /// Failed units.
-    pub failed_units: BTreeSet<String>,
+    pub failed_units: TextSet,
     /// Listening ports: `tcp/22`.
-    pub ports: BTreeSet<String>,
+    pub ports: TextSet,
     /// Mount points of real file systems.
-    pub mounts: BTreeSet<String>,
+    pub mounts: TextSet,
 }
 
 #[cfg(test)]

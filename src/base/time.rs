@@ -1,11 +1,11 @@
 //! Time: points, lengths, and the clock that everything asks.
 
-use serde::{Deserialize, Serialize};
-use std::{fmt, time::Duration};
+use super::{text_set::Text, utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use std::{fmt, str::FromStr, time::Duration};
 
 /// A point in time, to the millisecond, UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
@@ -35,9 +35,12 @@ impl std::ops::Add<Duration> for Timestamp {
 impl fmt::Display for Timestamp {
     /// RFC 3339 with milliseconds: `2026-11-21T09:15:02.120Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(at) => write!(f, "{at:.3}"),
-            Err(_) => write!(f, "{} ms after 1970", self.0),
+        match utc::write(self.0) {
+            Some(text) => f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?),
+            None => match jiff::Timestamp::from_millisecond(self.0) {
+                Ok(at) => write!(f, "{at:.3}"),
+                Err(_) => write!(f, "{} ms after 1970", self.0),
+            },
         }
     }
 }
@@ -46,13 +49,30 @@ impl TryFrom<String> for Timestamp {
     type Error = jiff::Error;
 
     fn try_from(text: String) -> Result<Self, jiff::Error> {
-        Ok(Self(text.parse::<jiff::Timestamp>()?.as_millisecond()))
+        text.parse()
     }
 }
 
-impl From<Timestamp> for String {
-    fn from(at: Timestamp) -> String {
-        at.to_string()
+impl FromStr for Timestamp {
+    type Err = jiff::Error;
+
+    fn from_str(text: &str) -> Result<Self, jiff::Error> {
+        match utc::read(text) {
+            Some(millis) => Ok(Self(millis)),
+            None => Ok(Self(text.parse::<jiff::Timestamp>()?.as_millisecond())),
+        }
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Text::deserialize(from)?.0.parse().map_err(D::Error::custom)
     }
 }
 

@@ -3,10 +3,11 @@
 use super::{args::Common, error::CliError};
 use crate::{
     base::{
+        approval::Approval,
         name::RunId,
         text::{fold_names, one_line, shorten},
     },
-    journal::{Reader, Record, Store},
+    journal::{Event, Reader, Record, Store},
     plan::{PLAN_FORMAT, Plan},
     run::{HostPhase, RunPhase, RunState},
 };
@@ -14,6 +15,7 @@ use std::{
     collections::BTreeSet,
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Prints data. A reader that has gone away ends the program quietly.
@@ -64,18 +66,31 @@ fn state_dir(named: Option<&Path>) -> Result<PathBuf, CliError> {
     }
 }
 
-/// A run as it was read: its plan, its records, and the state that they add up to.
+/// A run as it was read: its plan, and the state that its records add up to.
 pub struct Seen {
     pub run: RunId,
     pub plan: Plan,
     pub digest: String,
-    pub records: Vec<Record>,
     pub state: RunState,
+    /// What people have said about gates, by the record's number.
+    pub approvals: Vec<(u64, Arc<Approval>)>,
     pub reader: Reader,
 }
 
 /// Reads a run.
 pub fn read(store: &Store, run: RunId) -> Result<Seen, CliError> {
+    // A large run has a hundred thousand records: whoever asks how it stands needs none of them afterwards.
+    read_each(store, run, drop)
+}
+
+/// Reads a run, and keeps its records.
+pub fn read_whole(store: &Store, run: RunId) -> Result<(Seen, Vec<Record>), CliError> {
+    let mut records = Vec::new();
+    let seen = read_each(store, run, |record| records.push(record))?;
+    Ok((seen, records))
+}
+
+fn read_each(store: &Store, run: RunId, mut each: impl FnMut(Record)) -> Result<Seen, CliError> {
     let reader = store.read(&run)?;
     let bad = |what: &str, error: &dyn std::error::Error| {
         CliError::usage(format!("run {run} cannot be read: {what}")).cause(error)
@@ -86,9 +101,18 @@ pub fn read(store: &Store, run: RunId) -> Result<Seen, CliError> {
         let message = format!("the plan of run {run} has form {has}, this version reads {reads}");
         return Err(CliError::usage(message));
     }
-    let records = reader.records(0)?;
-    let state = RunState::replay(&plan, &records).map_err(|e| bad("its records", &e))?;
-    Ok(Seen { run, plan, digest: reader.digest()?, records, state, reader })
+    let (mut state, mut approvals, mut applied) = (RunState::new(&plan), Vec::new(), Ok(()));
+    reader.each_record(0, |record| {
+        if applied.is_ok() {
+            applied = state.apply(&plan, &record);
+        }
+        if let Event::GateDecided { approval, .. } = &record.event {
+            approvals.push((record.seq, Arc::clone(approval)));
+        }
+        each(record);
+    })?;
+    applied.map_err(|e| bad("its records", &e))?;
+    Ok(Seen { run, plan, digest: reader.digest()?, state, approvals, reader })
 }
 
 /// So many runs are named in a question.

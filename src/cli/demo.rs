@@ -34,6 +34,8 @@ const ROLES: [(&str, &str, u32); 4] =
     [("monitoring", "mon", 1), ("cache", "cache", 2), ("web", "web", 8), ("db", "db", 4)];
 /// Fails its upgrade, and is rolled back.
 const FAILS: &str = "web-05";
+/// Has a driver that the new system does not know, which leapp's own report tells.
+const INHIBITED: &str = "web-07";
 /// Has too little room in /boot, which its precheck finds.
 const BLOCKED: &str = "db-03";
 
@@ -90,8 +92,8 @@ async fn migrate_fleet(
     let ready = exec_run::begin(store.clone(), planned)?;
     let run = ready.run.clone();
     let code = driving::drive(common, ready).await?;
-    let seen = common::read(&store, run)?;
-    let made = Report::build(&seen.plan, &seen.digest, &seen.run, &seen.records);
+    let (seen, records) = common::read_whole(&store, run)?;
+    let made = Report::build(&seen.plan, &seen.digest, &seen.run, &records);
     let texts = [
         ("html", report::html(&made)),
         ("md", report::markdown(&made)),
@@ -125,6 +127,7 @@ fn hosts(wanted: Option<u32>) -> Vec<HostSpec> {
             let name = format!("{short}-{n:02}");
             let faults = match name.as_str() {
                 FAILS => vec![Fault::Stage("upgrade-fails".to_owned())],
+                INHIBITED => vec![Fault::Stage("leapp-inhibitor".to_owned())],
                 BLOCKED => vec![Fault::Stage("boot-full".to_owned())],
                 _ => Vec::new(),
             };

@@ -32,6 +32,8 @@ pub struct Ready {
     pub state: RunState,
     /// What the run begins or goes on with.
     pub first: Vec<Event>,
+    /// Hosts that have ended, and that an earlier controller did not leave any more.
+    pub not_left: Vec<usize>,
     pub secrets: Arc<Secrets>,
     /// Absent for a whole migration.
     pub aim: Option<Aim>,
@@ -59,7 +61,8 @@ const CONTROLS_MAX: usize = 16;
 
 /// Drives the run to its end, its pause, or until the operator leaves, and says what came of it.
 pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> {
-    let Ready { store, run, plan, digest, journal, state, first, secrets, aim, no_wait } = ready;
+    let Ready { store, run, plan, digest, journal, state, first, not_left, secrets, aim, no_wait } =
+        ready;
     let transport = transport(&secrets)?;
     let (control, orders) = mpsc::channel(CONTROLS_MAX);
     let listener = tokio::spawn(listen(control.clone()));
@@ -89,23 +92,27 @@ pub async fn drive(common: &Common, ready: Ready) -> Result<ExitCode, CliError> 
     };
     let display = live::Display::new(mode, common.colours_errors(), &plan, &state);
     let observer = Box::new(Show { display, inbox });
-    let engine = Engine::new(shared, state, journal, orders, observer).no_wait(no_wait);
+    let engine = Engine::new(shared, state, journal, orders, observer);
+    let engine = engine.no_wait(no_wait).leaving(not_left);
     let driven = engine.drive(first).await;
     listener.abort();
     hearing.abort();
     let (outcome, state) = driven?;
+    let code = exit_code(&outcome, &state, aim.as_ref());
+    // The end screen is told from the journal; in a large fleet nothing else should be held beside it.
+    drop(state);
     let program = common::program(&store);
     if outcome == Outcome::Left {
         common::complain(&format!(
             "Left: nothing more is started. What runs on hosts goes on there; `{program} resume {run}` takes over.\n"
         ));
     } else if mode != live::Mode::Json {
-        let seen = common::read(&store, run)?;
-        let made = crate::report::Report::build(&seen.plan, &seen.digest, &seen.run, &seen.records);
+        let records = store.read(&run)?.records(0)?;
+        let made = crate::report::Report::build(&plan, &digest, &run, &records);
         common::complain(&crate::report::summary(&made, &program, common.colours_errors()));
     }
     tracing::info!(digest, "the run was left");
-    Ok(exit_code(&outcome, &state, aim.as_ref()))
+    Ok(code)
 }
 
 /// What a verb wants of some hosts, where that is not the whole fleet's migration.
@@ -234,10 +241,12 @@ impl Drop for Show {
     }
 }
 
-/// The runtime of a verb that speaks to hosts.
+/// The runtime of a verb that speaks to hosts. One worker does what all lanes do: a second would cost more in waking each
+/// other than it does, and cryptography is the larger part of the work only while hosts come faster than they are let in. The
+/// loop has the main thread to itself, so that a terminal that stands still keeps no connection waiting.
 pub fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .enable_all()
         .build()
         .map_err(|error| CliError::usage("the runtime cannot start").cause(&error))

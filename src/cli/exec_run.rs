@@ -157,6 +157,7 @@ pub fn begin(store: Store, planned: Planned) -> Result<Ready, CliError> {
         journal,
         state,
         first: first.into_iter().collect(),
+        not_left: Vec::new(),
         secrets,
         aim: None,
         no_wait: false,
@@ -234,17 +235,28 @@ pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> 
     // Whoever goes on from a journal must be able to trust every record of it.
     seen.reader.verify()?;
     gates::verify(&seen)?;
-    let Some(first) = engine::opening(&seen.plan, &seen.digest, &seen.state, &driver()) else {
+    let not_left = engine::not_left(&seen.plan, &seen.state, &seen.reader.left()?);
+    let first = engine::opening(&seen.plan, &seen.digest, &seen.state, &driver());
+    if first.is_none() && not_left.is_empty() {
         return Err(CliError::refused(format!("run {} is finished", seen.run))
             .hint(format!("`fleetlift report {}` shows how it went", seen.run)));
-    };
+    }
+    if first.is_none() {
+        common::complain(&format!(
+            "Run {} is finished, but its controller was gone before it had said that it left {}: {}. They are given back now.\n",
+            seen.run,
+            count(not_left.len()),
+            fold_names(not_left.iter().map(|host| seen.plan.hosts[*host].name.as_str())),
+        ));
+    }
     common::keep_apart(&store, Some(&seen.run), &seen.plan)?;
     say_what_changed(&seen);
     let secrets = driving::secrets(&seen.plan)?;
     let Seen { run, plan, digest, state, .. } = seen;
-    let (plan, first) = (Arc::new(plan), vec![first]);
+    let (plan, first) = (Arc::new(plan), first.into_iter().collect());
     let (aim, no_wait) = (None, args.no_wait);
-    let ready = Ready { store, run, plan, digest, journal, state, first, secrets, aim, no_wait };
+    let ready =
+        Ready { store, run, plan, digest, journal, state, first, not_left, secrets, aim, no_wait };
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
 
@@ -308,12 +320,15 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
     confirm(args.yes, &what, able.len(), None)?;
     let secrets = driving::secrets(&seen.plan)?;
     let first = engine::reopening(&seen.plan, &able, phase, &driver());
+    let mut not_left = engine::not_left(&seen.plan, &seen.state, &seen.reader.left()?);
+    not_left.retain(|host| !able.contains(host));
     let Seen { run, plan, digest, state, .. } = seen;
     let plan = Arc::new(plan);
     let end = if phase == Phase::Commit { End::Committed } else { End::RolledBack };
     let aim = Some(Aim { hosts: able, end });
     let no_wait = false;
-    let ready = Ready { store, run, plan, digest, journal, state, first, secrets, aim, no_wait };
+    let ready =
+        Ready { store, run, plan, digest, journal, state, first, not_left, secrets, aim, no_wait };
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
 

@@ -148,6 +148,11 @@ fn target(common: &Common, args: &DecideArgs) -> Result<Target, CliError> {
         }
         return Ok(Target::Plan(file.to_owned(), Box::new((plan.plan, state))));
     }
+    // What looks like a file's name is meant as one, and no run is called so.
+    if file.components().count() > 1 || file.extension().is_some() {
+        return Err(CliError::usage(format!("there is no saved plan {}", args.target))
+            .hint("`fleetlift plan -o FILE` saves one; a run goes by its name, or by `last`"));
+    }
     let store = common::store(common)?;
     let run = common::find(&store, Some(&args.target), Candidates::Only)?;
     let seen = common::read(&store, run)?;
@@ -496,14 +501,10 @@ pub fn ahead(file: &Path, plan: &Plan, digest: &str) -> Result<Vec<Event>, CliEr
 /// are signed; their signatures were checked by the fold.
 pub fn verify(seen: &Seen) -> Result<(usize, usize), CliError> {
     let (mut all, mut signed) = (0, 0);
-    for record in &seen.records {
-        let Event::GateDecided { approval, .. } = &record.event else { continue };
+    for (seq, approval) in &seen.approvals {
         approval.statement.check_run(&seen.run).map_err(|error| {
-            CliError::usage(format!(
-                "record {} of run {} does not belong there",
-                record.seq, seen.run
-            ))
-            .cause(&error)
+            CliError::usage(format!("record {seq} of run {} does not belong there", seen.run))
+                .cause(&error)
         })?;
         all += 1;
         signed += usize::from(approval.signature.is_some());

@@ -119,9 +119,9 @@ pub fn runs(common: &Common, args: &RunsArgs) -> Result<ExitCode, CliError> {
 pub fn why(common: &Common, args: &WhyArgs) -> Result<ExitCode, CliError> {
     let store = common::store(common)?;
     let run = common::find(&store, Some(&args.run), Candidates::Latest)?;
-    let seen = common::read(&store, run)?;
+    let (seen, records) = common::read_whole(&store, run)?;
     let host = host_of(&seen, &args.host)?;
-    let text = report::why(&seen.plan, &seen.records, &host);
+    let text = report::why(&seen.plan, &records, &host);
     common::print(&text);
     Ok(ExitCode::SUCCESS)
 }
@@ -197,7 +197,7 @@ impl Printer {
     fn print(&mut self, chunk: &OutputChunk, heads: bool) {
         let part = match chunk.part {
             Part::Step => String::new(),
-            Part::Guard | Part::Verify | Part::Probe | Part::Look => {
+            Part::Guard | Part::Verify | Part::Probe | Part::Look | Part::Report => {
                 format!(" ({})", chunk.part.as_str())
             }
         };

@@ -15,8 +15,8 @@ use std::{fs, io::Write, path::Path, process::ExitCode};
 pub fn report(common: &Common, args: &ReportArgs) -> Result<ExitCode, CliError> {
     let store = common::store(common)?;
     let run = common::find(&store, args.run.as_deref(), Candidates::Latest)?;
-    let seen = common::read(&store, run)?;
-    let made = Report::build(&seen.plan, &seen.digest, &seen.run, &seen.records);
+    let (seen, records) = common::read_whole(&store, run)?;
+    let made = Report::build(&seen.plan, &seen.digest, &seen.run, &records);
     let text = match args.format {
         ReportFormat::Html => report::html(&made),
         ReportFormat::Md => report::markdown(&made),

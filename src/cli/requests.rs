@@ -74,7 +74,11 @@ pub enum Answer {
 
 /// Asks the controller of the run, or writes down what holds for the next one.
 pub fn ask(store: &Store, run: &RunId, ask: &Ask) -> Result<Answer, CliError> {
-    let until = Instant::now() + ANSWER;
+    ask_for(store, run, ask, ANSWER)
+}
+
+fn ask_for(store: &Store, run: &RunId, ask: &Ask, limit: Duration) -> Result<Answer, CliError> {
+    let until = Instant::now() + limit;
     let inbox = store.inbox(run);
     let at = SystemClock.now();
     // It keeps its name whoever takes it in the end, so that it is not carried out twice.
@@ -91,8 +95,11 @@ pub fn ask(store: &Store, run: &RunId, ask: &Ask) -> Result<Answer, CliError> {
             inbox.put(&request)?;
             match wait(store, &seen, &inbox, &request.id, until)? {
                 Heard::Taken => return Ok(Answer::Taken),
-                Heard::Never => continue,
-                Heard::Silence => return Err(silence(store, run, &inbox, &request.id)),
+                // Controllers come and go, or something takes requests away: not for ever.
+                Heard::Never if Instant::now() < until => continue,
+                Heard::Never | Heard::Silence => {
+                    return Err(silence(store, run, &inbox, &request.id));
+                }
             }
         }
         match ask {
@@ -200,4 +207,41 @@ fn note(store: &Store, run: &RunId, request: &Request) -> Result<Option<StoreErr
         .map_err(|illegal| CliError::usage("the request cannot be recorded").cause(&illegal))?;
     driving::runtime()?.block_on(writer.append([record].into()))?;
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Something takes every request away before the controller sees it.
+    #[test]
+    fn a_request_that_vanishes_again_and_again_is_not_said_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let run: RunId = "20261121-0900-test".parse().unwrap();
+        let playbook = crate::playbook::read("debian12-to-debian13").unwrap();
+        let mut rollout = crate::rollout::Rollout::default();
+        rollout.waves.clear();
+        let (nobody, none) = (crate::inventory::Inventory::default(), BTreeSet::new());
+        let plan = crate::plan::build(&nobody, &playbook, &rollout, "@all", &none).unwrap();
+        let text = serde_json::to_string(&plan).unwrap();
+        let digest = crate::base::digest::digest(text.as_bytes());
+        let _driven = store.create(&run, &text, &digest).unwrap();
+        let (inbox, taken) = (store.inbox(&run), AtomicUsize::new(0));
+        let said = thread::scope(|scope| {
+            let asks =
+                scope.spawn(|| ask_for(&store, &run, &Ask::Stop, Duration::from_millis(300)));
+            while !asks.is_finished() {
+                for (id, _) in inbox.list() {
+                    inbox.withdraw(&id);
+                    taken.fetch_add(1, Ordering::Relaxed);
+                }
+                thread::yield_now();
+            }
+            asks.join().unwrap()
+        });
+        assert!(said.is_err());
+        assert!(taken.load(Ordering::Relaxed) > 1, "it was said once only");
+    }
 }

@@ -1,7 +1,6 @@
 //! Before and after: facts that must not have become less.
 
 use crate::{base::facts::Facts, playbook::Compare};
-use std::collections::BTreeSet;
 
 /// Compares what a host was with what it is. The error says what is missing, or what has failed.
 pub fn compare(
@@ -20,12 +19,11 @@ pub fn compare(
         Compare::FailedUnits => (&now.failed_units, &before.failed_units, "failed since"),
     };
     let ignored = |name: &str| ignore.iter().any(|pattern| matches(pattern, name));
-    let lost: BTreeSet<&str> =
-        wanted.difference(found).map(String::as_str).filter(|name| !ignored(name)).collect();
+    let lost: Vec<&str> = wanted.difference(found).filter(|name| !ignored(name)).collect();
     if lost.is_empty() {
         return Ok(());
     }
-    Err(format!("{missing}: {}", lost.into_iter().collect::<Vec<_>>().join(", ")))
+    Err(format!("{missing}: {}", lost.join(", ")))
 }
 
 /// `*` at the end of a pattern stands for any rest: `getty@*`.

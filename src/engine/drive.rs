@@ -10,10 +10,7 @@ use super::{
 };
 use crate::{
     base::{name::HostName, time::Timestamp},
-    host::Leave,
-    journal::{
-        Ask, End, Event, Failure, Journal, PauseReason, Record, Request, StoreError, Verdict,
-    },
+    journal::{Ask, Event, Journal, PauseReason, Record, Request, StoreError, Verdict},
     plan::Plan,
     run::{
         HostPhase, Illegal, RunPhase, RunState, Todo, answered, decide_at, judge, key_taken,
@@ -29,7 +26,12 @@ use tokio::{
 /// Messages of lanes that wait at most; a lane that finds no room waits for it.
 const MESSAGES_MAX: usize = 4096;
 /// Words that wait for a lane at most: to renew its lock, and one that matters.
-const WORDS_MAX: usize = 2;
+pub(super) const WORDS_MAX: usize = 2;
+/// From so many attempts at once on, others will say something within a moment of one that does, and are waited for: a sync
+/// for each of them costs the controller more than all else that it does for them.
+const MANY: usize = 32;
+/// How long they are waited for. It is nothing to a step, and a host says something once for each.
+const GATHER: Duration = Duration::from_millis(1);
 /// How often observers may redraw.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -71,18 +73,20 @@ pub enum EngineError {
 
 /// Drives one run.
 pub struct Engine {
-    shared: Arc<Shared>,
-    state: RunState,
-    journal: Box<dyn Journal>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) state: RunState,
+    pub(super) journal: Box<dyn Journal>,
     /// In the state already, not yet on disk: nothing is shown of these, and nothing is started by them.
     unwritten: Vec<Record>,
     /// Lanes that go on when what was noted is on disk.
     waiting: Vec<oneshot::Sender<()>>,
     /// How to reach the lanes of hosts in flight, by the index of the host.
-    lanes: BTreeMap<usize, mpsc::Sender<Word>>,
-    /// All lanes, also those whose hosts have ended and that still say goodbye.
-    tasks: JoinSet<()>,
-    messages: (mpsc::Sender<Message>, mpsc::Receiver<Message>),
+    pub(super) lanes: BTreeMap<usize, mpsc::Sender<Word>>,
+    /// All lanes, also those whose hosts have ended and that still say goodbye. Each returns the host that it has left.
+    pub(super) tasks: JoinSet<Option<usize>>,
+    /// Hosts that have ended, and that an earlier controller did not leave any more.
+    pub(super) not_left: Vec<usize>,
+    pub(super) messages: (mpsc::Sender<Message>, mpsc::Receiver<Message>),
     control: mpsc::Receiver<Control>,
     observer: Box<dyn Observer>,
     /// When observers last ticked.
@@ -117,6 +121,7 @@ impl Engine {
             waiting: Vec::new(),
             lanes: BTreeMap::new(),
             tasks: JoinSet::new(),
+            not_left: Vec::new(),
             messages,
             control,
             observer,
@@ -131,6 +136,12 @@ impl Engine {
     #[must_use]
     pub fn no_wait(self, no_wait: bool) -> Self {
         Self { no_wait, ..self }
+    }
+
+    /// These hosts have ended, and an earlier controller did not leave them any more: see [`super::not_left`].
+    #[must_use]
+    pub fn leaving(self, not_left: Vec<usize>) -> Self {
+        Self { not_left, ..self }
     }
 
     /// Goes on until the run is finished, paused or left. `first` is what the run begins or goes on with.
@@ -148,6 +159,7 @@ impl Engine {
         self.note(first).await?;
         self.write().await?;
         self.take_up_attempts().await;
+        self.leave_the_rest();
         loop {
             let wake = self.act_on_decisions().await?;
             match &self.state.phase {
@@ -176,6 +188,9 @@ impl Engine {
                 Control::Asked(request) => return self.asked(request).await,
             },
             Some(message) = self.messages.1.recv() => {
+                if self.state.running >= MANY {
+                    tokio::time::sleep(GATHER).await;
+                }
                 // Whatever else has come in is written with the same sync.
                 let mut waiting = vec![message];
                 while let Ok(more) = self.messages.1.try_recv() {
@@ -293,7 +308,12 @@ impl Engine {
         let lane = self.lanes.entry(host).or_insert_with(|| {
             let (orders, waiting) = mpsc::channel(WORDS_MAX);
             let taken = at.host_key.as_ref().map(|(_, key)| Arc::clone(key));
-            let lane = Lane::new(Arc::clone(&self.shared), host, taken, self.messages.0.clone());
+            let mut lane =
+                Lane::new(Arc::clone(&self.shared), host, taken, self.messages.0.clone());
+            // What an earlier controller did there is not in this lane, and has to be given back all the same.
+            if order.epoch > 0 && (begun || attempt > 1 || at.attempts.len() > 1) {
+                lane.remember(&order, at);
+            }
             self.tasks.spawn(lane.run(waiting));
             orders
         });
@@ -353,22 +373,14 @@ impl Engine {
             // A lane that has gone away needs no word.
             let _ = lane.send(());
         }
-        // Lanes that have said goodbye.
-        while self.tasks.try_join_next().is_some() {}
+        while let Some(lane) = self.tasks.try_join_next() {
+            self.said_goodbye(lane);
+        }
         for record in records.iter() {
             self.observer.record(record, &self.state, &self.shared.plan);
-            if let Event::HostFinished { host, .. }
-            | Event::HostHeld { host }
-            | Event::HostRested { host, .. } = &record.event
-                && let Some(host) = self.state.host(host)
-                && let Some(lane) = self.lanes.remove(&host)
-            {
-                // It is on disk: from here on nobody asks for what the scripts of a host that has ended left behind. A lane that
-                // waits for its next order has room for this one; it says goodbye to its host and ends. A host that goes on
-                // later gets another.
-                let _ = lane.try_send(Word::Leave(leave(&record.event)));
-            }
+            self.say_goodbye(&record.event);
         }
+        self.leave_the_rest();
         Ok(())
     }
 
@@ -392,13 +404,6 @@ impl Engine {
             self.start(host, step, attempt, true).await;
         }
     }
-
-    /// Lets every lane close its connection. The journal's writer ends only after them: they hold a way to it.
-    async fn close_lanes(&mut self) {
-        self.lanes.clear();
-        // A lane that panicked has nothing left to close.
-        while self.tasks.join_next().await.is_some() {}
-    }
 }
 
 /// Hosts that an earlier controller was at work on.
@@ -414,28 +419,4 @@ fn in_flight(plan: &Plan, state: &RunState) -> Vec<HostName> {
         })
         .map(|(host, _)| host.name.clone())
         .collect()
-}
-
-/// How a host is left. Where a person must look, or something may still be at work, all that its scripts left behind stays.
-fn leave(event: &Event) -> Leave {
-    let Event::HostFinished { end, failure, .. } = event else { return Leave::Rests };
-    let unknown = match failure {
-        Some(Failure::Lost { .. } | Failure::TimedOut { stopped: false, .. }) => true,
-        Some(
-            Failure::Unreachable { .. }
-            | Failure::Exited { .. }
-            | Failure::Killed { .. }
-            | Failure::TimedOut { stopped: true, .. }
-            | Failure::Unverified { .. }
-            | Failure::Reboot(_)
-            | Failure::Refused { .. },
-        )
-        | None => false,
-    };
-    match end {
-        End::Migrated | End::Already | End::RolledBack | End::Committed => Leave::Clean,
-        End::Blocked | End::Failed if unknown => Leave::Keeps,
-        End::Blocked | End::Failed => Leave::Clean,
-        End::NeedsHands | End::Unreachable => Leave::Keeps,
-    }
 }

@@ -1,6 +1,7 @@
 //! Handing scripts to a host: over a connection that is opened when it is needed, and followed when it breaks.
 
 use super::{
+    heard::REPORT_BYTES,
     lane::{Lane, Order, Stop, after_the_fact, timed_out},
     output::{Origin, Output},
     paced::jittered,
@@ -8,7 +9,8 @@ use super::{
 };
 use crate::{
     host::{
-        ConnectError, Exit, Script, Session, SessionError, Target, Transport, Whereabouts, facts,
+        ConnectError, Exit, Script, Session, SessionError, Target, Time, Transport, Whereabouts,
+        facts,
     },
     journal::{Failure, Part},
     plan::Rendered,
@@ -83,7 +85,7 @@ impl Lane {
         script: &Script,
         part: Part,
     ) -> Result<(Exit, Output), Handed> {
-        let began = Instant::now();
+        let began = self.shared.clock.steady();
         let mut output = self.output(order, part, &script.text);
         let patience = if order.touched { PATIENCE } else { FIRST_CONTACT };
         let mut deadline = Instant::now() + patience;
@@ -121,8 +123,7 @@ impl Lane {
                 }
                 Err(SessionError::Lost { reason }) => {
                     self.session = None;
-                    let left = script.timeout.saturating_sub(began.elapsed());
-                    return self.follow(script, left, reason, output).await;
+                    return self.follow(script, began, reason, output).await;
                 }
             }
         }
@@ -136,22 +137,27 @@ impl Lane {
     ) -> Result<(Exit, Output), Handed> {
         let output = self.output(order, Part::Step, &script.text);
         let reason = "the controller went away while it ran".to_owned();
-        self.follow(script, script.timeout, reason, output).await
+        let began = self.shared.clock.steady();
+        self.follow(script, began, reason, output).await
     }
 
-    /// Goes after a script whose connection broke: opens others until the host says what became of it.
+    /// Goes after a script whose connection broke: opens others until the host says what became of it. Its time runs from
+    /// when it was handed over, by a clock that goes on while this machine sleeps; and by the host's own count.
     async fn follow(
         &mut self,
         script: &Script,
-        left: Duration,
+        began: Duration,
         broke: String,
         mut output: Output,
     ) -> Result<(Exit, Output), Handed> {
-        let limit = Instant::now() + left;
+        let clock = Arc::clone(&self.shared.clock);
+        let left = || script.timeout.saturating_sub(clock.steady().saturating_sub(began));
+        let limit = Instant::now() + left();
         // A host that answered earns new patience when its connection breaks again, but not for ever.
-        let patience = left.clamp(PATIENCE, GONE);
+        let patience = left().clamp(PATIENCE, GONE);
         let mut given_up = Instant::now() + patience;
         let over = limit + GONE;
+        let mut open_until = None;
         loop {
             let session = match self.connected(given_up).await {
                 Ok(session) => session,
@@ -162,9 +168,9 @@ impl Lane {
                 }
                 Err(stop) => return Err(Handed::Ended(after_the_fact(stop))),
             };
-            let left = limit.saturating_duration_since(Instant::now()).max(LEAST);
+            let time = Time { limit: script.timeout, left: left().max(LEAST) };
             let seen = output.taken();
-            let asked = session.follow(&script.dir, script.sudo, seen, left, &mut output).await;
+            let asked = session.follow(&script.dir, script.sudo, seen, time, &mut output).await;
             self.held_as.insert(script.sudo);
             match asked {
                 Ok(Whereabouts::Finished(exit)) => {
@@ -181,6 +187,14 @@ impl Lane {
                     return Err(Handed::Lost { reason: format!("{broke}; {reason}") });
                 }
                 Ok(Whereabouts::Running) => self.session = None,
+                // The connection is sound, and the host may have room again soon.
+                Ok(Whereabouts::Open { reason }) => {
+                    let now = Instant::now();
+                    if now >= *open_until.get_or_insert(now + PATIENCE) {
+                        output.finish();
+                        return Err(Handed::Lost { reason: format!("{broke}; {reason}") });
+                    }
+                }
                 Err(SessionError::NotStarted { reason } | SessionError::Lost { reason }) => {
                     self.session = None;
                     if Instant::now() >= over {
@@ -201,8 +215,16 @@ impl Lane {
         let step = self.shared.plan.steps[order.step].id.clone();
         let host = self.target.host.clone();
         let origin = Origin { host, step, attempt: order.attempt, part };
+        let kept = kept && part != Part::Report;
         let writer = self.shared.outputs.clone().filter(|_| kept);
-        Output::new(origin, writer, self.shared.secrets.redactor())
+        let output = Output::new(origin, writer, self.shared.secrets.redactor());
+        let reads = self.shared.plan.steps[order.step].reads.is_some();
+        match part {
+            // The line before it is as long as a word.
+            Part::Report => output.of_up_to(REPORT_BYTES + 64),
+            Part::Step if reads => output.with_ends(),
+            Part::Step | Part::Guard | Part::Verify | Part::Probe | Part::Look => output,
+        }
     }
 
     /// The connection, opened where there is none. Tries until the deadline, and at least twice.
@@ -254,6 +276,12 @@ impl Lane {
         format!("{}.{what}.{}.{}", self.dir(order), order.epoch, self.asked)
     }
 
+    /// Whether the step runs as root by sudo.
+    pub(super) fn sudo(&self, order: &Order) -> bool {
+        let planned = &self.shared.plan.steps[order.step];
+        planned.sudo.unwrap_or(self.target.connection.sudo)
+    }
+
     pub(super) fn script(
         &self,
         order: &Order,
@@ -261,11 +289,10 @@ impl Lane {
         text: &Arc<str>,
         timeout: Duration,
     ) -> Script {
-        let planned = &self.shared.plan.steps[order.step];
         Script {
             text: Arc::clone(text),
             env: rendered.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
-            sudo: planned.sudo.unwrap_or(self.target.connection.sudo),
+            sudo: self.sudo(order),
             timeout,
             dir: self.dir(order),
             machine_id: order

@@ -59,6 +59,8 @@ pub struct Order {
     pub armed: bool,
     /// The step has taken the new host key that it announces.
     pub key_taken: bool,
+    /// The host is only asked: it has no folder of ours.
+    pub only_asks: bool,
 }
 
 impl Order {
@@ -90,6 +92,7 @@ impl Order {
             unseen: at.unseen,
             armed: at.armed,
             key_taken: at.host_key.as_ref().is_some_and(|(by, _)| *by == step),
+            only_asks: false,
         }
     }
 }
@@ -139,6 +142,8 @@ pub struct Lane {
     pub(super) notes: Vec<String>,
     /// Whether the login user is root.
     pub(super) is_root: bool,
+    /// Has nothing to do but to leave the host, for a lane that is gone.
+    pub(super) comes_late: bool,
 }
 
 /// What the dispatcher tells a lane.
@@ -180,11 +185,13 @@ impl Lane {
             held_as: BTreeSet::new(),
             notes: Vec::new(),
             is_root: false,
+            comes_late: false,
         }
     }
 
-    /// Takes orders until there are no more, then gives the host's lock back and closes the connection.
-    pub async fn run(mut self, mut words: mpsc::Receiver<Word>) {
+    /// Takes orders until there are no more, then gives the host's lock back and closes the connection. Returns the host, where it
+    /// was left after its end.
+    pub async fn run(mut self, mut words: mpsc::Receiver<Word>) -> Option<usize> {
         let leave = loop {
             let order = match words.recv().await {
                 Some(Word::Do(order)) => order,
@@ -206,6 +213,11 @@ impl Lane {
         if let Some(session) = self.session.take() {
             session.close().await;
         }
+        match leave {
+            Leave::Rests => None,
+            // Also where it could not be reached: its lock runs out.
+            Leave::Keeps | Leave::Clean => Some(self.host),
+        }
     }
 
     pub(super) async fn attempt(&mut self, order: &Order) -> AttemptResult {
@@ -223,6 +235,7 @@ impl Lane {
             tail: work.tail,
             facts: work.facts,
             warnings: work.warnings,
+            findings: work.findings,
             never: work.never,
         }
     }
@@ -242,10 +255,12 @@ impl Lane {
             work.tail = output.evidence();
         }
         let planned = &shared.plan.steps[order.step];
+        self.before_report(order, &rendered, planned, work).await?;
         let (exit, stdout, stderr) = self.act(order, &rendered, planned, work).await?;
+        let heard = self.heard(order, &rendered, planned, exit, work).await?;
         if let Some(expect) = &rendered.expect {
             work.expect(&shared, expect, exit, &stdout, &stderr)?;
-        } else if let Some(code) = exit.filter(|code| !planned.ok_exit.contains(code)) {
+        } else if let Some(code) = exit.filter(|code| !heard && !planned.ok_exit.contains(code)) {
             return Err(Ending::Failed(Failure::Exited { code }));
         }
         if let Some(verify) = &rendered.verify {
@@ -273,7 +288,7 @@ impl Lane {
         let before = Order { step, attempt, reopened, ..order.clone() };
         let planned = &self.shared.plan.steps[step];
         let name = format!("attempt {attempt} of {}", planned.id);
-        let sudo = planned.sudo.unwrap_or(self.target.connection.sudo);
+        let sudo = self.sudo(&before);
         let dir = self.dir(&before);
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -285,6 +300,10 @@ impl Lane {
                 }
                 Ok(Whereabouts::Never | Whereabouts::Finished(_) | Whereabouts::Lost { .. }) => {
                     return Ok(());
+                }
+                Ok(Whereabouts::Open { reason }) => {
+                    let reason = format!("{name} may still begin on the host: {reason}");
+                    return Err(Ending::Failed(Failure::Refused { reason }));
                 }
                 Err(SessionError::Refused { reason }) => {
                     return Err(Ending::Failed(Failure::Refused { reason }));
@@ -332,6 +351,7 @@ impl Lane {
             }
             Task::Act(Action::Run(text)) => {
                 let script = self.script(order, rendered, text, planned.timeout);
+                let before = self.boot_before(order).await?;
                 let done = match order.begun {
                     true => self.take_up(order, &script).await,
                     false => self.hand_over(order, &script, Part::Step).await,
@@ -340,9 +360,8 @@ impl Lane {
                     Err(Handed::Lost { reason }) => {
                         return self.lost(order, rendered, planned, reason, work).await;
                     }
-                    Err(Handed::Never) if !self.is_in(order, order.boot_id.as_deref()).await => {
-                        let reason = "the host knows nothing of it, and was started anew since: a power cut may have \
-                                      taken what it wrote";
+                    Err(Handed::Never) if !self.is_still(order, &before).await => {
+                        let reason = before.doubt();
                         return self.lost(order, rendered, planned, reason.to_owned(), work).await;
                     }
                     Err(Handed::Never) => {
@@ -354,6 +373,7 @@ impl Lane {
                     Ok(done) => done,
                 };
                 work.tail = output.evidence();
+                work.said = output.ends();
                 match exit {
                     Exit::Code(code) => Ok((Some(code), output.stdout(), output.stderr())),
                     Exit::Signal(signal) => Err(Ending::Failed(Failure::Killed { signal })),

@@ -1,7 +1,10 @@
 //! The host's own lock, as a lane tends it: taken with the first script, renewed with each, given back at the end.
 
 use super::lane::{Lane, Order};
-use crate::host::{Holder, LEASE, Leave};
+use crate::{
+    host::{Holder, LEASE, Leave},
+    run::HostState,
+};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 
@@ -29,6 +32,15 @@ impl Lane {
                 .collect(),
             folder,
         }));
+    }
+
+    /// Remembers what an earlier controller's lane of this host knew: as whom its scripts ran there.
+    pub(super) fn remember(&mut self, order: &Order, at: &HostState) {
+        self.take_holder(order);
+        let steps = at.attempts.keys().map(|step| Order { step: *step, ..order.clone() });
+        self.held_as = steps.map(|order| self.sudo(&order)).collect();
+        // Our own questions need no root.
+        self.held_as.insert(false);
     }
 
     /// As whom to look for the host's locks: the login user and root share one where they share the folder.
@@ -77,7 +89,7 @@ impl Lane {
             let session = match &mut self.session {
                 Some(session) => session,
                 // What could not be reached just now is not worth the wait.
-                None if how == Leave::Keeps => return,
+                None if how == Leave::Keeps && !self.comes_late => return,
                 None => {
                     let Ok(session) = self.shared.transport.connect(&self.target).await else {
                         return;

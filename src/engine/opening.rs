@@ -1,11 +1,12 @@
 //! What a run begins or goes on with.
 
 use crate::{
-    base::phase::Phase,
+    base::{name::HostName, phase::Phase},
     journal::{End, Event},
     plan::Plan,
     run::{HostPhase, RunPhase, RunState},
 };
+use std::collections::BTreeSet;
 
 /// Who drives a run, and from where.
 #[derive(Clone, Debug)]
@@ -46,6 +47,17 @@ pub fn reopening(plan: &Plan, hosts: &[usize], phase: Phase, driver: &Driver) ->
 fn resumed(driver: &Driver, only_reopened: bool) -> Event {
     let (operator, controller) = (driver.operator.clone(), driver.controller.clone());
     Event::RunResumed { operator, controller, only_reopened }
+}
+
+/// The hosts that have ended and are not among those that were left, by name and by how often they had been taken up again.
+/// They are still locked, until the lease runs out, and their scripts are still there.
+pub fn not_left(plan: &Plan, state: &RunState, left: &BTreeSet<(HostName, u32)>) -> Vec<usize> {
+    let hosts = plan.hosts.iter().zip(&state.hosts).enumerate();
+    let ended = hosts.filter(|(_, (planned, at))| {
+        matches!(at.phase, HostPhase::Ended(_))
+            && !left.contains(&(planned.name.clone(), at.reopened))
+    });
+    ended.map(|(host, _)| host).collect()
 }
 
 /// Whether a host that has ended has something to undo, and steps to undo it.

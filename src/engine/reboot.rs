@@ -32,6 +32,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 const GROWTH: f64 = 1.2;
 /// The longest pause where SSH answers and refuses the login: who fails often is locked out by sshd and its guards.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+/// So often a controller gives the command, where the host proves each time that it was not told.
+const COMMANDS_MAX: u32 = 3;
 /// A controller that takes a reboot over gives the host this long at least, however much of its time is over.
 const TAKEN_OVER_LEAST: Duration = Duration::from_secs(60);
 
@@ -81,8 +83,7 @@ impl Lane {
         if let Some(left) = &order.left_boot {
             // An earlier controller has recorded the intent. Whether the command followed, only the host can say.
             if self.was_never_told(order, &left.boot_id).await {
-                let dir = self.reboot_dir(order, order.epoch);
-                self.command(order, rendered, reboot, dir, work).await?;
+                self.command(order, rendered, reboot, &left.boot_id, work).await?;
             }
             return Ok(left.clone());
         }
@@ -96,8 +97,7 @@ impl Lane {
             return Err(Ending::Failed(Failure::Refused { reason }));
         }
         if !left.told {
-            let dir = self.dir(order);
-            self.command(order, rendered, reboot, dir, work).await?;
+            self.command(order, rendered, reboot, &left.boot.boot_id, work).await?;
         }
         Ok(left.boot)
     }
@@ -225,60 +225,56 @@ impl Lane {
         }
     }
 
-    /// Where a controller that takes a reboot up gives its command: a later one must find it there.
-    fn reboot_dir(&self, order: &Order, epoch: u32) -> String {
-        format!("{}.reboot.{epoch}", self.dir(order))
+    /// Where a controller gives the command: in the first of these, and in the next where the host has proven that it was not
+    /// told. A later controller must find it there.
+    fn reboot_dirs(&self, order: &Order, epoch: u32) -> Vec<String> {
+        let dir = self.dir(order);
+        (1..=COMMANDS_MAX).map(|nth| format!("{dir}.reboot.{epoch}.{nth}")).collect()
     }
 
-    /// Whether the controller before us died between its intent to reboot the host and the command. Only the old boot itself
+    /// Whether the controllers before us died between the intent to reboot the host and the command. Only the old boot itself
     /// can say so; a host that does not answer, or answers from another boot, was told.
     async fn was_never_told(&mut self, order: &Order, left: &str) -> bool {
-        let sudo = self.target.connection.sudo;
-        // Any of the controllers before us may have given it, the first in the attempt's own directory.
-        let earlier = (0..order.epoch).map(|epoch| match epoch {
-            0 => self.dir(order),
-            epoch => self.reboot_dir(order, epoch),
-        });
-        for dir in earlier.collect::<Vec<String>>() {
+        let sudo = self.sudo(order);
+        let dirs = |epoch| self.reboot_dirs(order, epoch);
+        for dir in (0..order.epoch).flat_map(dirs).collect::<Vec<String>>() {
             let Ok(session) = self.connected(Instant::now()).await else { return false };
             if !matches!(session.look(&dir, sudo).await, Ok(Whereabouts::Never)) {
                 return false;
             }
         }
-        self.is_in(order, Some(left)).await
+        self.is_in(order, left).await
     }
 
-    /// Whether the host still is in this boot. A host without boot ids is in no other.
-    pub(super) async fn is_in(&mut self, order: &Order, boot: Option<&str>) -> bool {
-        let Some(boot) = boot.filter(|boot| !boot.is_empty()) else { return true };
-        let answer = self.question(order, facts::BOOT_SCRIPT, QUESTION).await;
-        answer.is_ok_and(|answer| facts::parse(&answer).boot_id == boot)
-    }
-
-    /// Gives the command. A connection that goes away under it is what was asked for.
+    /// Gives the command. A connection that goes away under it is what was asked for. It is given once, and again only where the
+    /// host has proven that it was not told, and is in the boot that it is to leave.
     async fn command(
         &mut self,
         order: &Order,
         rendered: &Rendered,
         reboot: &Reboot,
-        dir: String,
+        left: &str,
         work: &mut Work,
     ) -> Result<(), Stop> {
         let text = reboot.command.clone().unwrap_or_else(|| Arc::from(COMMAND));
-        let script = Script { dir, ..self.script(order, rendered, &text, QUESTION) };
-        match self.hand_over(order, &script, Part::Step).await {
-            Ok((Exit::Code(0) | Exit::Signal(_) | Exit::TimedOut { .. }, _))
-            | Err(Handed::Lost { .. }) => Ok(()),
-            Ok((Exit::Code(code), output)) => {
-                work.tail = output.evidence();
-                Err(Ending::Failed(Failure::Exited { code }))
-            }
-            Err(Handed::Ended(stop)) => Err(stop),
-            Err(Handed::Never) => {
-                let reason = "the command never reached the host".to_owned();
-                Err(Ending::Failed(Failure::Unreachable { reason }))
+        for dir in self.reboot_dirs(order, order.epoch) {
+            let script = Script { dir, ..self.script(order, rendered, &text, QUESTION) };
+            match self.hand_over(order, &script, Part::Step).await {
+                Ok((Exit::Code(0) | Exit::Signal(_) | Exit::TimedOut { .. }, _))
+                | Err(Handed::Lost { .. }) => return Ok(()),
+                Ok((Exit::Code(code), output)) => {
+                    work.tail = output.evidence();
+                    return Err(Ending::Failed(Failure::Exited { code }));
+                }
+                Err(Handed::Ended(stop)) => return Err(stop),
+                Err(Handed::Never) if self.is_in(order, left).await => {}
+                // It has left that boot without our command, or cannot be asked: it may be on its way, and is waited for.
+                Err(Handed::Never) => return Ok(()),
             }
         }
+        work.never = true;
+        let reason = "the command never reached the host".to_owned();
+        Err(Ending::Failed(Failure::Unreachable { reason }))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Facts: one script that asks a host about itself in plain POSIX sh, and the reading of its answer.
 
 use crate::base::facts::{Facts, System};
-use std::collections::BTreeSet;
 
 /// What a host is asked. It only reads, needs no privilege, and prints `key=value` lines, and lists between markers.
 /// Nothing newer than CentOS 7 is used; what a host lacks is left out.
@@ -72,11 +71,12 @@ pub fn boots_between(list: &str, left: &str, now: &str) -> Option<u32> {
 /// Reads the answer to either script. Unknown lines are passed over: hosts print banners.
 pub fn parse(answer: &str) -> Facts {
     let mut facts = Facts::default();
+    let mut lists = Lists::default();
     let mut list = None;
     for line in answer.lines() {
         match list {
             Some(_) if line == "]" => list = None,
-            Some(name) => in_list(&mut facts, name, line),
+            Some(name) => in_list(&mut facts, &mut lists, name, line),
             None => match line.strip_prefix('[') {
                 Some(name @ ("os-release" | "services" | "failed" | "ports" | "mounts")) => {
                     list = Some(name)
@@ -85,7 +85,22 @@ pub fn parse(answer: &str) -> Facts {
             },
         }
     }
-    facts
+    Facts {
+        services: lists.services.into_iter().collect(),
+        failed_units: lists.failed_units.into_iter().collect(),
+        ports: lists.ports.into_iter().collect(),
+        mounts: lists.mounts.into_iter().collect(),
+        ..facts
+    }
+}
+
+/// What stands in the lists of an answer, as far as it was read.
+#[derive(Default)]
+struct Lists<'a> {
+    services: Vec<&'a str>,
+    failed_units: Vec<&'a str>,
+    ports: Vec<String>,
+    mounts: Vec<&'a str>,
 }
 
 fn key(facts: &mut Facts, line: &str) {
@@ -114,25 +129,21 @@ pub fn is_uuid(text: &str) -> bool {
         })
 }
 
-fn in_list(facts: &mut Facts, list: &str, line: &str) {
+fn in_list<'a>(facts: &mut Facts, lists: &mut Lists<'a>, list: &str, line: &'a str) {
     match list {
         "os-release" => os_release(facts, line),
-        "services" => insert(&mut facts.services, unit(line)),
-        "failed" => insert(&mut facts.failed_units, unit(line)),
-        "ports" => insert(&mut facts.ports, port(line)),
-        "mounts" => insert(&mut facts.mounts, line.split(' ').nth(1).map(str::to_owned)),
+        "services" => lists.services.extend(unit(line)),
+        "failed" => lists.failed_units.extend(unit(line)),
+        "ports" => lists.ports.extend(port(line)),
+        "mounts" => lists.mounts.extend(line.split(' ').nth(1)),
         _ => {}
     }
 }
 
-fn insert(set: &mut BTreeSet<String>, found: Option<String>) {
-    set.extend(found);
-}
-
 /// The unit of a line of `systemctl list-units`: old versions put a bullet before it, as a word of its own.
-fn unit(line: &str) -> Option<String> {
+fn unit(line: &str) -> Option<&str> {
     let unit = line.split_whitespace().take(2).find(|word| word.contains('.'))?;
-    Some(unit.strip_suffix(".service").unwrap_or(unit).to_owned())
+    Some(unit.strip_suffix(".service").unwrap_or(unit))
 }
 
 /// `tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*` as `tcp/22`. Addresses of loopback alone are left out.
@@ -219,9 +230,9 @@ udp   UNCONN 0      0      [::]:123           [::]:*
         assert_eq!(facts.system, Some(System { id: "centos".into(), version: "7".into() }));
         assert_eq!(facts.pretty_name, "CentOS Linux 7 (Core)");
         assert_eq!(facts.memory_mib, Some(2000));
-        assert_eq!(facts.services, ["crond", "xinetd", "xfs-thing"].map(String::from).into());
-        assert_eq!(facts.ports, ["tcp/80", "udp/123"].map(String::from).into());
-        assert_eq!(facts.mounts, ["/".to_owned()].into());
+        assert_eq!(facts.services, ["crond", "xinetd", "xfs-thing"].iter().collect());
+        assert_eq!(facts.ports, ["tcp/80", "udp/123"].iter().collect());
+        assert_eq!(facts.mounts, ["/"].iter().collect());
     }
 
     #[test]

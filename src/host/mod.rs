@@ -6,5 +6,5 @@ mod transport;
 
 pub use transport::{
     BoxFuture, ConnectError, Exit, Holder, KeyTrust, LEASE, Leave, OutputSink, Script, Session,
-    SessionError, Stream, Target, Transport, Whereabouts,
+    SessionError, Stream, Target, Time, Transport, Whereabouts,
 };

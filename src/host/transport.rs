@@ -106,7 +106,7 @@ pub enum SessionError {
     /// The host refused to start it: another machine, sudo, a full or read-only disk. It has not run.
     #[error("refused: {reason}")]
     Refused { reason: String },
-    /// It was handed over, and the connection went away before its end was known.
+    /// It was handed over, now or by somebody before, and its end did not come: ask the host what became of it.
     #[error("lost: {reason}")]
     Lost { reason: String },
 }
@@ -116,6 +116,10 @@ pub enum SessionError {
 pub enum Whereabouts {
     /// It has not begun, and cannot begin any more.
     Never,
+    /// It has not begun, and the host cannot promise that it never will, since nothing can be written there: ask again.
+    Open {
+        reason: String,
+    },
     Running,
     /// Its output is in the files `out` and `err` of its directory, whole.
     Finished(Exit),
@@ -123,6 +127,15 @@ pub enum Whereabouts {
     Lost {
         reason: String,
     },
+}
+
+/// The time of a script that is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time {
+    /// All that it may take, by the host's own count from its beginning: nobody who comes later begins that anew.
+    pub limit: Duration,
+    /// What is left of it by the controller's count, for a host that cannot count.
+    pub left: Duration,
 }
 
 /// How long a host stays locked for a controller that is not heard of any more and of which no script is at work, by the
@@ -185,16 +198,17 @@ pub trait Session: Send {
     }
 
     /// Follows a script that was begun before, by its directory, to its end. Its output comes from these offsets on: bytes of
-    /// standard output and of standard error that the caller has seen. After `timeout` its processes are ended, with proof.
+    /// standard output and of standard error that the caller has seen. When its time is over its processes are ended, with
+    /// proof.
     fn follow<'a>(
         &'a mut self,
         dir: &'a str,
         sudo: bool,
         seen: [u64; 2],
-        timeout: Duration,
+        time: Time,
         output: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<Whereabouts, SessionError>> {
-        let _ = (dir, sudo, seen, timeout, output);
+        let _ = (dir, sudo, seen, time, output);
         let reason = "this transport cannot follow earlier scripts".to_owned();
         Box::pin(async { Err(SessionError::Refused { reason }) })
     }

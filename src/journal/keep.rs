@@ -1,6 +1,7 @@
 //! Where records are made durable, as the engine sees it.
 
 use super::{Record, StoreError, Writer};
+use crate::base::name::HostName;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 /// Takes a run's records. A run has one journal open for writing at a time.
@@ -10,6 +11,10 @@ pub trait Journal: Send {
         &self,
         records: Arc<[Record]>,
     ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + '_>>;
+
+    /// Notes beside the records that a host was left after its end, the so-manyth that it had. It is written soon: whoever does
+    /// not find it noted leaves the host again, which does no harm.
+    fn left(&self, host: &HostName, reopened: u32);
 }
 
 impl Journal for Writer {
@@ -18,5 +23,9 @@ impl Journal for Writer {
         records: Arc<[Record]>,
     ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + '_>> {
         Box::pin(Writer::append(self, records))
+    }
+
+    fn left(&self, host: &HostName, reopened: u32) {
+        Writer::left(self, host, reopened);
     }
 }

@@ -1,7 +1,7 @@
 //! What a run's journal knows of how long things take, without reading all of it.
 
 use super::{
-    Event, Record, StepId,
+    Event, Record, StepId, line,
     store::{Reader, StoreError},
 };
 use rusqlite::OptionalExtension;
@@ -18,7 +18,7 @@ impl Reader {
         while let Some(row) = rows.next().map_err(|e| self.fail(e))? {
             let json: String = row.get(0).map_err(|e| self.fail(e))?;
             if let Ok(Record { event: Event::AttemptPassed { step, duration_ms, .. }, .. }) =
-                serde_json::from_str(&json)
+                line::read(&json)
             {
                 lengths.push((step, duration_ms));
             }
@@ -33,6 +33,6 @@ impl Reader {
             .query_row("select json from records where seq = 0", [], |row| row.get(0))
             .optional()
             .map_err(|e| self.fail(e))?;
-        Ok(json.and_then(|json| serde_json::from_str(&json).ok()))
+        Ok(json.and_then(|json| line::read(&json).ok()))
     }
 }

@@ -1,36 +1,24 @@
 //! Where journals are kept: one SQLite database for each run, under the state directory.
 //!
-//! One thread writes. It takes whatever waits, writes it in one transaction with one sync, and then answers: so a busy
-//! run pays for few syncs, and a quiet one for no delay. Outputs alone wait a moment for a record to be written with.
-//! Readers of other processes see every committed record at once.
+//! One thread writes. Readers of other processes see every committed record at once.
 
-use super::{Inbox, Record};
-use crate::{
-    base::{name::HostName, name::RunId, phase::Phase},
-    journal::StepId,
+use super::{Inbox, OutputChunk, Part, Record, StepId, Writer, line, writer::chain};
+use crate::base::{
+    name::{HostName, RunId},
+    phase::Phase,
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
-use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
-use tokio::sync::oneshot;
 
 /// How long a reader or writer waits for another's lock on the database.
 const BUSY: Duration = Duration::from_secs(10);
-/// How many waiting requests one transaction takes at most, so that the first of them is not kept waiting.
-const GROUP_MAX: usize = 8192;
-/// How long outputs wait for a record: who follows a log sees them so much later.
-const OUTPUT_DELAY: Duration = Duration::from_millis(100);
-/// And how many bytes of them wait at most.
-const OUTPUT_BYTES_MAX: usize = 1 << 20;
-/// So many bytes of outputs are held back where they cannot be written. Beyond them the journal counts as broken.
-const OUTPUT_HELD_MAX: usize = 16 << 20;
 /// The version of the database's form.
 const FORMAT: &str = "1";
 const DATABASE: &str = "journal.db";
@@ -49,7 +37,14 @@ create table outputs (
     attempt integer not null, part text not null, stream integer not null,
     start integer not null, bytes blob not null
 );
-create index outputs_by_host on outputs (host, hop, phase, step, attempt);
+create index outputs_by_host on outputs (host);
+";
+
+/// Beside the records: what may be lost, and is done again then.
+const FAREWELLS: &str = "
+create table if not exists farewells (
+    host text not null, reopened integer not null, primary key (host, reopened)
+) without rowid;
 ";
 
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +118,7 @@ impl Store {
         let database = open(&path, OpenFlags::default())?;
         let fail = |source| StoreError::Database { path: path.clone(), source };
         database.execute_batch(SCHEMA).map_err(fail)?;
+        database.execute_batch(FAREWELLS).map_err(fail)?;
         for (key, value) in [("format", FORMAT), ("plan", plan), ("digest", digest)] {
             database
                 .execute("insert into meta values (?1, ?2)", params![key, value])
@@ -137,6 +133,9 @@ impl Store {
         let path = dir.join(DATABASE);
         let lock = lock(run, &dir)?;
         let database = open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        database
+            .execute_batch(FAREWELLS)
+            .map_err(|source| StoreError::Database { path: path.clone(), source })?;
         let last: Option<String> = database
             .query_row("select hash from records order by seq desc limit 1", [], |row| row.get(0))
             .optional()
@@ -243,241 +242,6 @@ fn holder(lock: &Path) -> String {
     }
 }
 
-/// Which output: of the step itself, or of a check beside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
-    Guard,
-    Step,
-    Verify,
-    Probe,
-    /// A question of our own: which boot, which system.
-    Look,
-}
-
-impl Part {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Guard => "unless",
-            Self::Step => "step",
-            Self::Verify => "verify",
-            Self::Probe => "probe",
-            Self::Look => "look",
-        }
-    }
-
-    fn parse(text: &str) -> Self {
-        match text {
-            "unless" => Self::Guard,
-            "verify" => Self::Verify,
-            "probe" => Self::Probe,
-            "look" => Self::Look,
-            _ => Self::Step,
-        }
-    }
-}
-
-/// A piece of what an attempt printed, already redacted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutputChunk {
-    pub host: HostName,
-    pub step: StepId,
-    pub attempt: u32,
-    pub part: Part,
-    /// 1 is standard output, 2 is standard error.
-    pub stream: u8,
-    /// Its offset in the stream. A gap between two chunks was left out, since outputs are bounded.
-    pub start: u64,
-    pub bytes: Vec<u8>,
-}
-
-enum Request {
-    /// The asker is answered once.
-    Records(Arc<[Record]>, Option<oneshot::Sender<Result<(), String>>>),
-    Output(OutputChunk),
-}
-
-/// The one writer of a run.
-#[derive(Debug)]
-pub struct Writer {
-    requests: Option<mpsc::Sender<Request>>,
-    thread: Option<thread::JoinHandle<()>>,
-    _lock: File,
-}
-
-/// A way to hand outputs to the writer, from many tasks.
-#[derive(Clone, Debug)]
-pub struct OutputWriter(mpsc::Sender<Request>);
-
-impl OutputWriter {
-    /// Hands over a chunk. It is written soon; a record that is appended later is never durable before it.
-    pub fn write(&self, chunk: OutputChunk) {
-        // Without a writer the run has already ended with the writer's own error.
-        let _ = self.0.send(Request::Output(chunk));
-    }
-}
-
-impl Writer {
-    fn start(
-        path: PathBuf,
-        database: Connection,
-        lock: File,
-        last: String,
-    ) -> Result<Self, StoreError> {
-        let (requests, waiting) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || write_loop(&database, waiting, last))
-            .map_err(|source| StoreError::File { doing: "start the writer of", path, source })?;
-        Ok(Self { requests: Some(requests), thread: Some(thread), _lock: lock })
-    }
-
-    /// Appends records, all or none. When this returns they are on disk.
-    pub async fn append(&self, records: Arc<[Record]>) -> Result<(), StoreError> {
-        let gone = |reason: &str| StoreError::WriterGone { reason: reason.to_owned() };
-        let (answer, answered) = oneshot::channel();
-        let requests = self.requests.as_ref().ok_or_else(|| gone("closed"))?;
-        requests.send(Request::Records(records, Some(answer))).map_err(|_| gone("closed"))?;
-        match answered.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(reason)) => Err(StoreError::WriterGone { reason }),
-            Err(_) => Err(gone("it did not answer")),
-        }
-    }
-
-    /// A handle for outputs.
-    pub fn outputs(&self) -> Option<OutputWriter> {
-        self.requests.clone().map(OutputWriter)
-    }
-}
-
-impl Drop for Writer {
-    /// Everything that was handed over is on disk afterwards.
-    fn drop(&mut self) {
-        self.requests = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Writes whatever waits, one transaction for all of it. Outputs that could not be written are tried again with what comes
-/// next: a disk that was full for a moment costs no line.
-fn write_loop(database: &Connection, waiting: mpsc::Receiver<Request>, mut last: String) {
-    let mut group = Vec::new();
-    let mut broken = None;
-    while let Ok(first) = waiting.recv() {
-        gather(first, &waiting, &mut group);
-        let written = match &broken {
-            None => write_group(database, &group, &last).map_err(|error| error.to_string()),
-            Some(error) => Err(String::clone(error)),
-        };
-        let (failed, answer) = match written {
-            Ok(hash) => {
-                last = hash;
-                (false, Ok(()))
-            }
-            Err(error) => (true, Err(error)),
-        };
-        let mut held = 0;
-        group.retain_mut(|request| match request {
-            Request::Records(_, asked) => {
-                if let Some(asked) = asked.take() {
-                    // Whoever asked may have been cancelled; the records are written all the same.
-                    let _ = asked.send(answer.clone());
-                }
-                false
-            }
-            Request::Output(chunk) => {
-                held += chunk.bytes.len();
-                failed
-            }
-        });
-        if let (Err(error), true) = (answer, held > OUTPUT_HELD_MAX) {
-            group.clear();
-            broken.get_or_insert(error);
-        }
-    }
-    if !group.is_empty() {
-        // Nobody is left to tell; the records are written, and say what happened.
-        let _ = write_group(database, &group, &last);
-    }
-}
-
-/// Whatever waits, and where that is outputs alone, what comes soon.
-fn gather(first: Request, waiting: &mpsc::Receiver<Request>, group: &mut Vec<Request>) {
-    let until = Instant::now() + OUTPUT_DELAY;
-    let before = group.len();
-    let (mut records, mut bytes) = (false, 0);
-    let mut next = first;
-    loop {
-        match &next {
-            Request::Records(..) => records = true,
-            Request::Output(chunk) => bytes += chunk.bytes.len(),
-        }
-        group.push(next);
-        if group.len() >= GROUP_MAX + before {
-            return;
-        }
-        let more = if records || bytes >= OUTPUT_BYTES_MAX {
-            waiting.try_recv().ok()
-        } else {
-            waiting.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
-        };
-        match more {
-            Some(more) => next = more,
-            None => return,
-        }
-    }
-}
-
-fn write_group(database: &Connection, group: &[Request], last: &str) -> rusqlite::Result<String> {
-    let mut hash = last.to_owned();
-    let transaction = database.unchecked_transaction()?;
-    {
-        let mut record_into = database.prepare_cached("insert into records values (?1, ?2, ?3)")?;
-        let mut output_into = database.prepare_cached(
-            "insert into outputs (host, hop, phase, step, attempt, part, stream, start, bytes)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        )?;
-        for request in group {
-            match request {
-                Request::Records(records, _) => {
-                    for record in records.iter() {
-                        let json = serde_json::to_string(record)
-                            .map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
-                        hash = chain(&hash, &json);
-                        record_into.execute(params![record.seq, json, hash])?;
-                    }
-                }
-                Request::Output(chunk) => {
-                    output_into.execute(params![
-                        chunk.host.as_str(),
-                        chunk.step.hop,
-                        chunk.step.phase.as_str(),
-                        chunk.step.step.as_str(),
-                        chunk.attempt,
-                        chunk.part.as_str(),
-                        chunk.stream,
-                        chunk.start,
-                        chunk.bytes,
-                    ])?;
-                }
-            }
-        }
-    }
-    transaction.commit()?;
-    Ok(hash)
-}
-
-/// The next link of the hash chain: SHA-256 of the link before it and the record's JSON.
-fn chain(last: &str, json: &str) -> String {
-    let mut hasher = Sha256::new();
-    hasher.update(last.as_bytes());
-    hasher.update(b"\n");
-    hasher.update(json.as_bytes());
-    crate::base::text::hex(&hasher.finalize())
-}
-
 /// Reads a run.
 #[derive(Debug)]
 pub struct Reader {
@@ -507,15 +271,22 @@ impl Reader {
     /// The records from this one on, in order.
     pub fn records(&self, from: u64) -> Result<Vec<Record>, StoreError> {
         let mut records = Vec::new();
-        self.each_line(from, |json, _| {
-            let record = serde_json::from_str(json).map_err(|error| StoreError::Corrupt {
-                path: self.path.clone(),
-                what: format!("record {}: {error}", from + records.len() as u64),
-            })?;
-            records.push(record);
-            Ok(())
-        })?;
+        self.each_record(from, |record| records.push(record))?;
         Ok(records)
+    }
+
+    /// The records from this one on, in order, one after the other.
+    pub fn each_record(&self, from: u64, mut each: impl FnMut(Record)) -> Result<(), StoreError> {
+        let mut seq = from;
+        self.each_line(from, |json, _| {
+            let record = line::read(json).map_err(|error| StoreError::Corrupt {
+                path: self.path.clone(),
+                what: format!("record {seq}: {error}"),
+            })?;
+            seq += 1;
+            each(record);
+            Ok(())
+        })
     }
 
     /// The records from this one on as lines of JSON, each with its link of the hash chain.
@@ -553,6 +324,23 @@ impl Reader {
             Ok(())
         })?;
         Ok((last, seq))
+    }
+
+    /// Hosts that were left after their end, and how often each had been taken up again then.
+    pub fn left(&self) -> Result<BTreeSet<(HostName, u32)>, StoreError> {
+        let mut statement = self
+            .database
+            .prepare("select host, reopened from farewells")
+            .map_err(|e| self.fail(e))?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))
+            .map_err(|e| self.fail(e))?;
+        let mut left = BTreeSet::new();
+        for row in rows {
+            let (host, reopened) = row.map_err(|e| self.fail(e))?;
+            left.extend(host.parse().ok().map(|host: HostName| (host, reopened)));
+        }
+        Ok(left)
     }
 
     /// What a host's attempts printed, in order; of all steps, or of one (by phase and name, as the operator gives it).

@@ -253,10 +253,12 @@ impl Builder {
             register: step.register,
             on_lost,
             arms: step.arms,
+            already: step.already,
             disarms: false,
             reboots: matches!(step.action, Action::Reboot(_)),
             severity: step.severity,
             remedy: step.remedy.clone(),
+            reads: step.reads,
             estimate: step.estimate.unwrap_or(ESTIMATE),
             measured: None,
         };
@@ -268,6 +270,7 @@ impl Builder {
             expect: step.expect.clone(),
             probe: step.probe.clone(),
             disarm: step.disarm.clone(),
+            report: step.report.clone(),
             env: step.env.clone(),
             ..plain(0)
         };
@@ -515,10 +518,12 @@ fn blank(id: StepId) -> PlanStep {
         register: false,
         on_lost: OnLost::Hold,
         arms: false,
+        already: false,
         disarms: false,
         reboots: false,
         severity: Severity::Blocker,
         remedy: None,
+        reads: None,
         estimate: Duration::from_secs(1),
         measured: None,
     }
@@ -536,6 +541,7 @@ fn plain(step: usize) -> Rendered {
         expect: None,
         probe: None,
         disarm: None,
+        report: None,
         env: BTreeMap::new(),
     }
 }

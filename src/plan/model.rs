@@ -13,7 +13,7 @@ use crate::{
     },
     inventory::Connection,
     journal::{Acceptance, Moment, StepId},
-    playbook::{Action, OnLost, Severity},
+    playbook::{Action, OnLost, Reads, Severity},
     rollout::{AtMost, Budget, Interrupt, OnFailure, Watch},
 };
 use serde::{Deserialize, Serialize};
@@ -65,7 +65,7 @@ pub struct Plan {
 /// A finding that does not block these hosts until then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanAccept {
-    /// The name of the precheck that finds it.
+    /// The name of the precheck that finds it, or its key in a migrator's report: `leapp:9881b25f…`.
     pub finding: String,
     pub hosts: BTreeSet<HostName>,
     pub by: String,
@@ -123,12 +123,18 @@ pub struct PlanStep {
     pub register: bool,
     pub on_lost: OnLost,
     pub arms: bool,
+    /// Asked also of a host that is found on the target.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub already: bool,
     /// Built in, at the head of a rollback: undoes `arms`, and is left out where the host is not armed.
     pub disarms: bool,
     /// After this step the host is on another boot, so that it is no longer armed.
     pub reboots: bool,
     pub severity: Severity,
     pub remedy: Option<String>,
+    /// Whose report is read after the command.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reads: Option<Reads>,
     /// The playbook's word for how long it takes.
     #[serde(with = "crate::base::time::millis")]
     pub estimate: Duration,
@@ -189,6 +195,9 @@ pub struct Rendered {
     pub expect: Option<Arc<str>>,
     pub probe: Option<Arc<str>>,
     pub disarm: Option<Arc<str>>,
+    /// Where the report of a migrator lies, where it is not where it usually is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub report: Option<Arc<str>>,
     pub env: BTreeMap<String, String>,
 }
 
@@ -331,6 +340,14 @@ impl Plan {
         system.meets(to) && self.entry_hop(Some(system)).is_none()
     }
 
+    /// The first step from here on that is asked also of a host that is found on the target; the end of the last hop's where
+    /// there is none.
+    pub fn next_proof(&self, from: usize) -> usize {
+        let Some(hop) = self.hops.last() else { return from };
+        let proofs = hop.forward.clone().filter(|step| self.steps[*step].already);
+        proofs.into_iter().find(|step| *step >= from).unwrap_or(hop.forward.end)
+    }
+
     /// The step of the way with this identity.
     pub fn step_index(&self, id: &StepId) -> Option<usize> {
         let hop = self.hops.get(usize::from(id.hop))?;
@@ -342,13 +359,23 @@ impl Plan {
         range.into_iter().find(|i| self.steps.get(*i).is_some_and(|step| step.id == *id))
     }
 
-    /// By whose word what this step finds on this host is accepted, or was: the word that holds the longest.
-    pub fn acceptance(&self, host: usize, step: usize, now: Timestamp) -> Option<Acceptance> {
+    /// By whose word what this step finds on this host is accepted, or was: the word that holds the longest. A finding of
+    /// a migrator's report has a key and a title beside.
+    pub fn acceptance(
+        &self,
+        host: usize,
+        step: usize,
+        reported: Option<(&str, &str)>,
+        now: Timestamp,
+    ) -> Option<Acceptance> {
         let (host, id) = (&self.hosts[host].name, &self.steps[step].id);
         let fits = |accept: &&PlanAccept| {
-            id.phase == Phase::Precheck
-                && accept.finding == id.step.as_str()
-                && accept.hosts.contains(host)
+            let by_step = id.phase == Phase::Precheck && accept.finding == id.step.as_str();
+            let by_key = || {
+                reported
+                    .is_some_and(|(key, title)| super::accept::names(&accept.finding, key, title))
+            };
+            accept.hosts.contains(host) && (by_step || by_key())
         };
         let accept = self.accepts.iter().filter(fits).max_by_key(|accept| accept.ends)?;
         Some(Acceptance {

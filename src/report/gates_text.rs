@@ -50,6 +50,14 @@ pub(super) fn gates_json(plan: &Plan, state: &RunState, now: Timestamp) -> Value
     gates.collect()
 }
 
+/// Whether the gate of this wave is closed now.
+pub(super) fn is_closed(standing: &Standing<'_>, wave: &str) -> bool {
+    gated(standing.plan, standing.state).any(|(planned, at)| {
+        let lacks = |rule| at.gate.lack(rule, standing.now).is_some();
+        planned.name.as_str() == wave && planned.approval.as_ref().is_some_and(lacks)
+    })
+}
+
 /// For `status`: the gates of waves that have not ended.
 pub(super) fn gates(out: &mut String, words: &Words, standing: &Standing<'_>) {
     let mut head = Some(words.get("gate.head"));

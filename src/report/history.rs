@@ -3,7 +3,7 @@
 use super::model::{ApprovalReport, Boot, Pause, Segment, SegmentKind, Takeover};
 use crate::{
     base::{facts::Facts, phase::Phase, text::one_line, time::Timestamp},
-    journal::{Event, Failure, Finding, Moment, Record, Skip, StepId, Then, Verdict},
+    journal::{Event, Failure, Finding, Moment, PauseReason, Record, Skip, StepId, Then, Verdict},
     plan::Plan,
 };
 use std::collections::HashMap;
@@ -114,8 +114,9 @@ impl<'a> History<'a> {
                 self.approvals.push(ApprovalReport::of(at, approval, by));
             }
             Event::RunPaused { reason } => {
+                let gate = gate_of(reason);
                 let reason = one_line(&reason.to_string()).into_owned();
-                self.pauses.push(Pause { at, reason, resumed: None });
+                self.pauses.push(Pause { at, reason, gate, resumed: None });
             }
             Event::RunFinished { verdict } => self.finished = Some((*verdict, at)),
             Event::WaveStarted { wave } => {
@@ -153,6 +154,26 @@ impl<'a> History<'a> {
             | Event::HostReturned { .. }
             | Event::HostKeyTaken { .. } => {}
         }
+    }
+}
+
+/// The gate that a run paused for, where it did.
+fn gate_of(reason: &PauseReason) -> Option<String> {
+    match reason {
+        PauseReason::Approval { gate, .. } => Some(gate.to_string()),
+        PauseReason::Stopped { .. }
+        | PauseReason::Held { .. }
+        | PauseReason::OverBudget { .. }
+        | PauseReason::Consecutive { .. }
+        | PauseReason::Rate { .. }
+        | PauseReason::Domain { .. }
+        | PauseReason::Watch { .. }
+        | PauseReason::Rehearsal { .. }
+        | PauseReason::Hop { .. }
+        | PauseReason::Soak { .. }
+        | PauseReason::Canary { .. }
+        | PauseReason::Window { .. }
+        | PauseReason::Journal { .. } => None,
     }
 }
 

@@ -338,8 +338,11 @@ fn notes(step: &PlanStep, rendered: &Rendered) -> String {
     if let (Task::Act(_), crate::base::phase::Phase::Precheck) = (&rendered.task, step.id.phase) {
         notes.push(match step.severity {
             Severity::Blocker => "blocker".to_owned(),
-            Severity::Warning => "warning".to_owned(),
+            Severity::Info | Severity::Warning => "warning".to_owned(),
         });
+    }
+    if let Some(reads) = step.reads {
+        notes.push(format!("reads {reads}"));
     }
     if rendered.unless.is_some() {
         notes.push("guarded".to_owned());
@@ -349,6 +352,9 @@ fn notes(step: &PlanStep, rendered: &Rendered) -> String {
     }
     if step.arms {
         notes.push("arms".to_owned());
+    }
+    if step.already {
+        notes.push("asked on the target too".to_owned());
     }
     if rendered.when.is_some() {
         notes.push("conditional".to_owned());

@@ -167,7 +167,11 @@ fn run_state(words: &Words, standing: &Standing<'_>) -> String {
                 let (reason, gate) = (one_line(&reason), one_line(&gate));
                 let values: [(&str, &dyn Display); 3] =
                     [("reason", &reason), ("run", standing.run), ("gate", &gate)];
-                return words.say("status.paused_gate", &values);
+                let key = match super::gates_text::is_closed(standing, &gate) {
+                    true => "status.paused_gate",
+                    false => "status.paused_gate_open",
+                };
+                return words.say(key, &values);
             }
             let key = match reason {
                 PauseReason::Held { .. } => "status.paused_held",

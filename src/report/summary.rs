@@ -9,7 +9,10 @@ use super::{
     state::{State, Tone},
     words::Words,
 };
-use crate::base::text::{fold_names, shorten};
+use crate::{
+    base::text::{fold_names, shorten},
+    playbook::Severity,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -154,7 +157,7 @@ impl Screen<'_> {
     fn findings(&self, out: &mut String) {
         let findings = &self.content.report.findings;
         let (blockers, warnings): (Vec<_>, Vec<_>) =
-            findings.iter().partition(|finding| finding.blocks());
+            findings.iter().filter(|f| f.severity > Severity::Info).partition(|f| f.blocks());
         for finding in blockers.iter().take(GROUPS_MAX) {
             self.finding(out, finding);
         }
@@ -194,6 +197,9 @@ impl Screen<'_> {
         for message in finding.messages.iter().take(2) {
             let _ = writeln!(out, "    {}", shorten(&message.text, LINE_COLUMNS_MAX));
         }
+        if let Some(key) = &finding.key {
+            let _ = writeln!(out, "    {}", self.paint.dim(key));
+        }
         if let Some(said) = self.content.acceptance(finding.accepted.as_ref()) {
             let _ = writeln!(out, "    {said}");
         }
@@ -216,6 +222,11 @@ impl Screen<'_> {
         let mut lines: Vec<(String, &str)> = Vec::new();
         if let Some(host) = report.hosts.iter().find(|host| host.state == State::Held) {
             lines.push((format!("{program} release {run} {}", word(&host.name)), "next.release"));
+        }
+        let gate = report.run.pauses.last().and_then(|pause| pause.gate.as_ref());
+        if let (RunStanding::Paused, Some(gate)) = (report.run.state, gate) {
+            let command = format!("{program} approve {run} {} --reason TEXT", word(gate));
+            lines.push((command, "next.approve"));
         }
         if report.run.state == RunStanding::Paused {
             lines.push((format!("{program} resume {run}"), "next.resume"));

@@ -185,8 +185,9 @@ impl Wave {
 /// A finding that does not block for a while, by somebody's word.
 #[derive(Clone, Debug)]
 pub struct Accept {
-    /// The name of the precheck that finds it.
-    pub finding: String,
+    /// The name of the precheck that finds it, or its keys in a migrator's report: `leapp:9881b25f…`. Keys change over
+    /// versions, so there may be several for one finding.
+    pub findings: Vec<String>,
     /// A selection as written.
     pub hosts: String,
     /// Who answers for it.

@@ -171,7 +171,13 @@ fn rollout(root: &Node, approvals: &mut Approvals, out: &mut Collector<'_>) -> R
 fn accept(table: &Node) -> Option<Accept> {
     let text = |key: &str| Some(table.get(key)?.text()?.to_owned());
     Some(Accept {
-        finding: text("finding")?,
+        findings: table
+            .get("finding")?
+            .one_or_many()
+            .iter()
+            .filter_map(Node::text)
+            .map(str::to_owned)
+            .collect(),
         hosts: text("hosts").unwrap_or_else(|| "@all".to_owned()),
         by: text("by")?,
         until: text("until")?,

@@ -34,7 +34,7 @@ pub(super) static ROLLOUT: Shape = Shape::Table(&Table {
         Key::optional(
             "accept",
             &Shape::List { of: &ACCEPT, min: 0 },
-            "Findings of prechecks that do not block for a while, by somebody's word.",
+            "Findings that do not block for a while, by somebody's word.",
         ),
         Key::optional(
             "interrupt",
@@ -48,7 +48,11 @@ pub(super) static ROLLOUT: Shape = Shape::Table(&Table {
 static ACCEPT: Shape = Shape::Table(&Table {
     what: "an accepted finding",
     keys: &[
-        Key::required("finding", &Shape::Text, "The name of the precheck that finds it."),
+        Key::required(
+            "finding",
+            &Shape::OneOf(&[Shape::Text, Shape::List { of: &Shape::Text, min: 1 }]),
+            "The name of the precheck that finds it, or its key in a migrator's report: leapp:KEY; or a list of these.",
+        ),
         Key::optional(
             "hosts",
             &Shape::Form(&SELECTION),

@@ -362,7 +362,7 @@ fn forward(plan: &Plan, state: &RunState, index: usize, host: &HostState) -> Tod
             None => finish(name, host, End::Migrated),
         };
     };
-    if host.already {
+    if host.already && !hop.forward.contains(&host.cursor) {
         return finish(name, host, End::Already);
     }
     if !hop.forward.contains(&host.cursor) {
@@ -373,7 +373,7 @@ fn forward(plan: &Plan, state: &RunState, index: usize, host: &HostState) -> Tod
     }
     let between = host.hop > host.entry && host.cursor == hop.forward.start;
     let rests = plan.waves[plan.hosts[index].wave].rest_between_hops;
-    if rests && between && host.rested_before != Some(host.hop) {
+    if rests && between && !host.already && host.rested_before != Some(host.hop) {
         let hop = Some(host.hop as u16 - 1);
         return Todo::Record(Event::HostRested { host: name.clone(), hop });
     }

@@ -223,14 +223,17 @@ fn shortened(plan: &Plan) -> Plan {
         register: false,
         on_lost: OnLost::Hold,
         arms: false,
+        already: false,
         disarms: false,
         reboots: false,
         severity: Severity::Blocker,
         remedy: None,
+        reads: None,
         estimate: Duration::ZERO,
         measured: None,
     };
     let rendered = Rendered {
+        report: None,
         step: 0,
         late: false,
         skip: None,

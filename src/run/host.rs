@@ -2,7 +2,7 @@
 
 use crate::{
     base::{facts::Facts, phase::Phase, time::Timestamp},
-    journal::{End, Event, Failure, Moment, Notice, Outcome, Skip, StepId, Then},
+    journal::{End, Event, Failure, Moment, Notice, Outcome, RebootVerdict, Skip, StepId, Then},
     plan::{Plan, PlanStep, Task},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -340,10 +340,10 @@ impl HostState {
                 if matches!(reason, Skip::Guard { .. } | Skip::Proven { .. }) {
                     self.arm(&plan.steps[now]);
                 }
-                self.advance(now);
+                self.advance(plan, now);
             }
             (Idle, Event::StepSkipped { step, .. }) if place(step)? == self.cursor => {
-                self.advance(self.cursor);
+                self.advance(plan, self.cursor);
             }
             (Running { .. }, Event::HostFacts { moment, facts, .. }) => {
                 if *moment == Moment::Before {
@@ -494,10 +494,10 @@ impl HostState {
         self.changing = false;
     }
 
-    fn advance(&mut self, step: usize) {
+    fn advance(&mut self, plan: &Plan, step: usize) {
         self.end_reboot();
         self.phase = HostPhase::Idle;
-        self.cursor = step + 1;
+        self.cursor = if self.already { plan.next_proof(step + 1) } else { step + 1 };
     }
 
     /// Whether the host is armed once this step has done its work.
@@ -517,7 +517,7 @@ impl HostState {
             let kept = Registered { stdout: stdout.clone(), exit: *exit };
             self.registered.insert(planned.id.step.to_string(), kept);
         }
-        self.advance(step);
+        self.advance(plan, step);
         let enters =
             matches!(plan.rendered(index, step).task, Task::Look { moment: Moment::Before, .. });
         if enters {
@@ -529,7 +529,13 @@ impl HostState {
                     self.cursor = plan.hops[hop].forward.start;
                 }
                 Some(_) => {}
-                None => self.already = true,
+                // Of the way only the proofs are left that it is wholly there.
+                None => {
+                    self.already = true;
+                    self.hop = plan.hops.len().saturating_sub(1);
+                    self.entry = self.hop;
+                    self.cursor = plan.next_proof(0);
+                }
             }
         }
     }
@@ -552,17 +558,21 @@ impl HostState {
             self.uncounted += 1;
             self.nevers += 1;
         }
+        if let Failure::Reboot(RebootVerdict::StayedUp { .. }) = failure {
+            // It has answered all the time, from the boot that it was to leave.
+            self.dark = None;
+        }
         self.end_reboot();
         match then {
             Then::Retry { not_before } => {
                 self.phase =
                     HostPhase::Waiting { step, next: attempt + 1, not_before: *not_before };
             }
-            Then::GoOn => self.advance(step),
+            Then::GoOn => self.advance(plan, step),
             Then::Block => {
                 self.blocked = true;
                 self.failure.get_or_insert_with(|| failure.clone());
-                self.advance(step);
+                self.advance(plan, step);
             }
             Then::RollBack | Then::GiveUp => {
                 let roll_back = *then == Then::RollBack;

@@ -6,6 +6,7 @@
 
 #![warn(clippy::unwrap_used)]
 
+pub mod archive;
 mod door;
 mod draw;
 mod enter;

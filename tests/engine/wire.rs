@@ -11,7 +11,7 @@ use fleetlift::{
     engine::{Engine, Outcome, Secrets, Shared, ThisMachine},
     host::{
         BoxFuture, ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target,
-        Transport, Whereabouts,
+        Time, Transport, Whereabouts,
     },
     journal::{Contact, Event, Record, Store, Verdict},
     plan::build,
@@ -162,7 +162,7 @@ impl Session for Connected {
         dir: &'a str,
         _: bool,
         _: [u64; 2],
-        _: Duration,
+        _: Time,
         _: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<Whereabouts, SessionError>> {
         Box::pin(async move {

@@ -186,6 +186,7 @@ impl Play {
             tail: String::new(),
             facts,
             warnings: Vec::new(),
+            findings: Vec::new(),
             never: false,
         };
         for event in judge(&self.plan, &self.state, host, &result, self.now) {

@@ -238,6 +238,7 @@ impl World<'_> {
                 tail: String::new(),
                 facts: None,
                 warnings: Vec::new(),
+                findings: Vec::new(),
                 never: false,
             };
             for event in judge(&self.plan, &self.state, host, &result, self.now) {

@@ -1,6 +1,6 @@
 //! The embedded fleet, in the test's own process.
 
-use crate::desk::Desk;
+use crate::{desk::Desk, support};
 use fleetlift_testbed::{CannedAnswers, Fault, Fleet, FleetSpec, HostSpec, Profile};
 use std::{fmt::Write as _, fs, path::PathBuf};
 use tempfile::TempDir;
@@ -73,6 +73,13 @@ impl Bed {
         fs::read_to_string(self.file(host, path)).unwrap_or_default()
     }
 
+    /// Waits until a word stands in a file of a host: a record says what is meant to be, the file what is.
+    #[track_caller]
+    pub fn wait_for(&self, host: &str, path: &str, word: &str) {
+        let stands = || self.read(host, path).contains(word);
+        support::wait_until(&format!("{host}: {path} says `{word}`"), stands);
+    }
+
     /// The inventory of this fleet; `more` comes before its hosts.
     pub fn inventory(&self, more: &str) -> String {
         let word = |path: &str| format!("{:?}", self.dir.path().join(path));
@@ -127,3 +134,14 @@ budget = { failures = \"100%\", consecutive = 100 }
 name = \"all\"
 hosts = \"@all\"
 ";
+
+/// One host after the other, whatever becomes of them.
+pub const NARROW: &str = r#"
+[defaults]
+parallel = 1
+budget = { failures = "100%", consecutive = 100 }
+
+[[wave]]
+name = "all"
+hosts = "@all"
+"#;

@@ -9,6 +9,14 @@ use std::{
 };
 use tempfile::TempDir;
 
+/// Begins a run of the files that [`crate::bed::Bed::desk`] lays.
+pub const RUN: [&str; 6] = ["run", "-i", "fleet", "-p", "playbook.toml", "--yes"];
+
+/// A record of an attempt that starts.
+pub fn starts(step: &str, host: &str) -> impl Fn(&Value) -> bool {
+    move |r| r["event"] == "attempt_started" && r["step"] == step && r["host"] == host
+}
+
 pub struct Desk {
     pub dir: TempDir,
     env: Vec<(String, String)>,

@@ -1,14 +1,16 @@
 //! Approvals on the command line: given ahead and to a live run, signed by us and by `ssh-keygen`, and refused.
 
-use crate::{bed::Bed, desk::Desk, need_bed};
+use crate::{
+    bed::Bed,
+    desk::{Desk, RUN},
+    need_bed,
+};
 use serde_json::Value;
 use std::{fs, process::Command};
 
 const HOSTS: &str =
     "[groups.db]\nhosts = [\"db-1\"]\n[hosts.db-1]\naddress = \"127.0.0.1\"\nconnection.port = 9\n";
 const PLAYBOOK: &str = "name = \"p\"\n[[migrate]]\nname = \"change\"\nrun = \"true\"\n";
-const RUN: [&str; 6] = ["run", "-i", "fleet", "-p", "playbook.toml", "--yes"];
-
 /// A fleet of one host that no test contacts, behind a gate; and a wave without one.
 fn desk(rule: &str) -> Desk {
     let desk = Desk::new();
@@ -57,6 +59,8 @@ fn paused(desk: &Desk) {
         said.err.contains("the gate of wave db is closed: 2 approvals, of cto and dba"),
         "{said:?}"
     );
+    let next = said.err.lines().chain(said.out.lines()).find(|line| line.contains(" approve "));
+    assert!(next.is_some_and(|line| line.contains(" db --reason TEXT ")), "{said:?}");
 }
 
 fn approve(desk: &Desk, more: &[&str]) -> crate::desk::Said {
@@ -88,6 +92,8 @@ fn a_gate_opens_with_two_signatures_and_says_who_is_missing() {
     let said = approve(&desk, &["--key", "dba"]).exits(0);
     assert!(said.out.contains("The gate is open."), "{said:?}");
     assert_eq!(kind(&desk.status()), "open");
+    let text = desk.say(&["status"]).exits(0).out;
+    assert!(text.contains("paused at the gate of wave db, which is open now; "), "{text}");
     // Nobody answers at the host's address, so that it ends unreachable: the gate let it through.
     let said = desk.say(&["resume", "--no-wait"]);
     assert!(said.code == 1 || said.code == 3, "{said:?}");
@@ -271,6 +277,8 @@ fn a_saved_plan_is_approved_ahead_of_its_run() {
         desk.say(&["plan", "-i", "fleet", "-p", "playbook.toml", "-o", file]).exits(0);
     };
     plan("night.plan");
+    let said = desk.say(&["approve", "day.plan", "db", "--reason", "CHG7"]).exits(2);
+    assert!(said.err.contains("there is no saved plan day.plan"), "{said:?}");
     let ahead = |file: &str, who: &str| {
         desk.say(&["approve", file, "db", "--reason", "CHG7", "--key", who])
     };

@@ -284,3 +284,42 @@ fn a_commit_of_a_locked_host_is_refused_and_may_be_given_again() {
     assert_eq!(end_of(&mine.status(), "one").0, "committed");
     assert!(place.dir.join("one.committed").exists());
 }
+
+/// As after a controller that was killed when the end of its run was on disk, and its host was still locked.
+#[test]
+fn a_host_that_was_not_left_is_left_by_the_next_controller_which_says_so() {
+    const TEST: &str = "a_host_that_was_not_left_is_left_by_the_next_controller_which_says_so";
+    need!(TEST, "sshd" => "openssh-server", "ssh-keygen" => "openssh-client");
+    let place = Place::new();
+    let (mine, yours) = (place.desk(), place.desk());
+    place.touch("go-on");
+    let one = ["run", "-i", "fleet", "-p", "playbook.toml", "--yes", "--limit", "one"];
+    mine.say(&one).exits(0);
+    let run = place.began("one")[0].clone();
+    let is_lock = |name: &&String| name.starts_with("lock/");
+    let lock = place.remote("one").join(place.files("one").iter().find(is_lock).unwrap());
+    let free = fs::read_to_string(&lock).unwrap();
+    assert!(free.starts_with("0 "), "{free}");
+    let store = fleetlift::journal::Store::new(mine.path("state"));
+    let database = store.run_dir(&run.parse().unwrap()).join("journal.db");
+    let forget = || {
+        let database = rusqlite::Connection::open(&database).unwrap();
+        assert_eq!(database.execute("delete from farewells", []).unwrap(), 1);
+        fs::write(&lock, format!("{:<12}{}", 99_999_999, &free[12..])).unwrap();
+    };
+    forget();
+    yours.say(&one).exits(4);
+    let said = mine.say(&["resume", &run]).exits(0);
+    assert!(said.err.contains("had said that it left 1 host: one"), "{}", said.err);
+    assert!(fs::read_to_string(&lock).unwrap().starts_with("0 "));
+    let before = mine.journal().len();
+    // That was all of it.
+    let said = mine.say(&["resume", &run]).exits(4);
+    assert!(said.err.contains("is finished"), "{}", said.err);
+    assert_eq!(mine.journal().len(), before);
+    // Who commits it takes the lock of its own run, and leaves the host.
+    forget();
+    mine.say(&["commit", &run, "--yes"]).exits(0);
+    assert!(fs::read_to_string(lock.with_file_name("2")).unwrap().starts_with("0 "));
+    yours.say(&one).exits(0);
+}

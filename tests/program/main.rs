@@ -20,6 +20,7 @@ mod locks;
 mod plans;
 mod real_ssh;
 mod reboots;
+mod reports;
 mod rollback;
 mod saved;
 mod secrets;

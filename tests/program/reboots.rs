@@ -221,16 +221,10 @@ unless = "grep -q ID=plain /etc/os-release"
 reboot = { timeout = "90s", into = "from" }
 "#;
 
-fn wait_for_file(bed: &Bed, host: &str, path: &str) {
-    while bed.read(host, path).is_empty() {
-        std::thread::yield_now();
-    }
-}
-
 fn begin_armed_work(bed: &Bed, desk: &Desk) {
     let mut running = desk.start(&["run", "-i", "fleet", "-p", "playbook.toml", "--yes"]);
     for host in ["cut", "still"] {
-        wait_for_file(bed, host, "/began");
+        bed.wait_for(host, "/began", "begun");
     }
     running
         .wait_for("the step's intent", |r| r["event"] == "attempt_started" && r["step"] == "work");

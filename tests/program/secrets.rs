@@ -3,7 +3,7 @@
 use crate::{
     bed::Bed,
     desk::{Desk, end_of},
-    need_bed,
+    need_bed, support,
 };
 use std::{fs, path::Path};
 
@@ -86,9 +86,7 @@ fn a_secret_reaches_the_host_and_nothing_else() {
     running.wait_for("the last change", |r| {
         r["event"] == "attempt_started" && r["step"] == "look-at-processes"
     });
-    while !bed.file("web-01", "/waits").exists() {
-        std::thread::yield_now();
-    }
+    support::wait_until("the step waits", || bed.file("web-01", "/waits").exists());
     let arguments = all_arguments();
     fs::write(bed.file("web-01", "/go"), "").unwrap();
     let records = serde_json::to_string(&running.seen).unwrap();
@@ -168,9 +166,7 @@ run = "cat /stored"
     desk.set("FLEET_TOKEN", "hunter22hunter22");
     let mut running = desk.start(&["run", "-i", "fleet", "-p", "playbook.toml", "--yes"]);
     running.wait_for("the backup", |r| r["event"] == "attempt_started" && r["step"] == "store");
-    while bed.read("web-01", "/stored").is_empty() {
-        std::thread::yield_now();
-    }
+    support::wait_until("the step has stored", || !bed.read("web-01", "/stored").is_empty());
     running.signal(rustix::process::Signal::INT);
     running.wait_for("the stop", |r| r["event"] == "stop_requested");
     fs::write(bed.file("web-01", "/go"), "").unwrap();

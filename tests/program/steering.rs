@@ -1,8 +1,8 @@
 //! Hands of another process on a run: stop, stop --now, hold, release.
 
 use crate::{
-    bed::Bed,
-    desk::{Desk, Said, end_of},
+    bed::{Bed, NARROW},
+    desk::{Desk, RUN, Said, end_of, starts},
     need_bed,
 };
 use fleetlift::{
@@ -38,19 +38,6 @@ run = "echo verify >>/count"
 
 const ONCE: &str = "backup\nprecheck\nfirst\nverify\n";
 
-/// One after the other.
-const NARROW: &str = r#"
-[defaults]
-parallel = 1
-budget = { failures = "100%", consecutive = 100 }
-
-[[wave]]
-name = "all"
-hosts = "@all"
-"#;
-
-const RUN: [&str; 6] = ["run", "-i", "fleet", "-p", "playbook.toml", "--yes"];
-
 fn desk(bed: &Bed) -> Desk {
     let desk = bed.desk("", PLAYBOOK);
     desk.write("fleet/rollout.toml", NARROW);
@@ -59,10 +46,6 @@ fn desk(bed: &Bed) -> Desk {
 
 fn may(bed: &Bed, host: &str, what: &str) {
     std::fs::write(bed.file(host, what), "").unwrap();
-}
-
-fn begins(step: &str, host: &str) -> impl Fn(&Value) -> bool {
-    move |r| r["event"] == "attempt_started" && r["step"] == step && r["host"] == host
 }
 
 fn is(event: &str) -> impl Fn(&Value) -> bool {
@@ -83,7 +66,7 @@ fn another_process_holds_releases_and_stops() {
     }
     let desk = desk(&bed);
     let mut running = desk.start(&RUN);
-    running.wait_for("the first host's backup", begins("copy", "web-01"));
+    running.wait_for("the first host's backup", starts("copy", "web-01"));
 
     // One in flight and one that waits for its turn; a selection that matches nothing is none.
     desk.say(&["hold", "last", "web-9"]).exits(2);
@@ -128,7 +111,7 @@ fn another_process_holds_releases_and_stops() {
     let said = desk.say(&["release", "last", "web-01"]).exits(4);
     assert!(said.err.contains("nobody holds web-01"), "{said:?}");
     let mut running = desk.start(&["resume"]);
-    running.wait_for("the change", begins("first", "web-01"));
+    running.wait_for("the change", starts("first", "web-01"));
     let said = desk.say(&["release", "last", "state=held"]).exits(0);
     assert!(said.out.starts_with("Released: web-02."), "{said:?}");
 
@@ -160,7 +143,7 @@ fn stop_now_leaves_and_the_next_controller_is_not_meant() {
     may(&bed, "web-01", "/copied");
     let desk = desk(&bed);
     let mut running = desk.start(&RUN);
-    running.wait_for("the change", begins("first", "web-01"));
+    running.wait_for("the change", starts("first", "web-01"));
     let said = desk.say(&["stop", "--now"]).exits(0);
     assert!(said.out.contains("What runs goes on there: web-01."), "{said:?}");
     running.end().exits(130);
@@ -222,7 +205,7 @@ fn a_controller_that_is_stopped_does_not_answer_and_what_was_asked_is_withdrawn(
     let bed = Bed::plain(&["web-01"]);
     let desk = desk(&bed);
     let mut running = desk.start(&RUN);
-    running.wait_for("the backup", begins("copy", "web-01"));
+    running.wait_for("the backup", starts("copy", "web-01"));
     running.signal(Signal::STOP);
     let said = desk.say(&["hold", "last", "web-01"]);
     running.signal(Signal::CONT);
@@ -246,7 +229,7 @@ fn a_request_under_a_killed_controller_is_taken_once() {
     let bed = Bed::plain(&["web-01", "web-02"]);
     let desk = desk(&bed);
     let mut running = desk.start(&RUN);
-    running.wait_for("the backup", begins("copy", "web-01"));
+    running.wait_for("the backup", starts("copy", "web-01"));
     for round in 1..=6 {
         // Each round the kill comes a little later in the way of the request.
         let asking =

@@ -1,12 +1,11 @@
 //! Stop, leave, resume, and a second controller.
 
 use crate::{
-    bed::Bed,
-    desk::{Desk, end_of},
+    bed::{Bed, NARROW},
+    desk::{Desk, RUN, end_of, starts},
     need_bed,
 };
 use rustix::process::Signal;
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Each step says that it ran; one of them waits for the test.
@@ -43,34 +42,10 @@ run = "echo back >>/count"
 
 const ONCE: &str = "backup\nprecheck\nfirst\nsecond\nverify\n";
 
-/// One after the other.
-const NARROW: &str = r#"
-[defaults]
-parallel = 1
-budget = { failures = "100%", consecutive = 100 }
-
-[[wave]]
-name = "all"
-hosts = "@all"
-"#;
-
 fn desk(bed: &Bed) -> Desk {
     let desk = bed.desk("", PLAYBOOK);
     desk.write("fleet/rollout.toml", NARROW);
     desk
-}
-
-const RUN: [&str; 6] = ["run", "-i", "fleet", "-p", "playbook.toml", "--yes"];
-
-fn starts(step: &str, host: &str) -> impl Fn(&Value) -> bool {
-    move |r| r["event"] == "attempt_started" && r["step"] == step && r["host"] == host
-}
-
-/// Waits until the step is at work on the host: the record says that it was meant to, the file that it is.
-fn at_work(bed: &Bed, host: &str, word: &str) {
-    while !bed.read(host, "/count").contains(word) {
-        std::thread::yield_now();
-    }
 }
 
 #[test]
@@ -122,7 +97,7 @@ fn the_second_signal_leaves_and_resume_accounts_for_what_was_in_flight() {
     let desk = desk(&bed);
     let mut running = desk.start(&RUN);
     running.wait_for("the first host's change", starts("first", "web-01"));
-    at_work(&bed, "web-01", "first");
+    bed.wait_for("web-01", "/count", "first");
     running.signal(Signal::INT);
     running.wait_for("the stop", |r| r["event"] == "stop_requested");
     running.signal(Signal::INT);

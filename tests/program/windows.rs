@@ -2,7 +2,7 @@
 
 use crate::{
     bed::Bed,
-    desk::{Desk, cases, expect_case},
+    desk::{Desk, RUN, cases, expect_case},
     need_bed,
 };
 use std::fs;
@@ -23,8 +23,6 @@ fn desk(window: &str) -> Desk {
 
 const FAR: &str =
     "{ from = \"2126-11-21 01:00\", to = \"2126-11-21 05:00\", zone = \"Asia/Shanghai\" }";
-const RUN: [&str; 6] = ["run", "-i", "fleet", "-p", "playbook.toml", "--yes"];
-
 #[test]
 fn a_run_that_does_not_wait_ends_with_3_and_can_be_resumed() {
     let desk = desk(FAR);

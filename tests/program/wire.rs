@@ -3,7 +3,7 @@
 
 use crate::{
     bed::LENIENT,
-    desk::{Desk, Running, Said, end_of},
+    desk::{Desk, RUN, Running, Said, end_of},
     need,
     proxy::{Manner, Proxy},
     support::{self, Sshd},
@@ -100,11 +100,7 @@ impl Fleet {
     /// Waits until a host's file is as wanted.
     #[track_caller]
     fn wait_for(&self, name: &str, file: &str, wanted: impl Fn(&str) -> bool) {
-        let start = Instant::now();
-        while !wanted(&self.read(name, file)) {
-            assert!(start.elapsed() < Duration::from_secs(120), "{name}: {file} stays as it is");
-            std::thread::yield_now();
-        }
+        support::wait_until(&format!("{name}: {file}"), || wanted(&self.read(name, file)));
     }
 
     /// Lets the step `tell` of [`WAITS`] end.
@@ -211,8 +207,6 @@ name = "more"
 run = "echo more >>{{ home | quote }}/count"
 "#;
 
-const RUN: [&str; 6] = ["run", "-i", "fleet", "-p", "playbook.toml", "--yes"];
-
 #[test]
 fn a_step_goes_on_while_sshd_is_restarted() {
     const TEST: &str = "a_step_goes_on_while_sshd_is_restarted";
@@ -266,10 +260,9 @@ fn a_controller_that_was_stopped_for_a_while_finds_everything_as_it_is() {
         let names = support::children(fleet.server.pid()).into_iter();
         names.map(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default())
     };
-    while sessions().any(|name| name.trim() == "sshd") || since.elapsed() < stopped_for() {
-        assert!(since.elapsed() < Duration::from_secs(300), "sshd keeps its sessions");
-        std::thread::yield_now();
-    }
+    support::wait_until("sshd has no sessions any more", || {
+        sessions().all(|name| name.trim() != "sshd") && since.elapsed() >= stopped_for()
+    });
     // Stopped is not gone.
     let said = fleet.desk.say(&["resume", "last"]).exits(4);
     assert!(said.err.contains("is driven by"), "{}", said.err);

@@ -73,6 +73,11 @@ impl Model {
         let mode = state.controller?;
         let next = match (mode, stopper, word) {
             (Mode::Waits(attempt), false, Word::No) => Mode::Knows(attempt, Verdict::Refused),
+            // It may run, or may have been kept from it: the host knows.
+            (Mode::Waits(attempt), false, Word::Taken) => match self.bug {
+                Some(Bug::LoserIsRefused) => Mode::Knows(attempt, Verdict::Refused),
+                _ => Mode::Asks(attempt),
+            },
             (Mode::Waits(attempt), false, Word::End(exit))
             | (Mode::Follows(attempt), false, Word::Finished(exit)) => {
                 Mode::Knows(attempt, Verdict::Finished(exit))
@@ -82,14 +87,7 @@ impl Model {
             (Mode::Stops(attempt, _), true, Word::Stopped(stopped)) => {
                 Mode::Knows(attempt, Verdict::TimedOut { stopped })
             }
-            (Mode::Stops(attempt, Beside::Launcher), true, Word::Never) => {
-                // The name is taken: another try in the same directory would be refused.
-                match self.bug {
-                    Some(Bug::SameDirectoryAgain) => Mode::HandsOver(attempt),
-                    _ => self.never(attempt),
-                }
-            }
-            (Mode::Stops(attempt, Beside::Follower), true, Word::Never) => self.never(attempt),
+            (Mode::Stops(attempt, _), true, Word::Never) => self.never(attempt),
             // What the other exchange still says does not matter any more.
             (Mode::Stops(..), false, _) => mode,
             (_, _, _) => return None,

@@ -27,7 +27,11 @@ impl Model {
         match process.at {
             At::Launcher { next, whole } => self.launch(state, process, next, whole)?,
             At::Core(core) => self.core(state, process, core)?,
-            At::Script(Script::Pid) => self.begin(state, process),
+            At::Script(Script::Pid) => {
+                state.files[process.attempt].pid = true;
+                state.add(Process { at: At::Script(Script::Began), ..process });
+            }
+            At::Script(Script::Began | Script::Overwrites) => self.begin(state, process),
             // How it ends is an action of its own.
             At::Script(Script::Runs) => return None,
             At::Looker { next, stops } => self.look(state, process, next, stops)?,
@@ -39,7 +43,7 @@ impl Model {
         let files = &mut state.files[process.attempt];
         let taken = files.name != Name::Free;
         let next = match next {
-            Launch::Check if taken => return say(state, process, Word::No),
+            Launch::Check if taken => return say(state, process, Word::Taken),
             Launch::Check => Launch::Text,
             Launch::Text if !whole && self.bug != Some(Bug::SizeNotChecked) => {
                 return say(state, process, Word::No);
@@ -55,7 +59,7 @@ impl Model {
                 Launch::Link
             }
             Launch::Link if taken && self.bug != Some(Bug::NameByCheck) => {
-                return say(state, process, Word::No);
+                return say(state, process, Word::Taken);
             }
             Launch::Link => {
                 files.name = Name::Text;
@@ -83,6 +87,7 @@ impl Model {
                 Core::Waits
             }
             Core::Waits => return None,
+            Core::Unbegun => return say(state, process, Word::Taken),
             Core::Open(exit) => {
                 files.exit = Result::Hollow;
                 Core::Write(match exit {
@@ -102,12 +107,23 @@ impl Model {
         Some(())
     }
 
-    /// The script says its process id, then the operator's text begins.
+    /// The script takes its second name, then the operator's text begins. Where somebody else has it, it ends.
     fn begin(&self, state: &mut State, process: Process) {
         let attempt = process.attempt;
-        state.files[attempt].pid = true;
+        let overwrites = process.at == At::Script(Script::Overwrites);
+        if state.files[attempt].began != Name::Free && !overwrites {
+            if let Some(core) = state.take_core(attempt) {
+                state.add(Process { at: At::Core(Core::Unbegun), ..core });
+            }
+            return;
+        }
+        if self.bug == Some(Bug::SecondNameByCheck) && !overwrites {
+            state.add(Process { at: At::Script(Script::Overwrites), ..process });
+            return;
+        }
+        state.files[attempt].began = Name::Text;
         state.truth.begun[attempt] += 1;
-        let other = |other| other != attempt && state.is_alive(other);
+        let other = |other| other != attempt && state.runs(other);
         state.truth.overlapped |= (0..ATTEMPTS).any(other);
         state.add(Process { at: At::Script(Script::Runs), ..process });
     }
@@ -121,9 +137,7 @@ impl Model {
         let attempt = process.attempt;
         state.truth.ended[attempt] = Some(exit);
         state.foreign[attempt] = reused;
-        let waits = |p: &Process| p.attempt == attempt && p.at == At::Core(Core::Waits);
-        let Some(place) = state.processes.iter().position(waits) else { return };
-        let core = state.processes.remove(place);
+        let Some(core) = state.take_core(attempt) else { return };
         // Its shell says of a signal what it has to say when it hears of it.
         state.files[attempt].died |= exit == Exit::Signal;
         state.add(Process { at: At::Core(Core::Open(exit)), ..core });
@@ -160,23 +174,31 @@ impl Model {
             (Look::Read, _) if files.name == Name::Never => {
                 return say(state, process, Word::Never);
             }
-            (Look::Read, _) => begun,
+            (Look::Read, _) => Look::ReadBegan,
+            (Look::ReadBegan, _) if files.began == Name::Never => {
+                return say(state, process, Word::Never);
+            }
+            (Look::ReadBegan, _) => begun,
             (Look::Exit | Look::LastBoot | Look::LastPid | Look::LastGone, Some(word)) => {
                 return say(state, process, word);
             }
             (Look::Exit, None) => Look::Boot,
             (Look::Boot, _) if files.boot != Some(state.boot) => Look::LastBoot,
             (Look::Boot, _) => Look::Pid,
-            (Look::Pid, _) if files.pid => {
-                if stops {
-                    Look::Kill
-                } else {
-                    Look::Alive
-                }
+            (Look::Pid, _) => match files.began {
+                Name::Text if stops => Look::Kill,
+                Name::Text => Look::Alive,
+                Name::Never => return say(state, process, Word::Never),
+                Name::Free if self.is_patient && state.may_begin(attempt) => return None,
+                // As it was before there was a second name.
+                Name::Free if self.bug == Some(Bug::NoSecondName) => Look::LastPid,
+                Name::Free => Look::TakeBegan,
+            },
+            (Look::TakeBegan, _) if files.began == Name::Free => {
+                state.files[attempt].began = Name::Never;
+                return say(state, process, Word::Never);
             }
-            (Look::Pid, _) if self.is_patient && state.will_say_pid(attempt) => return None,
-            (Look::Pid, _) if stops => return say(state, process, Word::Stopped(false)),
-            (Look::Pid, _) => Look::LastPid,
+            (Look::TakeBegan, _) => Look::Pid,
             (Look::Alive, _) if state.is_alive(attempt) => return None,
             (Look::Alive, _) if state.foreign[attempt] && self.bug == Some(Bug::PidAlone) => {
                 return None;
@@ -218,7 +240,7 @@ fn say(state: &mut State, process: Process, word: Word) -> Option<()> {
     if word == Word::Lost {
         let files = &state.files[attempt];
         let boots = files.boot == Some(state.boot);
-        let lives = state.is_alive(attempt) || state.will_say_pid(attempt);
+        let lives = state.is_alive(attempt) || state.may_begin(attempt);
         let told = matches!(files.exit, Result::Is(_));
         state.truth.false_lost |= files.name != Name::Text || told || (boots && lives);
         // A launcher in this boot that has the name can still begin, whatever `boot` says.

@@ -16,13 +16,13 @@ pub enum Exit {
     AboveHundred,
 }
 
-/// The content of `script` in an attempt's directory: who has the name.
+/// Who has one of the two names that a script needs to begin, `script` and `began`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Name {
     Free,
     /// `#never`: nobody can begin any more.
     Never,
-    /// The script itself.
+    /// The script itself: its text under the one, nothing under the other.
     Text,
 }
 
@@ -41,14 +41,21 @@ pub struct Files {
     pub name: Name,
     pub boot: Option<u8>,
     pub pid: bool,
+    pub began: Name,
     /// Whether `died` holds what a shell says of a script that a signal ended.
     pub died: bool,
     pub exit: Result,
 }
 
 impl Files {
-    const NONE: Self =
-        Self { name: Name::Free, boot: None, pid: false, died: false, exit: Result::Absent };
+    const NONE: Self = Self {
+        name: Name::Free,
+        boot: None,
+        pid: false,
+        began: Name::Free,
+        died: false,
+        exit: Result::Absent,
+    };
 
     /// After a power cut names may be there without what was written under them.
     fn hollow(self) -> Self {
@@ -56,11 +63,12 @@ impl Files {
             Result::Absent => Result::Absent,
             Result::Hollow | Result::Is(_) => Result::Hollow,
         };
-        let name = match self.name {
+        let empty = |name| match name {
             Name::Free => Name::Free,
             Name::Never | Name::Text => Name::Text,
         };
-        Self { name, boot: None, pid: false, died: false, exit: hollow(self.exit) }
+        let (name, began) = (empty(self.name), empty(self.began));
+        Self { name, boot: None, pid: false, began, died: false, exit: hollow(self.exit) }
     }
 }
 
@@ -115,6 +123,8 @@ pub enum Core {
     Start,
     /// It waits for the script.
     Waits,
+    /// The script found its second name taken, and has ended: this ends, too, without a word.
+    Unbegun,
     /// `>exit`: it is there, and empty
     Open(Exit),
     /// the one `write` into it
@@ -128,6 +138,10 @@ pub enum Core {
 pub enum Script {
     /// `>pid`
     Pid,
+    /// `set -C; >began`
+    Began,
+    /// The same, after it has looked whether the name is free.
+    Overwrites,
     /// The operator's text.
     Runs,
 }
@@ -141,14 +155,18 @@ pub enum Look {
     Take,
     /// `read <script`, after the name was not to be had
     Read,
+    /// `read <began`
+    ReadBegan,
     /// `read <exit`
     Exit,
     /// Whether `boot` is the host's own
     Boot,
     /// `read <exit`, once more, before it says `lost`
     LastBoot,
-    /// `read <pid`
+    /// `read <began`, until it is there, or for so long that it is waited for no more; then `read <pid`
     Pid,
+    /// `ln never.$$ began`
+    TakeBegan,
     /// `read <exit`, once more, before it says `lost`
     LastPid,
     /// `/proc/<pid>/stat`
@@ -180,6 +198,8 @@ pub struct Process {
 pub enum Word {
     /// A launcher: nothing was done.
     No,
+    /// A launcher, or what was to run the script: one of its names is taken. Or the channel closes without a word.
+    Taken,
     /// Behind a script's output.
     End(Exit),
     Never,
@@ -337,6 +357,13 @@ impl State {
         self.requests.insert(place, request);
     }
 
+    /// Takes out what runs the script and waits for it.
+    pub fn take_core(&mut self, attempt: usize) -> Option<Process> {
+        let waits = |p: &Process| p.attempt == attempt && p.at == At::Core(Core::Waits);
+        let place = self.processes.iter().position(waits)?;
+        Some(self.processes.remove(place))
+    }
+
     /// Nobody hears what was asked before any more.
     pub fn hang_up(&mut self) {
         self.words.clear();
@@ -372,14 +399,19 @@ impl State {
         self.has(attempt, |at| matches!(at, At::Script(_)))
     }
 
-    /// Whether a process of the attempt will say its number.
-    pub fn will_say_pid(&self, attempt: usize) -> bool {
+    /// Whether the operator's text is at work.
+    pub fn runs(&self, attempt: usize) -> bool {
+        self.has(attempt, |at| at == At::Script(Script::Runs))
+    }
+
+    /// Whether a process of the attempt may still take its second name.
+    pub fn may_begin(&self, attempt: usize) -> bool {
         self.has(attempt, |at| {
             matches!(
                 at,
                 At::Launcher { next: Launch::Begin, .. }
                     | At::Core(Core::Start)
-                    | At::Script(Script::Pid)
+                    | At::Script(Script::Pid | Script::Began | Script::Overwrites)
             )
         })
     }

@@ -67,20 +67,26 @@ impl Twin {
     }
 }
 
-/// The files as the model sees them: name, boot, process id, result.
-fn files(stage: &Stage) -> (Name, bool, bool, bool) {
+/// The files as the model sees them: name, boot, process id, second name, result.
+fn files(stage: &Stage) -> (Name, bool, bool, Name, bool) {
     let name = match stage.text("script").as_str() {
         "" => Name::Free,
         "#never\n" => Name::Never,
         _ => Name::Text,
     };
+    let began = match (stage.file("began").exists(), stage.text("began").as_str()) {
+        (false, _) => Name::Free,
+        (true, "#never\n") => Name::Never,
+        (true, _) => Name::Text,
+    };
     let has = |name: &str| !stage.text(name).is_empty();
-    (name, has("boot"), has("pid"), has("exit"))
+    (name, has("boot"), has("pid"), began, has("exit"))
 }
 
-fn twin_files(state: &State) -> (Name, bool, bool, bool) {
+fn twin_files(state: &State) -> (Name, bool, bool, Name, bool) {
     let files = &state.files[0];
-    (files.name, files.boot.is_some(), files.pid, matches!(files.exit, Result::Is(_)))
+    let ended = matches!(files.exit, Result::Is(_));
+    (files.name, files.boot.is_some(), files.pid, files.began, ended)
 }
 
 const fn launcher(next: Launch) -> At {
@@ -98,7 +104,7 @@ const BEHIND: [Called; 7] = [
     ("ln", &[launcher(Launch::Link)]),
     ("rm", &[]),
     ("setsid", &[launcher(Launch::Begin)]),
-    ("setsid", &[At::Core(Core::Start), At::Script(Script::Pid)]),
+    ("setsid", &[At::Core(Core::Start), At::Script(Script::Pid), At::Script(Script::Began)]),
 ];
 
 /// A launch of a script that comes within the launcher, whose shell makes the name itself.
@@ -113,7 +119,7 @@ const WITHIN: [Called; 3] = [
         ],
     ),
     ("setsid", &[launcher(Launch::Begin)]),
-    ("setsid", &[At::Core(Core::Start), At::Script(Script::Pid)]),
+    ("setsid", &[At::Core(Core::Start), At::Script(Script::Pid), At::Script(Script::Began)]),
 ];
 
 /// Leads a launch so far, and the model with it. At every question both have the same files.
@@ -195,9 +201,9 @@ fn killed_before_any_operation(called: &[Called]) -> Vec<&'static str> {
 #[test]
 fn killed_before_any_operation_the_scripts_answer_as_the_model_does() {
     let answers = killed_before_any_operation(&BEHIND);
-    let wanted = ["never", "never", "never", "never", "lost", "lost", "lost", "finished 0"];
+    let wanted = ["never", "never", "never", "never", "never", "never", "never", "finished 0"];
     assert_eq!(answers, wanted);
-    assert_eq!(killed_before_any_operation(&WITHIN), ["never", "lost", "lost", "finished 0"]);
+    assert_eq!(killed_before_any_operation(&WITHIN), ["never", "never", "never", "finished 0"]);
 }
 
 /// The real `lock.sh`, asked for one answer in a folder with these files.
@@ -353,7 +359,7 @@ fn play_twin(actors: [(&str, Plays); 2], order: &[usize]) -> (BTreeSet<&'static 
     for (_, word) in &twin.state.words {
         words.insert(match word {
             Word::Never => "never",
-            Word::No => "no",
+            Word::Taken => "no",
             other => panic!("{other:?}"),
         });
     }

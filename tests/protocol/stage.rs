@@ -15,10 +15,10 @@ use tempfile::TempDir;
 
 pub const COMMON: &str = include_str!("../../src/host/ssh/remote/common.sh");
 pub const LOCK: &str = include_str!("../../src/host/ssh/remote/lock.sh");
-const LAUNCH: &str = include_str!("../../src/host/ssh/remote/launch.sh");
-const LOOK: &str = include_str!("../../src/host/ssh/remote/look.sh");
-const CORE: &str = include_str!("../../src/host/ssh/remote/core.sh");
-const HEAD: &str = include_str!("../../src/host/ssh/remote/head.sh");
+pub const LAUNCH: &str = include_str!("../../src/host/ssh/remote/launch.sh");
+pub const LOOK: &str = include_str!("../../src/host/ssh/remote/look.sh");
+pub const CORE: &str = include_str!("../../src/host/ssh/remote/core.sh");
+pub const HEAD: &str = include_str!("../../src/host/ssh/remote/head.sh");
 
 /// Only a machine that stands still needs longer for one step.
 const PATIENCE: Duration = Duration::from_secs(60);

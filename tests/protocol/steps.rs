@@ -38,8 +38,12 @@ pub enum Bug {
     HandedLate,
     /// `never` is believed although the host has lost power since, and what was not on its disk.
     BootsNotCompared,
-    /// A directory whose name was taken is tried again.
-    SameDirectoryAgain,
+    /// Who finds a name taken takes that for the host's refusal.
+    LoserIsRefused,
+    /// A script needs no second name: who waits too long for its number takes it for lost.
+    NoSecondName,
+    /// The script looks whether its second name is free, then writes it.
+    SecondNameByCheck,
 }
 
 pub struct Model {
@@ -135,7 +139,10 @@ impl stateright::Model for Model {
                     actions.push(Action::End(*process, Exit::Signal, false));
                     actions.push(Action::End(*process, Exit::Signal, true));
                 }
-                At::Launcher { .. } | At::Core(_) | At::Script(Script::Pid) | At::Looker { .. } => {
+                At::Launcher { .. }
+                | At::Core(_)
+                | At::Script(Script::Pid | Script::Began | Script::Overwrites)
+                | At::Looker { .. } => {
                     actions.push(Action::Operate(*process));
                 }
             }

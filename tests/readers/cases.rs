@@ -39,7 +39,7 @@ fn cases(topic: &str) -> BTreeMap<PathBuf, PathBuf> {
 }
 
 /// Compares every case of a topic with its expectation.
-fn check(topic: &str, outcome: impl Fn(&Path) -> String) {
+pub fn check(topic: &str, outcome: impl Fn(&Path) -> String) {
     let accept = std::env::var_os("FLEETLIFT_ACCEPT").is_some();
     let mut wrong = Vec::new();
     for (expected_path, case) in cases(topic) {
@@ -136,9 +136,12 @@ fn show_step(step: &Step) -> String {
         ", on_lost: None",
         ", probe: None",
         ", arms: false",
+        ", already: false",
         ", disarm: None",
         ", severity: Blocker",
         ", remedy: None",
+        ", reads: None",
+        ", report: None",
         ", estimate: None",
     ];
     defaults.iter().fold(format!("{step:?}"), |text, default| text.replace(default, ""))

@@ -9,7 +9,7 @@ use fleetlift::{
     base::{phase::Phase, template::Templates, time::Timestamp},
     engine::{
         Control, Driver, Engine, EngineError, Observer, Outcome, Secrets, Shared, can_commit,
-        can_roll_back, opening, reopening,
+        can_roll_back, not_left, opening, reopening,
     },
     journal::{Ask, End, Event, PauseReason, Record, Request},
     plan::Plan,
@@ -177,7 +177,9 @@ impl Story {
                 continue;
             }
             let first = reopening(&plan, &hosts, phase, &self.driver());
-            self.drive(state, first).await?;
+            let mut behind = self.not_left(&state);
+            behind.retain(|host| !hosts.contains(host));
+            self.drive(state, first, behind).await?;
             self.go_to_the_end().await?;
         }
         Ok(())
@@ -190,21 +192,26 @@ impl Story {
         let most = plan.hosts.len() + self.course.crashes.len() + self.course.stops.len() + 80;
         for _ in 0..most {
             let state = self.state()?;
-            let Some(first) = opening(&plan, &digest, &state, &self.driver()) else {
-                return Ok(());
-            };
-            if let RunPhase::Paused(PauseReason::Domain { hosts, .. }) = &state.phase
-                && self.sim.world().oracle.limits.is_stuck(hosts)
-            {
+            let behind = self.not_left(&state);
+            let first = opening(&plan, &digest, &state, &self.driver());
+            if first.is_none() && behind.is_empty() {
+                self.check_that_hosts_were_left();
                 return Ok(());
             }
-            let mut first = vec![first];
+            if let RunPhase::Paused(PauseReason::Domain { hosts, .. }) = &state.phase
+                && behind.is_empty()
+                && self.sim.world().oracle.limits.is_stuck(hosts)
+            {
+                self.check_that_hosts_were_left();
+                return Ok(());
+            }
+            let mut first: Vec<Event> = first.into_iter().collect();
             if let RunPhase::Paused(PauseReason::Held { hosts }) = &state.phase {
                 let request = format!("back-{}", self.epoch).parse().unwrap();
                 let (by, hosts) = ("op".to_owned(), hosts.clone());
                 first.push(Event::ReleaseRequested { by, hosts, request });
             }
-            self.drive(state, first).await?;
+            self.drive(state, first, behind).await?;
             if self.is_wrong() {
                 return Ok(());
             }
@@ -212,8 +219,47 @@ impl Story {
         Err("the run does not come to an end, however often it is resumed".to_owned())
     }
 
+    fn not_left(&self, state: &RunState) -> Vec<usize> {
+        let world = self.sim.world();
+        not_left(&world.scenario.plan, state, &world.left)
+    }
+
+    /// Where nothing stood in its way, every host is given back in the end, whoever died: no lock of ours is left there.
+    fn check_that_hosts_were_left(&self) {
+        let mut world = self.sim.world();
+        if world.scenario.trouble.network > 0 {
+            return;
+        }
+        let ends = world.oracle.ends();
+        let kept: Vec<String> = world
+            .hosts
+            .iter()
+            .filter(|(name, host)| {
+                let at_rest = match ends[*name] {
+                    Some(End::NeedsHands | End::Unreachable) | None => false,
+                    Some(
+                        End::Migrated
+                        | End::Already
+                        | End::RolledBack
+                        | End::Committed
+                        | End::Blocked
+                        | End::Failed,
+                    ) => true,
+                };
+                at_rest && host.lock.is_some() && host.can_be_left()
+            })
+            .map(|(name, _)| format!("{name} has ended, and is still locked"))
+            .collect();
+        world.wrong.extend(kept);
+    }
+
     /// One controller's life.
-    async fn drive(&mut self, state: RunState, first: Vec<Event>) -> Result<(), String> {
+    async fn drive(
+        &mut self,
+        state: RunState,
+        first: Vec<Event>,
+        behind: Vec<usize>,
+    ) -> Result<(), String> {
         let sim = self.sim.clone();
         let crash = self.course.crashes.get(self.epoch).copied();
         {
@@ -230,7 +276,7 @@ impl Story {
             () = sim.end_of_controller.notified() => {}
             () = std::future::ready(()) => {}
         }
-        let left = self.live(state, first, crash).await?;
+        let left = self.live(state, first, behind, crash).await?;
         self.epoch += 1;
         // The lanes of a dead controller are dropped before the next one comes.
         for _ in 0..3 {
@@ -285,6 +331,7 @@ impl Story {
         &self,
         state: RunState,
         first: Vec<Event>,
+        behind: Vec<usize>,
         crash: Option<Crash>,
     ) -> Result<Left, String> {
         let sim = self.sim.clone();
@@ -309,7 +356,7 @@ impl Story {
         };
         let (control, orders) = mpsc::channel(4);
         let watch = Box::new(Watch { sim: sim.clone(), ticks: 0 });
-        let engine = Engine::new(shared, state, Disk(sim.clone()), orders, watch);
+        let engine = Engine::new(shared, state, Disk(sim.clone()), orders, watch).leaving(behind);
         let said = self.said();
         let operator = async {
             let began = sim.now();

@@ -5,7 +5,11 @@ use crate::{
     chance::Chance,
     scenario::{Kind, Scenario, Spec},
 };
-use fleetlift::{base::phase::Phase, host::Exit, playbook::OnLost};
+use fleetlift::{
+    base::phase::Phase,
+    host::{Exit, Leave},
+    playbook::OnLost,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a script or a file asks a host to do.
@@ -81,6 +85,8 @@ enum Happening {
         dir: String,
         sentence: Sentence,
         cause: Cause,
+        /// How often the run had been taken over, where whoever sent it holds the lock.
+        epoch: Option<u32>,
     },
     Ends {
         dir: String,
@@ -119,7 +125,13 @@ pub struct Troubles {
     pub replaced_at: Option<u64>,
     /// Its service does not come back on another system.
     pub service_breaks: bool,
+    /// Until then another run has its lock.
+    pub locked_until: u64,
 }
+
+const POWER_CUT: &str = "power cut";
+/// So long after it was written a name may be lost with the power.
+const UNWRITTEN_MS: u64 = 30_000;
 
 /// What is true of a host.
 pub struct Host {
@@ -137,6 +149,10 @@ pub struct Host {
     pub armed: Option<usize>,
     restoring: Option<usize>,
     pub dirs: BTreeMap<String, Dir>,
+    /// Which controller of the run has its lock, by how often the run was taken over.
+    pub lock: Option<u32>,
+    /// Folders in which nothing begins any more.
+    pub ended: BTreeSet<String>,
     /// Steps whose work is in place.
     pub done: BTreeSet<String>,
     /// Backups that exist, and whether they are sound.
@@ -178,6 +194,8 @@ impl Host {
             armed: None,
             restoring: None,
             dirs: BTreeMap::new(),
+            lock: None,
+            ended: BTreeSet::new(),
             done: BTreeSet::new(),
             copies: BTreeMap::new(),
             proven: BTreeSet::new(),
@@ -224,6 +242,10 @@ impl Host {
             }
         }
         self.troubles.service_breaks = chance.percent(trouble.steps);
+        let mut lock = self.chance("lock");
+        if !trouble.pure && trouble.hosts > 0 && lock.percent(4) {
+            self.troubles.locked_until = lock.between(1000, 240_000);
+        }
         if !chance.percent(trouble.hosts) {
             return;
         }
@@ -252,7 +274,7 @@ impl Host {
                     let at = chance.between(0, 200_000);
                     let dark = Some(chance.between(20_000, 90_000));
                     let fate = Fate::AsMeant;
-                    self.will(at, Happening::Down { dark, fate, why: "power cut" });
+                    self.will(at, Happening::Down { dark, fate, why: POWER_CUT });
                 }
             }
         }
@@ -285,8 +307,9 @@ impl Host {
 
     fn happen(&mut self, at: u64, what: Happening) {
         match what {
-            Happening::Arrives { dir, sentence, cause } => {
-                if self.up && !self.dirs.contains_key(&dir) && !self.disk_is_full(at) {
+            Happening::Arrives { dir, sentence, cause, epoch } => {
+                let free = !self.dirs.contains_key(&dir) && !self.disk_is_full(at);
+                if self.up && free && self.take_lock(&dir, epoch, at).is_ok() {
                     self.tell(|| format!("{dir} arrives late"));
                     self.begin(&dir, sentence, cause, at);
                 }
@@ -295,6 +318,9 @@ impl Host {
             Happening::Down { dark, fate, why } if self.up => {
                 self.tell(|| format!("goes down: {why}"));
                 self.up = false;
+                if why == POWER_CUT {
+                    self.lose_names(at);
+                }
                 // What runs on the controller does not notice.
                 let here = self.dirs.iter_mut().filter(|(name, _)| !name.starts_with("local/"));
                 for (_, dir) in here {
@@ -311,6 +337,14 @@ impl Host {
             Happening::Down { .. } => {}
             Happening::Up { fate } => self.come_up(at, fate),
         }
+    }
+
+    /// What was not on the disk yet is gone: directories of what was begun a moment ago, with all that stands in them.
+    fn lose_names(&mut self, at: u64) {
+        let mut chance = self.chance(&format!("power/{}", self.boot));
+        let young = |dir: &Dir| matches!(dir, Dir::Begun(begun) if at < begun.began + UNWRITTEN_MS);
+        self.dirs
+            .retain(|name, dir| name.starts_with("local/") || !young(dir) || chance.percent(50));
     }
 
     fn come_up(&mut self, at: u64, fate: Fate) {
@@ -362,9 +396,62 @@ impl Host {
     }
 
     /// A script that will reach the host after its connection has broken.
-    pub fn arrives_later(&mut self, at: u64, dir: &str, sentence: Sentence, cause: Cause) {
+    pub fn arrives_later(
+        &mut self,
+        at: u64,
+        dir: &str,
+        sentence: Sentence,
+        cause: Cause,
+        epoch: Option<u32>,
+    ) {
         let dir = dir.to_owned();
-        self.will(at, Happening::Arrives { dir, sentence, cause });
+        self.will(at, Happening::Arrives { dir, sentence, cause, epoch });
+    }
+
+    /// Takes or renews the host's lock for a script in this directory, or says why not.
+    pub fn take_lock(&mut self, dir: &str, epoch: Option<u32>, at: u64) -> Result<(), String> {
+        let Some(epoch) = epoch else { return Ok(()) };
+        let (folder, _) = dir.rsplit_once('/').unwrap_or((dir, ""));
+        if self.ended.contains(folder) {
+            return Err("the run has ended with this host".to_owned());
+        }
+        if at < self.troubles.locked_until {
+            return Err("locked by run another of 1@there since before".to_owned());
+        }
+        if self.lock.is_some_and(|taken| taken > epoch) {
+            return Err(
+                "locked by run ours of a later one, which has taken this run over".to_owned()
+            );
+        }
+        self.lock = Some(epoch);
+        Ok(())
+    }
+
+    /// Gives the lock back; after its end the folder is closed, and emptied where nothing of it is needed any more.
+    pub fn leave(&mut self, folder: &str, epoch: u32, how: Leave) {
+        if how != Leave::Rests {
+            self.ended.insert(folder.to_owned());
+        }
+        let inside = |dir: &str| dir.rsplit_once('/').is_some_and(|(of, _)| of == folder);
+        let runs = |(name, dir): (&String, &Dir)| {
+            inside(name) && matches!(dir, Dir::Begun(begun) if begun.runs())
+        };
+        if how == Leave::Clean && !self.dirs.iter().any(runs) {
+            self.dirs.retain(|name, _| !inside(name));
+        }
+        if self.lock.is_some_and(|taken| taken <= epoch) {
+            self.lock = None;
+        }
+        self.tell(|| format!("is left: {how:?}"));
+    }
+
+    /// Whether nothing keeps a controller from its door, for good or now and then.
+    pub fn can_be_left(&self) -> bool {
+        let troubles = &self.troubles;
+        !troubles.unreachable
+            && troubles.key_changes_at_boot.is_none()
+            && troubles.partitions.is_empty()
+            && self.up
     }
 
     /// Begins a script in a directory that is not there yet.

@@ -8,12 +8,12 @@ use crate::{
 use fleetlift::{
     engine::{Controller, LocalScript, Page},
     host::{
-        BoxFuture, ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target,
-        Transport, Whereabouts,
+        BoxFuture, ConnectError, Exit, Holder, Leave, OutputSink, Script, Session, SessionError,
+        Stream, Target, Time, Transport, Whereabouts,
     },
     journal::Contact,
 };
-use std::{io, path::Path, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 /// After this much silence a connection counts as dead.
 const SILENCE_MS: u64 = 45_000;
@@ -65,7 +65,8 @@ impl Transport for Network {
                 }
                 let breaks = lasts.map(|lasts| now + lasts);
                 let boot = host.boot;
-                let line = Line { sim: sim.clone(), host: name.clone(), boot, breaks, dead: false };
+                let (sim, host) = (sim.clone(), name.clone());
+                let line = Line { sim, host, boot, breaks, dead: false, holder: None };
                 Ok(Box::new(line) as Box<dyn Session>)
             })
         })
@@ -85,6 +86,7 @@ struct Line {
     /// When it breaks.
     breaks: Option<u64>,
     dead: bool,
+    holder: Option<Arc<Holder>>,
 }
 
 /// How a call's way to the host went.
@@ -110,6 +112,11 @@ enum Seen {
 }
 
 impl Line {
+    /// How often the run had been taken over. A connection that only asks holds nothing.
+    fn epoch(&self) -> Option<u32> {
+        self.holder.as_ref().map(|holder| holder.epoch)
+    }
+
     /// Whether the connection still holds; a cut that is short is only waited for.
     fn holds(&self, host: &Host, now: u64) -> bool {
         let long =
@@ -253,8 +260,9 @@ impl Line {
             }
             Way::Broken { arrives } => {
                 if let Some(at) = arrives.filter(|_| self.may_begin(script).is_ok()) {
+                    let epoch = self.epoch();
                     sim.on(&self.host, |host, _| {
-                        host.arrives_later(at, &script.dir, sentence, cause);
+                        host.arrives_later(at, &script.dir, sentence, cause, epoch);
                     });
                 }
                 return Err(lost());
@@ -285,8 +293,10 @@ impl Line {
             if host.disk_is_full(now) {
                 return refused("cannot make its directory: no space left on device");
             }
+            host.take_lock(&script.dir, self.epoch(), now)
+                .map_err(|reason| SessionError::Refused { reason })?;
             if host.dirs.contains_key(&script.dir) {
-                return refused("this attempt was begun before");
+                return Err(SessionError::Lost { reason: "its name was taken before".to_owned() });
             }
             Ok(())
         })
@@ -301,6 +311,11 @@ impl Line {
         self.sim.on(&self.host, |host, now| {
             if sudo && host.troubles.sudo_refused {
                 let reason = "sudo: a password is required".to_owned();
+                return Err(SessionError::Refused { reason });
+            }
+            let (folder, _) = dir.rsplit_once('/').unwrap_or((dir, ""));
+            if !host.dirs.contains_key(dir) && host.ended.contains(folder) {
+                let reason = "the run has ended with this host".to_owned();
                 return Err(SessionError::Refused { reason });
             }
             if !host.dirs.contains_key(dir) && !host.disk_is_full(now) {
@@ -320,15 +335,22 @@ impl Line {
         dir: &str,
         sudo: bool,
         seen: [u64; 2],
-        limit: Duration,
+        time: Time,
         output: &mut dyn OutputSink,
     ) -> Result<Whereabouts, SessionError> {
         self.find(dir, sudo).await?;
         if self.is_unknown(dir) {
-            let reason = "the host was started anew since".to_owned();
-            return Ok(Whereabouts::Lost { reason });
+            return Ok(open());
         }
-        Ok(match self.attend(dir, seen, limit, output).await {
+        // The host counts from the script's beginning, in seconds.
+        let over = self.sim.on(&self.host, |host, now| match host.dirs.get(dir) {
+            Some(Dir::Begun(begun)) => {
+                let limit = begun.began + time.limit.as_millis() as u64 + 1000;
+                Duration::from_millis(limit.saturating_sub(now))
+            }
+            Some(Dir::Never) | None => time.left,
+        });
+        Ok(match self.attend(dir, seen, time.left.min(over), output).await {
             Seen::Finished(exit) => Whereabouts::Finished(exit),
             Seen::Never => Whereabouts::Never,
             Seen::HostLost(reason) => Whereabouts::Lost { reason: reason.to_owned() },
@@ -341,7 +363,16 @@ impl Line {
     }
 
     async fn look_once(&mut self, dir: &str, sudo: bool) -> Result<Whereabouts, SessionError> {
-        self.find(dir, sudo).await?;
+        match self.find(dir, sudo).await {
+            // Its folder was emptied since.
+            Err(SessionError::Refused { reason }) if reason.contains("has ended") => {
+                return Ok(Whereabouts::Lost { reason });
+            }
+            found => found?,
+        }
+        if self.is_unknown(dir) {
+            return Ok(open());
+        }
         let mut nowhere = Nowhere;
         Ok(match self.see(dir, &mut [0, 0], &mut nowhere) {
             Seen::Finished(exit) => Whereabouts::Finished(exit),
@@ -381,6 +412,9 @@ impl Line {
                 let reason = "no space left on device".to_owned();
                 return Err(SessionError::Refused { reason });
             }
+            let folder = self.holder.as_ref().map_or("", |holder| holder.folder.as_str());
+            host.take_lock(&format!("{folder}/"), self.epoch(), now)
+                .map_err(|reason| SessionError::Refused { reason })?;
             if let Some(spec) = host.spec(&step) {
                 host.check_start(&spec, &cause);
                 host.changed = true;
@@ -392,6 +426,11 @@ impl Line {
         sim.call().await;
         if whole { Ok(()) } else { Err(lost()) }
     }
+}
+
+/// What a host says whose disk is full, of a script that it knows nothing of.
+fn open() -> Whereabouts {
+    Whereabouts::Open { reason: "it has not begun, and no space is left on device".to_owned() }
 }
 
 /// Takes output that nobody reads.
@@ -445,10 +484,10 @@ impl Session for Line {
         dir: &'a str,
         sudo: bool,
         seen: [u64; 2],
-        timeout: Duration,
+        time: Time,
         output: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<Whereabouts, SessionError>> {
-        Box::pin(self.whereabouts(dir, sudo, seen, timeout, output))
+        Box::pin(self.whereabouts(dir, sudo, seen, time, output))
     }
 
     fn upload<'a>(
@@ -475,6 +514,28 @@ impl Session for Line {
                 Way::There => Ok(1),
                 Way::Closed | Way::Broken { .. } => {
                     Err(SessionError::Lost { reason: "the connection went away".to_owned() })
+                }
+            }
+        })
+    }
+
+    fn hold(&mut self, holder: &Arc<Holder>) {
+        self.holder = Some(Arc::clone(holder));
+    }
+
+    fn leave(&mut self, how: Leave, _: bool) -> BoxFuture<'_, Result<(), SessionError>> {
+        Box::pin(async move {
+            let Some(holder) = self.holder.clone() else { return Ok(()) };
+            match self.go().await {
+                Way::There => {
+                    let sim = self.sim.clone();
+                    sim.on(&self.host, |host, _| host.leave(&holder.folder, holder.epoch, how));
+                    sim.call().await;
+                    Ok(())
+                }
+                Way::Closed | Way::Broken { .. } => {
+                    let reason = "the connection was closed".to_owned();
+                    Err(SessionError::NotStarted { reason })
                 }
             }
         })

@@ -481,9 +481,12 @@ impl Writer {
             on_lost,
             probe,
             arms: false,
+            already: false,
             disarm: None,
             severity: Severity::Blocker,
             remedy: None,
+            reads: None,
+            report: None,
             estimate: None,
         }
     }

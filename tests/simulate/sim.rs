@@ -7,12 +7,15 @@ use crate::{
     scenario::Scenario,
 };
 use fleetlift::{
-    base::time::{Clock, Timestamp},
+    base::{
+        name::HostName,
+        time::{Clock, Timestamp},
+    },
     journal::{Journal, Record, StoreError},
     run::RunState,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
@@ -50,6 +53,8 @@ pub struct World {
     pub lines: Vec<String>,
     /// What a reader sees who has read all that is on the disk.
     pub reader: RunState,
+    /// Which hosts were left, beside the records.
+    pub left: BTreeSet<(HostName, u32)>,
     pub wrong: Vec<String>,
     /// What is still to kill the present controller.
     pub crash: Option<Crash>,
@@ -95,6 +100,7 @@ impl Sim {
             oracle: Oracle::new(scenario),
             lines: Vec::new(),
             reader: RunState::new(plan),
+            left: BTreeSet::new(),
             wrong: Vec::new(),
             crash: None,
             writes: 0,
@@ -243,6 +249,10 @@ impl Journal for Disk {
             sim.pause(chance.between(0, 2)).await;
             Ok(())
         })
+    }
+
+    fn left(&self, host: &HostName, reopened: u32) {
+        self.0.world().left.insert((host.clone(), reopened));
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     need,
     support::{self, Sshd, on, once, script, transport},
 };
-use fleetlift::host::{Exit, Script, SessionError, Transport};
+use fleetlift::host::{Exit, Script, SessionError, Transport, Whereabouts};
 use std::{collections::BTreeSet, fs, time::Duration};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,12 +79,16 @@ async fn an_attempt_never_runs_twice() {
     let step = script(&format!("echo x >>{}", mark.display()));
     let mut session = transport().connect(&server.target()).await.unwrap();
     assert_eq!(on(&mut session, &step).await.0.unwrap(), Exit::Code(0));
+    // Who comes second has to ask, and is told.
     let (again, _, _) = on(&mut session, &step).await;
-    let Err(SessionError::Refused { reason }) = again else { panic!("{again:?}") };
-    assert!(reason.contains("begun before"), "{reason}");
+    let Err(SessionError::Lost { reason }) = again else { panic!("{again:?}") };
+    assert!(reason.contains("taken before"), "{reason}");
+    let mut session = transport().connect(&server.target()).await.unwrap();
+    let mut kept = support::Kept::default();
+    let time = support::time(Duration::from_secs(60));
+    let end = session.follow(&step.dir, false, [0, 0], time, &mut kept).await.unwrap();
+    assert_eq!(end, Whereabouts::Finished(Exit::Code(0)));
     assert_eq!(fs::read_to_string(mark).unwrap(), "x\n");
-    // Nothing was lost by that: the session goes on.
-    assert_eq!(on(&mut session, &script("true")).await.0.unwrap(), Exit::Code(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,15 +104,15 @@ async fn only_one_of_many_starters_runs() {
             on(&mut session, &step).await.0
         })
     });
-    let (mut ran, mut refused) = (0, 0);
+    let (mut ran, mut late) = (0, 0);
     for starter in starters.collect::<Vec<_>>() {
         match starter.await.unwrap() {
             Ok(Exit::Code(0)) => ran += 1,
-            Err(SessionError::Refused { .. }) => refused += 1,
+            Err(SessionError::Lost { .. }) => late += 1,
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!((ran, refused), (1, 7));
+    assert_eq!((ran, late), (1, 7));
     assert_eq!(fs::read_to_string(mark).unwrap(), "x\n");
 }
 

@@ -486,7 +486,9 @@ async fn the_host_tells_what_became_of_a_step() {
         assert_eq!(session.look(&step.dir, false).await.unwrap(), Whereabouts::Never);
     }
     let (exit, out, _) = on(&mut session, &step).await;
-    assert!(matches!(exit, Err(SessionError::Refused { .. })) && out.is_empty(), "{exit:?}");
+    assert!(matches!(exit, Err(SessionError::Lost { .. })) && out.is_empty(), "{exit:?}");
+    let mut session = transport().connect(&server.target()).await.unwrap();
+    assert_eq!(session.look(&step.dir, false).await.unwrap(), Whereabouts::Never);
 
     let step = script("kill -KILL $$");
     on(&mut session, &step).await.0.unwrap();

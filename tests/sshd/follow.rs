@@ -2,9 +2,11 @@
 
 use crate::{
     need,
-    support::{self, Kept, Sshd, on, script, transport},
+    support::{self, Kept, Sshd, on, script, time, transport},
 };
-use fleetlift::host::{Exit, OutputSink, Session, SessionError, Stream, Transport, Whereabouts};
+use fleetlift::host::{
+    Exit, OutputSink, Session, SessionError, Stream, Time, Transport, Whereabouts,
+};
 use std::{fmt::Write as _, fs, time::Duration};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -60,7 +62,7 @@ async fn no_byte_is_lost_or_doubled_by_cut_connections() {
                 if cuts == 0 {
                     session.run(&step, &mut sink).await.map(Whereabouts::Finished)
                 } else {
-                    session.follow(&step.dir, false, seen, LIMIT, &mut sink).await
+                    session.follow(&step.dir, false, seen, time(LIMIT), &mut sink).await
                 }
             };
             let mut follow = std::pin::pin!(follow);
@@ -92,7 +94,7 @@ async fn no_byte_is_lost_or_doubled_by_cut_connections() {
 
 async fn follow(session: &mut Box<dyn Session>, dir: &str, seen: [u64; 2]) -> (Whereabouts, Kept) {
     let mut kept = Kept::default();
-    let end = session.follow(dir, false, seen, LIMIT, &mut kept).await.unwrap();
+    let end = session.follow(dir, false, seen, time(LIMIT), &mut kept).await.unwrap();
     (end, kept)
 }
 
@@ -126,7 +128,8 @@ async fn what_never_began_or_was_lost_is_told_so() {
     let step = script("echo ran");
     assert_eq!(follow(&mut session, &step.dir, [0, 0]).await.0, Whereabouts::Never);
     let (exit, out, _) = on(&mut session, &step).await;
-    assert!(matches!(exit, Err(SessionError::Refused { .. })) && out.is_empty(), "{exit:?}");
+    assert!(matches!(exit, Err(SessionError::Lost { .. })) && out.is_empty(), "{exit:?}");
+    let mut session = transport().connect(&server.target()).await.unwrap();
 
     let step = script("echo ran");
     on(&mut session, &step).await.0.unwrap();
@@ -163,12 +166,35 @@ async fn a_followed_step_ends_at_its_limit_too() {
     let mut second = transport().connect(&server.target()).await.unwrap();
     let mut kept = Kept::default();
     let limit = Duration::from_secs(1);
-    let end = second.follow(&step.dir, false, [0, 0], limit, &mut kept).await.unwrap();
+    let end = second.follow(&step.dir, false, [0, 0], time(limit), &mut kept).await.unwrap();
     assert_eq!(end, Whereabouts::Finished(Exit::TimedOut { stopped: true }));
     assert_eq!(kept.out, b"begun\n");
     let pid = fs::read_to_string(server.remote(&step.dir).join("pid")).unwrap();
     let pid: u32 = pid.split_whitespace().next().unwrap().parse().unwrap();
     assert!(!support::is_alive(pid));
+}
+
+/// As after a controller that slept, or one that comes after another: the host counts from the script's beginning.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_itself_knows_when_a_steps_time_is_over() {
+    need!("the_host_itself_knows_when_a_steps_time_is_over", "sshd" => "openssh-server");
+    let server = Sshd::start();
+    let mut first = transport().connect(&server.target()).await.unwrap();
+    let step = script("echo begun; sleep 300");
+    let (sender, reached) = tokio::sync::oneshot::channel();
+    let mut sink = Counting { kept: Kept::default(), wanted: 1, reached: Some(sender) };
+    tokio::select! { biased;
+        result = first.run(&step, &mut sink) => panic!("{result:?}"),
+        _ = reached => {}
+    }
+    server.cut();
+    let mut second = transport().connect(&server.target()).await.unwrap();
+    let mut kept = Kept::default();
+    let time = Time { limit: Duration::from_secs(1), left: Duration::from_secs(3600) };
+    let end = second.follow(&step.dir, false, [0, 0], time, &mut kept).await.unwrap();
+    assert_eq!(end, Whereabouts::Finished(Exit::TimedOut { stopped: true }));
+    assert_eq!(kept.out, b"begun\n");
+    assert!(server.remote(&step.dir).join("stopped").exists());
 }
 
 /// As after a controller that was stopped for longer than the step's limit: the limit is noticed before the end.
@@ -181,8 +207,8 @@ async fn a_step_that_ended_by_itself_is_not_timed_out_however_late_that_is_heard
     let step = script("echo begun; exit 3");
     // The reader stands still until the step is over and its limit has passed: what it is then told first is the limit.
     let exit = server.remote(&step.dir).join("exit");
-    let mut slow = Slow { kept: Kept::default(), until: exit, then: Duration::from_millis(1200) };
-    let step = fleetlift::host::Script { timeout: Duration::from_secs(1), ..step };
+    let mut slow = Slow { kept: Kept::default(), until: exit, then: Duration::from_millis(3200) };
+    let step = fleetlift::host::Script { timeout: Duration::from_secs(3), ..step };
     let end = session.run(&step, &mut slow).await.unwrap();
     assert_eq!((end, slow.kept.out.as_slice()), (Exit::Code(3), &b"begun\n"[..]));
 }
@@ -196,9 +222,7 @@ struct Slow {
 
 impl OutputSink for Slow {
     fn take(&mut self, stream: Stream, bytes: &[u8]) {
-        while !self.until.exists() {
-            std::thread::yield_now();
-        }
+        support::wait_until("the test lets it take", || self.until.exists());
         std::thread::sleep(std::mem::take(&mut self.then));
         self.kept.take(stream, bytes);
     }

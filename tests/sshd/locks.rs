@@ -2,7 +2,7 @@
 
 use crate::{
     need,
-    support::{Kept, Sshd, on, options, script},
+    support::{Kept, Sshd, on, options, script, time},
 };
 use fleetlift::host::{
     Exit, Holder, Leave, Script, Session, SessionError, Transport, Whereabouts,
@@ -198,7 +198,7 @@ async fn a_later_controller_of_the_run_takes_over_at_once_and_the_earlier_is_ref
     let mut kept = Kept::default();
     let limit = Duration::from_secs(60);
     let dir = step(&old, "one", "").dir;
-    let end = b.follow(&dir, false, [0, 0], limit, &mut kept).await.unwrap();
+    let end = b.follow(&dir, false, [0, 0], time(limit), &mut kept).await.unwrap();
     assert_eq!(end, Whereabouts::Finished(Exit::Code(3)));
     assert_eq!(numbers(&server), [2]);
     let reason = refused(on(&mut a, &step(&old, "two", "echo a")).await.0);
@@ -288,13 +288,44 @@ async fn what_has_ended_is_removed_and_nothing_begins_there_again() {
     // Bytes that were on their way all the time, and a controller that slept meanwhile.
     refused(on(&mut b, &one).await.0);
     let mut kept = Kept::default();
-    let followed = b.follow(&one.dir, false, [0, 0], Duration::from_secs(60), &mut kept).await;
+    let followed =
+        b.follow(&one.dir, false, [0, 0], time(Duration::from_secs(60)), &mut kept).await;
     assert!(matches!(followed, Err(SessionError::Refused { .. })), "{followed:?}");
     assert!(!server.remote(&one.dir).exists());
     // The next run comes at once.
     let next = holder("next", 0);
     let mut c = session(&server, &next).await;
     assert_eq!(on(&mut c, &step(&next, "one", "echo c")).await.0.unwrap(), Exit::Code(0));
+}
+
+/// A controller was killed after it had recorded a host's end, and before it had left the host.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_controller_had_locked_is_left_by_a_later_one() {
+    const TEST: &str = "what_an_earlier_controller_had_locked_is_left_by_a_later_one";
+    need!(TEST, "sshd" => "openssh-server");
+    let server = Sshd::start();
+    // The next controller has taken the run over; or has nothing to do but this, and nothing to record.
+    for (run, next) in [("one", 1), ("two", 0)] {
+        let dead = holder(run, 0);
+        let mut a = session(&server, &dead).await;
+        on(&mut a, &step(&dead, "one", "true")).await.0.unwrap();
+        let next = Holder { epoch: next, controller: "9@desk".to_owned(), ..(*dead).clone() };
+        let mut b = session(&server, &Arc::new(next)).await;
+        b.leave(Leave::Clean, false).await.unwrap();
+        let left = fs::read_dir(server.remote(&dead.folder)).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["ended"]);
+        refused(on(&mut a, &step(&dead, "two", "true")).await.0);
+    }
+    // An earlier one does not give back what a later one has taken.
+    let (old, new) = (holder("three", 0), holder("three", 1));
+    let mut b = session(&server, &new).await;
+    on(&mut b, &step(&new, "one", "true")).await.0.unwrap();
+    session(&server, &old).await.leave(Leave::Rests, false).await.unwrap();
+    let other = holder("four", 0);
+    let mut c = session(&server, &other).await;
+    let reason = refused(on(&mut c, &step(&other, "one", "true")).await.0);
+    assert!(reason.contains("locked by run three"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

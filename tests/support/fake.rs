@@ -7,7 +7,7 @@ use fleetlift::{
     },
     host::{
         BoxFuture, ConnectError, Exit, KeyTrust, OutputSink, Script, Session, SessionError, Stream,
-        Target, Transport, Whereabouts,
+        Target, Time, Transport, Whereabouts,
     },
     journal::{Contact, NewKey},
 };
@@ -307,7 +307,7 @@ impl Session for FakeSession {
         dir: &'a str,
         _: bool,
         _: [u64; 2],
-        _: Duration,
+        _: Time,
         _: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<Whereabouts, SessionError>> {
         let fleet = self.fleet.0.lock().unwrap();

@@ -4,7 +4,7 @@ use fleetlift::{
     base::name::HostName,
     host::{
         ConnectError, Exit, KeyTrust, OutputSink, Script, Session, SessionError, Stream, Target,
-        Transport,
+        Time, Transport,
         ssh::{SshOptions, SshTransport},
     },
     inventory::Connection,
@@ -24,6 +24,16 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
+
+/// Waits until something is so: looks again and again, without taking the processor from what it waits for.
+#[track_caller]
+pub fn wait_until(what: &str, so: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !so() {
+        assert!(start.elapsed() < Duration::from_secs(300), "not so in five minutes: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
 
 /// What a test needs is missing here: says so, and how to get it. Where everything was installed, it is a failure.
 pub fn skip(test: &str, why: &str) {
@@ -390,6 +400,11 @@ pub fn script(text: &str) -> Script {
         dir: format!("run/migrate.step.{}", NEXT.fetch_add(1, Ordering::Relaxed)),
         machine_id: None,
     }
+}
+
+/// The time of a script that begins now.
+pub fn time(limit: Duration) -> Time {
+    Time { limit, left: limit }
 }
 
 /// Keeps what a script prints.

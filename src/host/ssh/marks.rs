@@ -103,9 +103,19 @@ impl Splitter {
                 if !before.is_empty() {
                     output(self.stream, &before);
                 }
-                if let Word::End(how) = word {
-                    self.phase = Phase::After;
-                    said.push(Said::End(self.stream, how));
+                match word {
+                    Word::End(how) => {
+                        self.phase = Phase::After;
+                        said.push(Said::End(self.stream, how));
+                    }
+                    // What was to run the script could not begin it.
+                    Word::No(why) => said.push(Said::No(why)),
+                    Word::Ask
+                    | Word::Ready
+                    | Word::At(_)
+                    | Word::Took(_)
+                    | Word::Go
+                    | Word::Other => {}
                 }
             }
             (Phase::Before, word) => {

@@ -3,11 +3,12 @@
 use super::{
     auth::is_going_down,
     exchange::{self, Aside, Ending, Job, Link},
-    shell::{self, NO_LAUNCHER, Program, Text},
+    shell::{self, BEGUN_BEFORE, NO_LAUNCHER, Program, Text},
 };
 use crate::{
+    base::time::{Clock, SystemClock},
     host::{
-        Exit, Holder, Leave, OutputSink, Script, Session, SessionError, Stream, Whereabouts,
+        Exit, Holder, Leave, OutputSink, Script, Session, SessionError, Stream, Time, Whereabouts,
         transport::BoxFuture,
     },
     inventory::Connection,
@@ -19,6 +20,9 @@ use tokio::time::{sleep, timeout};
 
 /// Asking, five seconds of patience, force, five more, and what a slow host needs besides.
 const STOP_LIMIT: Duration = Duration::from_secs(40);
+
+/// How long a machine that has slept takes at most to notice that a step's time is over.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(60);
 
 /// For the last output of a script whose processes are gone.
 const TAIL_LIMIT: Duration = Duration::from_secs(5);
@@ -79,6 +83,9 @@ impl SshSession {
     pub(super) fn settle(&mut self, ending: Ending) -> Result<String, SessionError> {
         let error = match ending {
             Ending::Ended(how) => return Ok(how),
+            Ending::No(why) if why == BEGUN_BEFORE => {
+                SessionError::Lost { reason: "its name on the host was taken before".to_owned() }
+            }
             Ending::No(why) => return Err(SessionError::Refused { reason: with_hint(why) }),
             Ending::NoProgram { said, .. } if is_going_down(&said) => {
                 SessionError::NotStarted { reason: said }
@@ -225,19 +232,20 @@ impl SshSession {
         dir: &str,
         sudo: bool,
         seen: [u64; 2],
-        limit: Duration,
+        time: Time,
         output: &mut dyn OutputSink,
     ) -> Result<Whereabouts, SessionError> {
         self.alive()?;
         check_dir(dir)?;
         let [out, err] = seen.map(|bytes| bytes.to_string());
+        let limit = time.limit.as_millis().div_ceil(1000).to_string();
         let mut values = self.lock_values();
-        values.extend([("dir", dir), ("out", out.as_str()), ("err", err.as_str())]);
+        values.extend([("dir", dir), ("out", &out), ("err", &err), ("limit", &limit)]);
         let text = Text::new(&values).program(Program::Follow);
         let follow = Job { text, body: &[], sudo };
         // The token is in the script's own file.
         let stop = || self.stop_job(dir, "", sudo);
-        match run_in_time(&self.link, follow, &stop, limit, output).await.0 {
+        match run_in_time(&self.link, follow, &stop, time.left, output).await.0 {
             // Nothing was changed by following, however the connection ended.
             Finish::InTime(Ending::Gone { why, .. }) | Finish::Lost(why) => {
                 let gone = Ending::Gone { handed: false, why };
@@ -246,9 +254,18 @@ impl SshSession {
             Finish::InTime(ending) => match self.settle(ending)?.as_str() {
                 // Its time was over, and whoever ended it did not hear whether all of it is gone.
                 "stopped" => {
-                    let stopped = ended_all(&self.link, self.stop_job(dir, "", sudo)).await;
+                    let said = stop_now(&self.link, self.stop_job(dir, "", sudo)).await;
+                    let stopped = said.as_deref() == Some("gone");
                     Ok(Whereabouts::Finished(Exit::TimedOut { stopped }))
                 }
+                "overdue" => match stop_now(&self.link, self.stop_job(dir, "", sudo)).await {
+                    // In the last moment it ended by itself, and its output is not whole yet.
+                    Some(said) if said == "over" => Ok(Whereabouts::Running),
+                    said => {
+                        let stopped = said.as_deref() == Some("gone");
+                        Ok(Whereabouts::Finished(Exit::TimedOut { stopped }))
+                    }
+                },
                 words => whereabouts(words),
             },
             Finish::Stopped { gone } => Ok(Whereabouts::Finished(Exit::TimedOut { stopped: gone })),
@@ -286,6 +303,7 @@ impl SshSession {
 fn whereabouts(words: &str) -> Result<Whereabouts, SessionError> {
     match words.split_once(' ').unwrap_or((words, "")) {
         ("never", "") => Ok(Whereabouts::Never),
+        ("open", reason) => Ok(Whereabouts::Open { reason: reason.to_owned() }),
         ("running", "") => Ok(Whereabouts::Running),
         ("stopped", "") => Ok(Whereabouts::Finished(Exit::TimedOut { stopped: false })),
         ("finished", how) => Ok(Whereabouts::Finished(exit_of(how))),
@@ -297,12 +315,12 @@ fn whereabouts(words: &str) -> Result<Whereabouts, SessionError> {
     }
 }
 
-/// Ends what is left of a script that was ended before. Whether nothing is.
-async fn ended_all(link: &Link, stop: Job<'_>) -> bool {
+/// Ends a script whose time is over, or what is left of it. What the host says of it, where it says anything.
+async fn stop_now(link: &Link, stop: Job<'_>) -> Option<String> {
     let mut words = String::new();
     let mut hear = |_: Stream, bytes: &[u8]| words.push_str(&String::from_utf8_lossy(bytes));
     let ended = timeout(STOP_LIMIT, link.exchange(stop, &mut hear)).await;
-    matches!(ended, Ok(Ending::Ended(_))) && words.trim() == "gone"
+    matches!(ended, Ok(Ending::Ended(_))).then(|| words.trim().to_owned())
 }
 
 /// How a script with a limit ended.
@@ -314,6 +332,18 @@ enum Finish {
     /// It had not begun, and cannot begin any more.
     Never,
     Lost(String),
+}
+
+/// Waits for so long by a clock that goes on while this machine sleeps, as the timers of the runtime do not.
+async fn pass(limit: Duration) {
+    let began = SystemClock.steady();
+    loop {
+        let left = limit.saturating_sub(SystemClock.steady().saturating_sub(began));
+        if left.is_zero() {
+            return;
+        }
+        sleep(left.min(LOOK_AT_CLOCK)).await;
+    }
 }
 
 async fn run_in_time(
@@ -335,7 +365,7 @@ async fn run_in_time(
     tokio::select! {
         biased;
         (ending, aside) = &mut running => return (Finish::InTime(ending), aside),
-        () = sleep(limit) => {}
+        () = pass(limit) => {}
     }
     // The first channel is read on meanwhile: one that is not read stops the whole connection, the second with it.
     let mut words = String::new();
@@ -365,11 +395,17 @@ async fn run_in_time(
     }
     let (ended, aside) = ended.map_or((None, Aside::default()), |(end, aside)| (Some(end), aside));
     let finish = trouble.unwrap_or(match (words.trim(), ended) {
-        ("never", Some(Ending::No(_) | Ending::NoProgram { .. }) | None) => Finish::Never,
+        ("never", Some(Ending::No(_) | Ending::NoProgram { .. } | Ending::Gone { .. }) | None) => {
+            Finish::Never
+        }
         // It had ended by itself, and only we heard of it late: since we were stopped, or its last words were long.
         ("over", Some(ending)) => Finish::InTime(ending),
         ("over", None) => Finish::Lost("it has ended, but its output does not come".to_owned()),
         ("gone", _) => Finish::Stopped { gone: true },
+        (said, ended) if said.starts_with("open ") || said.starts_with("lost ") => match ended {
+            Some(ending @ (Ending::No(_) | Ending::NoProgram { .. })) => Finish::InTime(ending),
+            Some(Ending::Ended(_) | Ending::Gone { .. }) | None => Finish::Lost(said.to_owned()),
+        },
         (_, _) => Finish::Stopped { gone: false },
     });
     (finish, aside)
@@ -480,10 +516,10 @@ impl Session for SshSession {
         dir: &'a str,
         sudo: bool,
         seen: [u64; 2],
-        timeout: Duration,
+        time: Time,
         output: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<Whereabouts, SessionError>> {
-        Box::pin(self.follow_to_end(dir, sudo, seen, timeout, output))
+        Box::pin(self.follow_to_end(dir, sudo, seen, time, output))
     }
 
     fn upload<'a>(

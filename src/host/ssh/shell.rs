@@ -116,6 +116,9 @@ static LAUNCHER: LazyLock<Launcher> = LazyLock::new(|| {
 /// What a host says that has no launcher, or not there.
 pub(super) const NO_LAUNCHER: &str = "no launcher";
 
+/// What a launcher says that finds the name of its script taken: it may run, or may have been kept from it.
+pub(super) const BEGUN_BEFORE: &str = "begun before";
+
 /// What [`READ`] reads, without its last line: values, then a program.
 #[derive(Debug)]
 pub(super) struct Text(String);
@@ -135,7 +138,7 @@ impl Text {
     }
 
     pub(super) fn program(mut self, program: Program) -> String {
-        self.0.push_str(program.text());
+        self.push(program.text());
         self.0
     }
 
@@ -152,10 +155,19 @@ impl Text {
 
     /// The launcher, sent with the program; `keep`: to be kept on the host.
     pub(super) fn whole_launcher(mut self, keep: bool) -> String {
-        self.0.push_str(if keep { &LAUNCHER.whole } else { &LAUNCHER.text });
+        self.push(if keep { &LAUNCHER.whole } else { &LAUNCHER.text });
         self.0
     }
+
+    /// With room for the last line: a text of ten thousand bytes is not moved once more for the few behind it.
+    fn push(&mut self, text: &str) {
+        self.0.reserve_exact(text.len() + LAST_LINE_BYTES);
+        self.0.push_str(text);
+    }
 }
+
+/// Room for the last line, which is made of the mark.
+const LAST_LINE_BYTES: usize = 64;
 
 /// The line after which nothing more is read as a program.
 pub(super) fn last_line(mark: &str) -> String {

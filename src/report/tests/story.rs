@@ -73,11 +73,13 @@ fn plan_step(index: usize) -> PlanStep {
         register: false,
         on_lost: OnLost::Hold,
         arms: step == "leapp-upgrade",
+        already: false,
         disarms: step == "disarm",
         reboots: step == "boot-upgrade",
         severity: if step == "boot-space" { Severity::Blocker } else { Severity::Warning },
         remedy: (step == "boot-space")
             .then(|| "Remove old kernels: package-cleanup --oldkernels".into()),
+        reads: None,
         estimate: Duration::from_millis(length),
         measured: None,
     }
@@ -102,6 +104,7 @@ fn rendered(index: usize) -> Rendered {
         expect: None,
         probe: None,
         disarm: None,
+        report: None,
         env: BTreeMap::new(),
     }
 }
@@ -475,6 +478,7 @@ impl Part<'_> {
             remedy: remedy.map(str::to_owned),
             accepted: None,
             notice: None,
+            reported: None,
         };
         let host = self.name();
         self.say(Event::HostFinding { host, finding });

@@ -61,38 +61,109 @@ fl_nap() {
   sleep 0.1 2>/dev/null || sleep 1
 }
 
-# Whether the script has not begun. Then its name is taken, so that a launcher that is still on its way cannot begin it.
-fl_never() {
-  if [ ! -e "$fl_place/script" ]; then
-    # Its folder may be gone: nobody can know here any more what became of it.
-    [ ! -e "${fl_place%/*}/ended" ] || fl_no "the run has ended with this host"
-    mkdir -p -- "$fl_place" 2>/dev/null || return 1
-    # Half a word is no word: a disk that is full must not give the name to an empty file.
-    if echo '#never' >"$fl_place/never.$$"; then
-      ln -- "$fl_place/never.$$" "$fl_place/script"
-    fi 2>/dev/null
-    rm -f -- "$fl_place/never.$$"
-  fi
-  # Whoever had the name first has written what it stands for: also another one that looks.
+# Sets fl_boot to the boot id, where there is one.
+fl_find_boot() {
+  fl_boot=
+  { read -r fl_boot </proc/sys/kernel/random/boot_id; } 2>/dev/null || :
+}
+
+# A script needs two names to begin, `script` and `began`, each of which is made once. Takes one of them where nobody has it,
+# so that the script cannot begin any more; fl_said is why not. $1: its directory, $2: the name.
+fl_deny() {
+  fl_word=$1/never.$$
+  # It may be the second name of another, after a power cut.
+  [ ! -e "$fl_word" ] || rm -f -- "$fl_word" 2>/dev/null
+  # Half a word is no word: a disk that is full must not give the name to an empty file.
+  fl_said=$({ echo '#never' >"$fl_word" && ln -- "$fl_word" "$1/$2"; } 2>&1)
+  rm -f -- "$fl_word" 2>/dev/null
+}
+
+# Whether the name is one that was taken so that the script cannot begin. $1: its directory, $2: the name.
+fl_is_denied() {
   fl_line=
-  { read -r fl_line <"$fl_place/script"; } 2>/dev/null || :
+  { read -r fl_line <"$1/$2"; } 2>/dev/null || :
   [ "$fl_line" = '#never' ]
 }
 
-# Sets fl_pid to the script's process, to `none` where that has ended, and to nothing where it never said.
+fl_say_open() {
+  fl_fate="open it has not begun, and the host cannot promise that it never will: ${fl_said:-its name came and went}"
+}
+
+# The second name was taken so that the script cannot begin. Without boot ids nobody knows whether a power cut had taken it
+# from a script that had begun.
+fl_say_never() {
+  fl_fate=never
+  [ -n "$fl_boot" ] || fl_fate="lost the host has no boot id: nobody knows whether it began before a power cut"
+}
+
+# Sets fl_fate to what became of the script: `never`, where it has not begun, and cannot any more, since its name is taken;
+# `open <why>`, where it has not, and its name cannot be taken; `lost <why>`, where nobody can know; else `taken`.
+fl_find_fate() {
+  fl_said=
+  if [ ! -e "$fl_place/script" ]; then
+    # Its folder may be gone: nobody can know here any more what became of it.
+    [ ! -e "${fl_place%/*}/ended" ] || fl_no "the run has ended with this host"
+    fl_said=$(mkdir -p -- "$fl_place" 2>&1) && fl_deny "$fl_place" script
+  fi
+  # Whoever had the name first has written what it stands for: also another one that looks.
+  if [ ! -e "$fl_place/script" ]; then
+    fl_say_open
+  elif fl_is_denied "$fl_place" script; then
+    fl_fate=never
+  elif fl_is_denied "$fl_place" began; then
+    fl_find_boot
+    fl_say_never
+  else
+    fl_fate=taken
+  fi
+}
+
+# Sets fl_pid to the number of the script's process, to `none` where that is another's by now, or from another boot, and
+# fl_alive. A script that has its name, and does not begin for long, is kept from it: then fl_pid is empty, and fl_fate says
+# what became of it.
 fl_find_pid() {
-  fl_pid=
+  fl_pid=none
+  fl_born=
+  fl_alive=no
+  fl_then=
+  fl_find_boot
+  { read -r fl_then <"$fl_place/boot"; } 2>/dev/null || :
+  [ "$fl_boot" = "$fl_then" ] || return 0
   fl_polls=0
-  while [ -z "$fl_pid" ] && [ "$fl_polls" -lt 50 ]; do
-    { read -r fl_pid fl_born <"$fl_place/pid"; } 2>/dev/null || fl_nap
+  while [ ! -e "$fl_place/began" ]; do
+    if [ "$fl_polls" -ge 50 ]; then
+      fl_deny "$fl_place" began
+      break
+    fi
+    fl_nap
     fl_polls=$((fl_polls + 1))
   done
-  [ -n "$fl_pid" ] || return 0
-  { read -r fl_line <"/proc/$fl_pid/stat"; } 2>/dev/null || fl_line=
+  if [ ! -e "$fl_place/began" ]; then
+    fl_pid=
+    fl_say_open
+    return 0
+  fi
+  if fl_is_denied "$fl_place" began; then
+    fl_pid=
+    fl_say_never
+    return 0
+  fi
+  # It has written its number before it took the name.
+  { read -r fl_pid fl_born <"$fl_place/pid"; } 2>/dev/null || :
+  : "${fl_pid:=none}"
+  if [ ! -r /proc/self/stat ]; then
+    kill -0 "$fl_pid" 2>/dev/null && fl_alive=yes
+    return 0
+  fi
+  fl_line=
+  { read -r fl_line <"/proc/$fl_pid/stat"; } 2>/dev/null || :
+  [ -n "$fl_line" ] || return 0
   # shellcheck disable=SC2086 # The fields are numbers.
   set -- ${fl_line##*) }
-  # A number that was given to another process since is not ours.
-  if [ -n "$fl_born" ] && [ -n "$fl_line" ] && [ "${20}" != "$fl_born" ]; then
+  if [ -n "$fl_born" ] && [ "${20}" != "$fl_born" ]; then
+    # A number that was given to another process since is not ours.
     fl_pid=none
+  elif [ "$1" != Z ]; then
+    fl_alive=yes
   fi
 }

@@ -8,6 +8,12 @@ fl_run() {
   $3 /bin/sh "$2/script" </dev/null
   fl_code=$?
   exec 2>&3 3>&-
+  # It has not begun, and does not any more: whoever took its second name knows that.
+  [ ! -s "$2/began" ] || return
+  if [ ! -e "$2/began" ]; then
+    printf '%s-no cannot write into %s: nothing was begun%s-on\n' "$1" "$2" "$1" >&2
+    return
+  fi
   fl_how=$fl_code
   if [ "$fl_code" -gt 128 ] && [ -s "$2/died" ]; then
     fl_how=$(kill -l "$fl_code" 2>/dev/null) || fl_how=$fl_code

@@ -1,11 +1,10 @@
 # Follows a script that was begun before: its output from the bytes on that the caller has not seen, as it comes, then what
-# became of it: `never`, `finished <code or signal>`, `stopped` where its time was over, or `lost <why>`.
+# became of it: `never`, `open <why>`, `finished <code or signal>`, `stopped` where its time was over, `overdue` where it is
+# over and the script still runs, or `lost <why>`.
 fl_find_place
-if fl_never; then
-  fl_go
-  fl_end never
-fi
+fl_find_fate
 fl_go
+[ "$fl_fate" = taken ] || fl_end "$fl_fate"
 fl_keep
 
 # $1: file. Its size; a file that is not there yet is empty.
@@ -53,6 +52,15 @@ fl_tell_finished() {
   fl_end "finished $fl_how"
 }
 
+# Whether its time is over, by this host's own count: a controller may have slept meanwhile, or be another one.
+fl_is_overdue() {
+  fl_now=
+  { read -r fl_now fl_rest </proc/uptime; } 2>/dev/null || :
+  [ -n "$fl_limit" ] && [ -n "$fl_born" ] && [ -n "$fl_now" ] || return 1
+  # Births are told in hundredths of a second of this boot, whatever the kernel counts in.
+  [ "$((${fl_now%%.*} - fl_born / 100))" -gt "$fl_limit" ]
+}
+
 fl_gone=0
 fl_rounds=0
 while :; do
@@ -66,36 +74,20 @@ while :; do
   fl_e=$(fl_size err)
   fl_tell_finished
   fl_print_both "$fl_o" "$fl_e"
-  fl_boot=
-  fl_then=
-  { read -r fl_boot </proc/sys/kernel/random/boot_id; } 2>/dev/null || :
-  { read -r fl_then <"$fl_place/boot"; } 2>/dev/null || :
+  fl_find_pid
+  [ -n "$fl_pid" ] || fl_end "$fl_fate"
   if [ "$fl_boot" != "$fl_then" ]; then
     fl_tell_finished
     fl_end "lost the host was started anew since"
   fi
-  fl_find_pid
-  fl_alive=no
-  if [ -z "$fl_pid" ]; then
-    fl_tell_finished
-    fl_end "lost it was begun, and has not said its process id"
-  elif [ ! -r /proc/self/stat ]; then
-    kill -0 "$fl_pid" 2>/dev/null && fl_alive=yes
-  else
-    fl_line=
-    { read -r fl_line <"/proc/$fl_pid/stat"; } 2>/dev/null || :
-    # shellcheck disable=SC2086 # The fields are numbers.
-    set -- ${fl_line##*) }
-    if [ -n "$fl_line" ] && [ "$1" != Z ]; then
-      fl_alive=yes
-    fi
-  fi
   if [ "$fl_alive" = yes ]; then
     fl_gone=0
+    fl_is_overdue && fl_end overdue
   else
     # What records its end needs a moment after it.
     fl_gone=$((fl_gone + 1))
     if [ "$fl_gone" -ge 30 ]; then
+      fl_tell_finished
       fl_end "lost its process is gone, and it left no result"
     fi
   fi

@@ -3,8 +3,9 @@ fl_find_place
 fl_find_boot
 fl_hold
 fl_said=$(mkdir -p -- "$fl_place" 2>&1) || fl_no "cannot make $fl_place: $fl_said"
+# Whoever finds the name taken asks what became of it.
 if [ -e "$fl_place/script" ]; then
-  fl_no "$fl_place/script exists: this attempt was begun before"
+  fl_no 'begun before'
 fi
 # A script that came behind this program. A connection that breaks in the middle of it ends it early.
 if [ -n "$fl_size" ]; then
@@ -70,7 +71,7 @@ else
   : "${fl_code:=1}"
 fi
 if [ "$fl_code" != 0 ]; then
-  [ -e "$fl_place/script" ] && fl_no "$fl_place/script exists: this attempt was begun before"
+  [ -e "$fl_place/script" ] && fl_no 'begun before'
   fl_no "cannot name $fl_place/script: $fl_said"
 fi
 # Whoever takes the lock looks for scripts afterwards, and we look for the lock after our script is there: so not both of us

@@ -26,7 +26,10 @@ for fl_one in "$@"; do
 done
 [ "$#" = 0 ] || rm -rf -- "$@" 2>/dev/null
 fl_read_lock
-fl_is_mine || fl_end 0
+# What a controller before this one had locked and could not give back any more is this run's, too.
+if [ "$fl_high" = 0 ] || [ "$fl_owner" != "$fl_run" ] || [ "$fl_times" -gt "$fl_epoch" ]; then
+  fl_end 0
+fi
 if [ "$fl_leave" != rests ] && [ -n "$fl_shared" ]; then
   # Other names of this machine may be in the same run, and have not ended.
   for fl_one in "$fl_root/$fl_run"/* "$fl_root/$fl_run".*/*; do

@@ -7,12 +7,6 @@
 #
 # Fields: until, boot id, run, how often the run was taken over, since, controller. `until` 0: given back.
 
-# Sets fl_boot to the boot id, where there is one.
-fl_find_boot() {
-  fl_boot=
-  { read -r fl_boot </proc/sys/kernel/random/boot_id; } 2>/dev/null || :
-}
-
 # Sets fl_locks: a home directory may be that of many machines.
 fl_find_locks() {
   fl_locks=
@@ -102,13 +96,13 @@ fl_is_at_work() {
   return 1
 }
 
-# Whether the script of the directory $1 has begun, or may yet, and has not ended.
+# Whether the script of the directory $1 has begun, or may yet, and has not ended. One that does not begin, and of which no
+# process is left that we know of, is kept from it.
 fl_is_alive() {
   fl_polls=0
   while [ "$fl_polls" -lt 20 ]; do
-    fl_line=
-    { read -r fl_line <"$1/script"; } 2>/dev/null || :
-    [ "$fl_line" = '#never' ] && return 1
+    fl_is_denied "$1" script && return 1
+    fl_is_denied "$1" began && return 1
     [ -s "$1/exit" ] && return 1
     fl_line=
     fl_pid=
@@ -133,7 +127,10 @@ fl_is_alive() {
     fl_nap
     fl_polls=$((fl_polls + 1))
   done
-  return 1
+  [ -e "$1/began" ] && return 1
+  fl_deny "$1" began
+  # Where it was faster, or nothing can be written, it may be at work.
+  ! fl_is_denied "$1" began
 }
 
 # Makes the next number this controller's. Fails where another was faster.

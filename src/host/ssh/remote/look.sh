@@ -1,4 +1,4 @@
-# What became of the script: `never`, `running`, `finished <code or signal>`, `stopped`, or `lost <why>`.
+# What became of the script: `never`, `open <why>`, `running`, `finished <code or signal>`, `stopped`, or `lost <why>`.
 fl_find_place
 # What was at work when the run ended with this host was left where it is.
 if [ -e "${fl_place%/*}/ended" ] && [ ! -e "$fl_place/script" ]; then
@@ -6,12 +6,12 @@ if [ -e "${fl_place%/*}/ended" ] && [ ! -e "$fl_place/script" ]; then
   echo lost the run has ended with this host, and removed what it left there
   fl_end 0
 fi
-if fl_never; then
-  fl_go
-  echo never
+fl_find_fate
+fl_go
+if [ "$fl_fate" != taken ]; then
+  echo "$fl_fate"
   fl_end 0
 fi
-fl_go
 fl_keep
 
 fl_tell_finished() {
@@ -24,39 +24,27 @@ fl_tell_finished() {
   fl_end 0
 }
 
-fl_tell_finished
-fl_boot=
-fl_then=
-{ read -r fl_boot </proc/sys/kernel/random/boot_id; } 2>/dev/null || :
-{ read -r fl_then <"$fl_place/boot"; } 2>/dev/null || :
-if [ "$fl_boot" != "$fl_then" ]; then
-  echo lost the host was started anew since
-  fl_end 0
-fi
-fl_find_pid
-if [ -z "$fl_pid" ]; then
-  fl_tell_finished
-  echo lost it was begun, and has not said its process id
-  fl_end 0
-fi
-if [ ! -r /proc/self/stat ] && kill -0 "$fl_pid" 2>/dev/null; then
-  echo running
-  fl_end 0
-fi
 # What records its end needs a moment after it.
-fl_polls=0
-while [ "$fl_polls" -lt 20 ]; do
-  fl_line=
-  { read -r fl_line <"/proc/$fl_pid/stat"; } 2>/dev/null || :
-  # shellcheck disable=SC2086 # The fields are numbers.
-  set -- ${fl_line##*) }
-  if [ -n "$fl_line" ] && [ "$1" != Z ]; then
+fl_rounds=0
+while [ "$fl_rounds" -lt 20 ]; do
+  fl_tell_finished
+  fl_find_pid
+  if [ -z "$fl_pid" ]; then
+    echo "$fl_fate"
+    fl_end 0
+  fi
+  if [ "$fl_alive" = yes ]; then
     echo running
     fl_end 0
   fi
-  fl_tell_finished
+  if [ "$fl_boot" != "$fl_then" ]; then
+    fl_tell_finished
+    echo lost the host was started anew since
+    fl_end 0
+  fi
   fl_nap
-  fl_polls=$((fl_polls + 1))
+  fl_rounds=$((fl_rounds + 1))
 done
+fl_tell_finished
 echo lost its process is gone, and it left no result
 fl_end 0

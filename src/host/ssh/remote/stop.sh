@@ -1,12 +1,12 @@
-# Ends the script's processes and looks whether they are gone. Says `gone`, `alive <pids>`, `never`, or `over` where it had
-# ended by itself.
+# Ends the script's processes and looks whether they are gone. Says `gone`, `alive <pids>`, `never`, `open <why>`, or `over`
+# where it had ended by itself.
 fl_find_place
-if fl_never; then
-  fl_go
-  echo never
+fl_find_fate
+fl_go
+if [ "$fl_fate" != taken ]; then
+  echo "$fl_fate"
   fl_end 0
 fi
-fl_go
 if [ -s "$fl_place/exit" ] && [ ! -e "$fl_place/stopped" ]; then
   echo over
   fl_end 0
@@ -25,7 +25,7 @@ if [ ! -r /proc/self/stat ]; then
 fi
 fl_find_pid
 if [ -z "$fl_pid" ]; then
-  echo alive, or not: the script has not said its process id
+  echo "$fl_fate"
   fl_end 0
 fi
 # Asked once, then forced, as often as new ones are born.

@@ -1,0 +1,76 @@
+# shellcheck shell=bash
+# One host: its disk, its power.
+
+# host_make NUMBER NAME: a disk of its own, with keys, machine id and address of its own.
+host_make() {
+    local name=$2 disk=$DISK/$2 address=10.77.0.$((10 + $1))
+    [ ! -d "$HOSTS/$name" ] || return 0
+    mkdir -p "$disk" "$HOSTS/$name.part"
+    btrfs -q subvolume snapshot "$DISK/base-$(role_of "$name")" "$disk/root"
+    mkdir -p "$disk/snapshots" "$disk/kept" "$disk/root/.snapshots"
+    echo "$name" > "$disk/root/etc/hostname"
+    printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" > "$disk/root/etc/hosts"
+    tr -d - < /proc/sys/kernel/random/uuid > "$disk/root/etc/machine-id"
+    ssh-keygen -q -A -f "$disk/root"
+    network_host "$name" "$address"
+    echo "$address" > "$HOSTS/$name.part/address"
+    mv "$HOSTS/$name.part" "$HOSTS/$name"
+}
+
+host_start() {
+    local state=$HOSTS/$1
+    if alive "$state/supervisor.pid"; then fail "$1 has power already"; fi
+    mkdir -p "$DIR/cgroup/$NAME/$1"
+    setsid "$HERE/lib/boot-loop" "$state" "$DISK/$1" "$1" "/run/netns/$NAME.$1" "$DIR/cgroup/$NAME/$1" >> "$state/console" 2>&1 < /dev/null &
+    echo $! > "$state/supervisor.pid"
+}
+
+# The power is cut: the first process of the host is killed, and with it all others, in the middle of whatever they do.
+host_kill() {
+    local state=$HOSTS/$1 first
+    alive "$state/supervisor.pid" || return 0
+    first=$(ps -o pid= --ppid "$(cat "$state/container.pid")" 2> /dev/null | head -n 1) || true
+    # A container whose first process is not there yet is cut before it begins.
+    kill -KILL "${first:-$(cat "$state/container.pid")}" 2> /dev/null || true
+    within 20 host_is_dark "$1" || fail "$1 does not go dark" "" "its console: $state/console"
+}
+
+host_is_dark() { ! alive "$HOSTS/$1/supervisor.pid"; }
+
+# From outside, as a hypervisor does it. The host sees nothing of it.
+host_snapshot() {
+    local kept=$DISK/$1/kept/${2:?a name for the snapshot}
+    if [ -d "$kept" ]; then btrfs -q subvolume delete "$kept"; fi
+    btrfs -q subvolume snapshot -r "$DISK/$1/root" "$kept"
+}
+
+host_rollback() {
+    local disk=$DISK/$1
+    [ -d "$disk/kept/${2:?the name of a snapshot}" ] || fail "$1 has no snapshot '$2'" "" "testbed snapshot $1 $2"
+    host_kill "$1"
+    btrfs -q subvolume delete "$disk/root"
+    btrfs -q subvolume snapshot "$disk/kept/$2" "$disk/root"
+    host_start "$1"
+}
+
+host_answers() { fleet_ssh "$1" true 2> /dev/null; }
+
+# Control groups of the second version, wherever this machine has them.
+cgroup_up() {
+    mountpoint -q "$DIR/cgroup" && return
+    mkdir -p "$DIR/cgroup"
+    mount -t cgroup2 none "$DIR/cgroup"
+    mkdir -p "$DIR/cgroup/$NAME"
+}
+
+cgroup_down() {
+    mountpoint -q "$DIR/cgroup" || return 0
+    # From the leaves up: a group is removed when it is empty.
+    within 20 cgroup_empty || fail "processes of hosts are left" "$(find "$DIR/cgroup/$NAME" -name cgroup.procs -exec cat {} +)"
+    umount "$DIR/cgroup"
+}
+
+cgroup_empty() {
+    find "$DIR/cgroup/$NAME" -depth -type d -exec rmdir {} + 2> /dev/null
+    [ ! -d "$DIR/cgroup/$NAME" ]
+}

@@ -1,0 +1,225 @@
+//! A testbed of real hosts for one test: its own disks, network and names, gone when the test ends.
+
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// How long anything may take that a test waits for: far longer than on a busy machine, so that only what never comes fails.
+const LONG: Duration = Duration::from_secs(1800);
+
+pub struct Bed {
+    dir: TempDir,
+    name: String,
+    pub fleet: PathBuf,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = output.status.code().unwrap_or(-1);
+        Self { code, out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "\nstdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+}
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testbed/real/testbed")
+}
+
+/// What this machine lacks for real hosts; empty where it can.
+pub fn missing() -> String {
+    let output = Command::new(script()).arg("needs").output().unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Ends the test as skipped where no real hosts can be. In CI that is a failure only where they could be.
+#[macro_export]
+macro_rules! need_real_hosts {
+    () => {
+        let missing = $crate::bed::missing();
+        if !missing.is_empty() {
+            eprintln!("SKIPPED: no real hosts here: {missing}");
+            return;
+        }
+    };
+}
+
+impl Bed {
+    /// So many hosts, all on Debian 12. The name is short: network namespaces are called by it.
+    pub fn up(name: &str, hosts: usize) -> Self {
+        Self::bring(name, "up", hosts)
+    }
+
+    /// By a verb of the testbed.
+    pub fn bring(name: &str, verb: &str, hosts: usize) -> Self {
+        let memory = Path::new("/dev/shm");
+        let root = if memory.is_dir() { memory } else { Path::new("/var/tmp") };
+        let dir = TempDir::with_prefix_in(format!("fleetlift-real-{name}-"), root).unwrap();
+        let name = format!("flt{}{name}", std::process::id());
+        let fleet = dir.path().join("bed/fleet");
+        let bed = Self { dir, name, fleet };
+        let began = Instant::now();
+        bed.testbed(&[verb, &hosts.to_string()]).exits(0);
+        println!("{hosts} hosts were up after {:.0?}", began.elapsed());
+        bed
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(script());
+        command
+            .args(args)
+            .env("TESTBED_NAME", &self.name)
+            .env("TESTBED_DIR", self.dir.path().join("bed"))
+            .env("FLEETLIFT_STATE_DIR", self.dir.path().join("state"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn testbed(&self, args: &[&str]) -> Said {
+        Said::of(&self.command(args).output().unwrap())
+    }
+
+    /// A command of root on a host, which must pass.
+    #[track_caller]
+    pub fn sh(&self, host: &str, command: &str) -> String {
+        let said = self.testbed(&["ssh", host, &format!("sudo sh -c '{command}'")]);
+        said.exits(0).out.trim().to_owned()
+    }
+
+    fn fleetlift_command(&self, args: &[&str]) -> Command {
+        let mut all = vec!["exec", env!("CARGO_BIN_EXE_fleetlift")];
+        all.extend(args);
+        self.command(&all)
+    }
+
+    pub fn fleetlift(&self, args: &[&str]) -> Said {
+        Said::of(&self.fleetlift_command(args).output().unwrap())
+    }
+
+    /// Starts a run and goes on.
+    pub fn start(&self, args: &[&str]) -> Running {
+        let mut all = args.to_vec();
+        all.extend(["--output", "json"]);
+        let mut child = self
+            .fleetlift_command(&all)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Running { child, lines: Box::new(lines.map(Result::unwrap)) }
+    }
+
+    pub fn run(&self) -> Running {
+        self.run_on("@all", "debian12-to-debian13")
+    }
+
+    pub fn run_on(&self, hosts: &str, playbook: &str) -> Running {
+        let fleet = self.fleet.to_str().unwrap();
+        let way = ["-p", playbook, "--limit", hosts, "--yes"];
+        self.start(&[&["run", "-i", fleet][..], &way].concat())
+    }
+
+    pub fn rollout(&self, text: &str) {
+        fs::write(self.fleet.join("rollout.toml"), text).unwrap();
+    }
+
+    pub fn journal(&self) -> Vec<Value> {
+        let said = self.fleetlift(&["journal", "last", "--verify"]).exits(0);
+        println!("{}", said.err.trim());
+        let said = self.fleetlift(&["journal", "last"]).exits(0);
+        said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Every host's state, and the step at which it failed where it did.
+    pub fn ends(&self) -> BTreeMap<String, String> {
+        let said = self.fleetlift(&["status", "last", "--json"]).exits(0);
+        let status: Value = serde_json::from_str(&said.out).unwrap();
+        let hosts = status["hosts"].as_object().unwrap();
+        hosts
+            .iter()
+            .map(|(name, host)| (name.clone(), host["state"].as_str().unwrap().to_owned()))
+            .collect()
+    }
+
+    pub fn why(&self, host: &str) -> String {
+        self.fleetlift(&["why", "last", host]).out
+    }
+
+    /// Empties a file of a dark host, from outside.
+    pub fn empty(&self, host: &str, path: &str) {
+        fs::write(self.dir.path().join("bed/disk").join(host).join("root").join(path), "").unwrap();
+    }
+
+    /// Waits until a host answers and passes a command.
+    #[track_caller]
+    pub fn until(&self, host: &str, command: &str) {
+        let began = Instant::now();
+        while self.testbed(&["ssh", host, &format!("sudo sh -c '{command}'")]).code != 0 {
+            assert!(began.elapsed() < LONG, "{host} never passes: {command}");
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let said = self.testbed(&["down"]);
+        if said.code != 0 {
+            eprintln!("the testbed did not go away: {}", said.err);
+        }
+    }
+}
+
+/// A run under way; its records come as they are written.
+pub struct Running {
+    child: Child,
+    lines: Box<dyn Iterator<Item = String>>,
+}
+
+impl Running {
+    /// Waits for a record with these keys.
+    #[track_caller]
+    pub fn sees(&mut self, event: &str, host: &str, step: &str) {
+        for line in self.lines.by_ref() {
+            let record: Value = serde_json::from_str(&line).unwrap();
+            if record["event"] == event && record["host"] == host && record["step"] == step {
+                return;
+            }
+        }
+        panic!("the run ended without {event} of {step} on {host}");
+    }
+
+    /// Ends the controller at once, as the kernel does when memory runs out.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for the run's end; its exit code.
+    pub fn ends(mut self) -> i32 {
+        for _ in self.lines.by_ref() {}
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
