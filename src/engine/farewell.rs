@@ -19,7 +19,7 @@ impl Engine {
     pub(super) fn say_goodbye(&mut self, event: &Event) {
         let (host, how) = if let Event::HostFinished { host, end, failure, .. } = event {
             (host, leave(*end, failure.as_ref()))
-        } else if let Event::HostHeld { host } | Event::HostRested { host } = event {
+        } else if let Event::HostHeld { host } | Event::HostRested { host, .. } = event {
             (host, Leave::Rests)
         } else {
             return;

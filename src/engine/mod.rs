@@ -17,14 +17,16 @@ mod looks;
 mod opening;
 mod output;
 mod paced;
+mod prometheus;
 mod read_only;
 mod reboot;
 mod secrets;
 mod survey;
 mod transfer;
+mod watching;
 mod work;
 
-pub use controller::{Controller, LocalScript, ThisMachine};
+pub use controller::{Controller, LocalScript, Page, ThisMachine};
 pub use drive::{Control, Engine, EngineError, Observer, Outcome};
 pub use lane::Shared;
 pub use opening::{Driver, can_commit, can_roll_back, not_left, opening, reopening};

@@ -14,7 +14,7 @@ use crate::{
     inventory::Connection,
     journal::{Acceptance, Moment, StepId},
     playbook::{Action, OnLost, Reads, Severity},
-    rollout::{Budget, OnFailure},
+    rollout::{AtMost, Budget, Interrupt, OnFailure, Watch},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -46,6 +46,9 @@ pub struct Plan {
     pub rendered: Vec<Rendered>,
     pub connections: Vec<Arc<Connection>>,
     pub limits: Limits,
+    /// Conditions over the whole run.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub interrupts: Vec<Interrupt>,
     /// What hosts are told by the inventory: each set of variables once; hosts point here.
     #[serde(default)]
     pub variables: Vec<BTreeMap<String, Told>>,
@@ -232,6 +235,31 @@ pub struct PlanWave {
     /// Who must approve before its hosts start; nobody without it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub approval: Option<Rule>,
+    /// How many of its own hosts may end badly.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub budget: Option<Budget>,
+    /// How many hosts of a failure domain may be away when one of its hosts starts, beside what holds for all.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub at_most: Vec<AtMost>,
+    /// So many hosts begin, and the next ones when all of these have ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub barrier: Option<usize>,
+    /// How long it is watched after its last host has ended.
+    #[serde(
+        with = "crate::base::time::maybe_millis",
+        skip_serializing_if = "Option::is_none",
+        default
+    )]
+    pub soak: Option<Duration>,
+    /// Asked while it runs and soaks.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub health: Option<Watch>,
+    /// Its canaries are migrated, rolled back, and migrated again.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub rehearse_rollback: bool,
+    /// Its hosts rest between two hops until somebody resumes the run.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub rest_between_hops: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,6 +267,9 @@ pub struct Limits {
     pub parallel: usize,
     pub on_failure: OnFailure,
     pub budget: Budget,
+    /// How many hosts of a failure domain may be away at once.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub at_most: Vec<AtMost>,
 }
 
 /// A file that went into the plan.
@@ -250,6 +281,28 @@ pub struct Input {
     /// `sha256:…` of what it says, apart from comments and white space. Absent where every byte counts.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub meaning: Option<String>,
+}
+
+impl PlanWave {
+    /// A wave of these hosts that asks for nothing.
+    pub fn new(name: WaveName, hosts: Vec<usize>, parallel: usize) -> Self {
+        Self {
+            name,
+            hosts,
+            after: Vec::new(),
+            canary: 0,
+            parallel,
+            windows: None,
+            approval: None,
+            budget: None,
+            at_most: Vec::new(),
+            barrier: None,
+            soak: None,
+            health: None,
+            rehearse_rollback: false,
+            rest_between_hops: false,
+        }
+    }
 }
 
 impl Plan {

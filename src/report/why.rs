@@ -5,6 +5,7 @@ use super::{
     dark::{Dark, hint},
     gates_text::word_of,
     naming::{accepted_text, keyed, step_name},
+    watch_text::tuned,
     words::Words,
 };
 use crate::{
@@ -151,6 +152,12 @@ impl Teller<'_> {
             Event::GateDecided { approval, .. } => {
                 word_of(self.words, ["why.approve", "why.reject"], approval)
             }
+            Event::WatchTold { .. } => return None,
+            Event::LimitsTuned { by, parallel, failures, .. } => {
+                tuned(self.words, "why.tuned", by, (*parallel, *failures))
+            }
+            Event::RehearsalStarted { .. } => self.words.get("why.rehearses").to_owned(),
+            Event::RehearsalPassed { .. } => self.words.get("why.rehearsed").to_owned(),
             Event::RunPaused { reason } => self.paused(reason),
             Event::RunFinished { verdict } => self.finished(*verdict).to_owned(),
             Event::WaveStarted { .. } | Event::WaveFinished { .. } => return None,
@@ -158,7 +165,8 @@ impl Teller<'_> {
                 self.say("why.host_started", &[("wave", &one_line(wave.as_str()))])
             }
             Event::HostHeld { .. } => self.words.get("why.held").to_owned(),
-            Event::HostRested { .. } => self.words.get("why.rested").to_owned(),
+            Event::HostRested { hop: Some(_), .. } => self.words.get("why.between").to_owned(),
+            Event::HostRested { hop: None, .. } => self.words.get("why.rested").to_owned(),
             Event::HostFacts { facts, .. } => self.facts(facts),
             Event::HopFinished { hop, .. } => {
                 let title = self.plan.hops.get(usize::from(*hop)).map_or("", |hop| &hop.title);

@@ -3,6 +3,8 @@
 mod approvals;
 mod calendar;
 mod decide;
+mod domains;
+mod footing;
 mod foresee;
 mod gate;
 mod host;
@@ -10,12 +12,17 @@ mod judge;
 mod learned;
 mod pace;
 mod reported;
+mod starts;
 mod state;
 mod survey;
+mod tally;
+mod waiting;
+mod watching;
 
 pub use approvals::{GateState, Word};
 pub use calendar::{Calendar, Forecast, Night, WaveCalendar, calendar, forecast};
-pub use decide::{Decision, Todo, WaitingOn, decide, decide_at};
+pub use decide::{Decision, Todo, decide, decide_at};
+pub use domains::Domains;
 pub use foresee::{Course, Stuck, foresee};
 pub use gate::ROOM;
 pub use host::{Fate, HostPhase, HostState, LeftBoot, Registered, Retry, Unseen, Way};
@@ -23,5 +30,8 @@ pub use judge::{Ending, Result, acceptance, found, judge, key_taken, tells, wron
 pub use learned::{Learned, Past};
 pub use pace::{Basis, Mark, Pace, basis, rest_of_way, step_length};
 pub use reported::{Heard, hear};
-pub use state::{Illegal, RunPhase, RunState, WaveState};
+pub use state::{Illegal, RunPhase, RunState, Tuned, WaveState};
 pub use survey::{Downtime, HostSurvey, Lengths, Prospect, Reach, Until};
+pub use tally::Tally;
+pub use waiting::WaitingOn;
+pub use watching::{Answer, Trip, Watches, answered, watched};

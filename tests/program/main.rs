@@ -29,5 +29,6 @@ mod stopping;
 mod store;
 mod texts;
 mod torture;
+mod watches;
 mod windows;
 mod wire;

@@ -150,6 +150,7 @@ fn show_step(step: &Step) -> String {
 pub fn show_rollout(rollout: &Rollout) -> String {
     format!("{:?} {:?} {:?}\n", rollout.parallel, rollout.on_failure, rollout.budget)
         + &rollout.waves.iter().map(|wave| format!("{wave:?}\n")).collect::<String>()
+        + &rollout.interrupts.iter().map(|one| format!("{one:?}\n")).collect::<String>()
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::{
         naming::{accepted_text, keyed, step_name},
         paint::Paint,
         state::{State, Tone},
+        watch_text::tuned,
         words::Words,
     },
     run::RunState,
@@ -112,8 +113,27 @@ impl Line<'_> {
                     Decision::Reject => ('‖', Tone::Warn, said),
                 }
             }
+            Event::WatchTold { watch, told, .. } => {
+                let (watch, said) = (watch.to_string(), told.to_string());
+                let (sign, tone) =
+                    if told.is_well() { ('▸', Tone::Good) } else { ('‖', Tone::Warn) };
+                let (watch, said) = (one_line(&watch), one_line(&said));
+                (sign, tone, self.with("live.watch", &[("watch", &watch), ("told", &said)]))
+            }
+            Event::LimitsTuned { by, parallel, failures, .. } => {
+                ('▸', Tone::Busy, tuned(self.words, "live.tuned", by, (*parallel, *failures)))
+            }
+            Event::RehearsalStarted { .. } => {
+                ('‖', Tone::Calm, self.with("live.rehearses", &[("host", &host)]))
+            }
+            Event::RehearsalPassed { .. } => {
+                ('✓', Tone::Good, self.with("live.rehearsed", &[("host", &host)]))
+            }
             Event::HostHeld { .. } => ('‖', Tone::Warn, self.with("live.held", &[("host", &host)])),
-            Event::HostRested { .. } => {
+            Event::HostRested { hop: Some(_), .. } => {
+                ('‖', Tone::Calm, self.with("live.rests_between", &[("host", &host)]))
+            }
+            Event::HostRested { hop: None, .. } => {
                 ('‖', Tone::Calm, self.with("live.rested", &[("host", &host)]))
             }
             Event::RunPaused { reason } => {

@@ -126,15 +126,7 @@ pub fn plan(waves: &[(&str, Vec<String>)]) -> Plan {
             vars: BTreeMap::new(),
             variables: 0,
         }));
-        planned.push(PlanWave {
-            name: wave.parse().unwrap(),
-            hosts: (first..hosts.len()).collect(),
-            after: Vec::new(),
-            canary: 0,
-            parallel: 10,
-            windows: None,
-            approval: None,
-        });
+        planned.push(PlanWave::new(wave.parse().unwrap(), (first..hosts.len()).collect(), 10));
     }
     Plan {
         format: PLAN_FORMAT,
@@ -163,8 +155,10 @@ pub fn plan(waves: &[(&str, Vec<String>)]) -> Plan {
         limits: Limits {
             parallel: 10,
             on_failure: OnFailure::Rollback,
-            budget: Budget { failures: Allowance::Percent(10), consecutive: None },
+            budget: Budget::of(Allowance::Percent(10)),
+            at_most: Vec::new(),
         },
+        interrupts: Vec::new(),
         variables: vec![BTreeMap::new()],
         accepts: Vec::new(),
         inputs: Vec::new(),
