@@ -10,6 +10,7 @@ pub mod engine;
 pub mod host;
 pub mod inventory;
 pub mod journal;
+pub mod migrator;
 pub mod plan;
 pub mod playbook;
 pub mod report;

@@ -1,5 +1,7 @@
 //! The engine over made-up hosts: what becomes of them, and that the journal says so.
 
+#[path = "engine/care.rs"]
+mod care;
 #[path = "engine/holds.rs"]
 mod holds;
 #[expect(dead_code, reason = "other tests use the rest")]
@@ -20,7 +22,7 @@ use fleetlift::{
     engine::{Engine, Observer, Outcome, Secrets, Shared, ThisMachine},
     host::Transport,
     inventory::{Connection, Host, Inventory},
-    journal::{End, Event, Failure, PauseReason, Record, Store, Verdict},
+    journal::{End, Event, Failure, PauseReason, Record, Scope, Store, Verdict},
     plan::{Plan, build},
     playbook::{Action, Compare, Hop, OnLost, Playbook, Reboot, Severity, Step},
     rollout::{Allowance, Rollout},
@@ -58,6 +60,8 @@ fn step(name: &str, run: &str) -> Step {
         disarm: None,
         severity: Severity::Blocker,
         remedy: None,
+        reads: None,
+        report: None,
         estimate: None,
     }
 }
@@ -438,7 +442,10 @@ fn over_budget_no_host_starts_and_the_run_says_why() {
     rollout.budget.failures = Allowance::Hosts(1);
     rollout.parallel = 1;
     let ran = run(&fleet, &playbook(), &rollout);
-    assert_eq!(ran.outcome, Outcome::Paused(PauseReason::OverBudget { failures: 2, allowed: 1 }));
+    assert_eq!(
+        ran.outcome,
+        Outcome::Paused(PauseReason::OverBudget { failures: 2, allowed: 1, of: Scope::default() })
+    );
     assert_eq!(ran.state.counts.get("pending"), Some(&2));
 }
 

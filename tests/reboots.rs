@@ -54,6 +54,8 @@ fn step(name: &str, run: &str) -> Step {
         disarm: None,
         severity: Severity::Blocker,
         remedy: None,
+        reads: None,
+        report: None,
         estimate: None,
     }
 }
@@ -291,15 +293,23 @@ fn a_reboot_that_the_host_provably_was_not_told_is_told_again() {
 /// After a reboot that failed nobody knows which boot the host is in, until it is asked.
 #[test]
 fn never_is_not_believed_of_a_host_whose_boot_nobody_knew() {
+    let lost = |ran: &Ran| {
+        ran.records.iter().any(|record| match &record.event {
+            Event::AttemptFailed { step, failure: Failure::Lost { .. }, .. } => {
+                step.phase == Phase::Rollback
+            }
+            _ => false,
+        })
+    };
+    let never = || Answer::Never { power_cut: true };
+    let host = FakeHost::new("old", "1").rule("reboot-now", Answer::Exit(1, ""));
+    let ran = run(host.rule("restore", never()), vec![reboots(reboot())]);
+    assert_eq!((ran.end(), ran.ran("restore"), lost(&ran)), (End::NeedsHands, 0, true));
+    // One that has answered all the time is where it was.
     let host = FakeHost::new("old", "1").rule("reboot-now", Answer::Plays(&[(0, Shows::Same)]));
-    let host = host.rule("restore", Answer::Never { power_cut: true });
-    let ran = run(host, vec![reboots(reboot())]);
+    let ran = run(host.rule("restore", never()), vec![reboots(reboot())]);
     assert!(matches!(ran.verdict().0, RebootVerdict::StayedUp { .. }));
-    assert_eq!((ran.end(), ran.ran("restore")), (End::NeedsHands, 0));
-    let lost = ran.records.iter().any(|record| {
-        matches!(&record.event, Event::AttemptFailed { step, failure: Failure::Lost { .. }, .. } if step.phase == Phase::Rollback)
-    });
-    assert!(lost, "{:#?}", ran.records);
+    assert_eq!((ran.end(), ran.ran("restore"), lost(&ran)), (End::NeedsHands, 0, true));
 }
 
 #[test]
@@ -625,6 +635,7 @@ fn passed(plan: &Plan, host: usize, step: usize) -> AttemptResult {
         tail: String::new(),
         facts,
         warnings: Vec::new(),
+        findings: Vec::new(),
         never: false,
     }
 }

@@ -6,11 +6,12 @@ use std::{
 };
 
 /// The rooms, from the ground up, as in ARCHITECTURE.md. A room uses those of lower floors, and itself.
-const ROOMS: [(&str, u32); 10] = [
+const ROOMS: [(&str, u32); 11] = [
     ("base", 0),
     ("inventory", 1),
     ("playbook", 1),
     ("rollout", 1),
+    ("migrator", 2),
     ("journal", 2),
     ("plan", 3),
     ("run", 4),

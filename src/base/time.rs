@@ -170,6 +170,21 @@ pub mod millis {
     }
 }
 
+/// As `millis`, where there may be none.
+pub mod maybe_millis {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::time::Duration;
+
+    pub fn serialize<S: Serializer>(length: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
+        let millis = length.map(|length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
+        millis.serialize(out)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(from)?.map(Duration::from_millis))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,9 @@
 //! The arguments, as clap reads them. Their names are a contract.
 
-use crate::base::time::{Timestamp, parse_length};
+use crate::{
+    base::time::{Timestamp, parse_length},
+    rollout::{Allowance, parse_percentage},
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{io::IsTerminal, path::PathBuf, time::Duration};
 
@@ -94,6 +97,8 @@ pub enum Command {
     Hold(HoldArgs),
     /// Take hosts that are held back in
     Release(HoldArgs),
+    /// Change limits of a run that goes on, or is paused
+    Tune(TuneArgs),
     /// Approve a wave of a run, or of a saved plan
     Approve(ApproveArgs),
     /// Reject a wave: it stays closed until the same person approves it
@@ -268,6 +273,19 @@ pub struct HoldArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("limit").required(true).multiple(true))]
+pub struct TuneArgs {
+    /// The run, or `last`
+    pub run: String,
+    /// Hosts in flight at once, over all waves
+    #[arg(long, value_name = "N", group = "limit", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub parallel: Option<u32>,
+    /// How many hosts of the plan may end badly: 3, or 5%
+    #[arg(long, value_name = "N|N%", group = "limit", value_parser = allowance)]
+    pub budget: Option<Allowance>,
+}
+
+#[derive(Debug, Args)]
 pub struct ApproveArgs {
     #[command(flatten)]
     pub what: DecideArgs,
@@ -403,4 +421,11 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     Timestamp::try_from(text.to_owned()).map_err(|_| {
         "a time with its offset is wanted, such as 2024-09-07T12:00:00+08:00".to_owned()
     })
+}
+
+fn allowance(text: &str) -> Result<Allowance, String> {
+    match text.parse() {
+        Ok(hosts) => Ok(Allowance::Hosts(hosts)),
+        Err(_) => parse_percentage(text).map_err(|refusal| refusal.message),
+    }
 }

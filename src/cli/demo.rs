@@ -34,6 +34,8 @@ const ROLES: [(&str, &str, u32); 4] =
     [("monitoring", "mon", 1), ("cache", "cache", 2), ("web", "web", 8), ("db", "db", 4)];
 /// Fails its upgrade, and is rolled back.
 const FAILS: &str = "web-05";
+/// Has a driver that the new system does not know, which leapp's own report tells.
+const INHIBITED: &str = "web-07";
 /// Has too little room in /boot, which its precheck finds.
 const BLOCKED: &str = "db-03";
 
@@ -125,6 +127,7 @@ fn hosts(wanted: Option<u32>) -> Vec<HostSpec> {
             let name = format!("{short}-{n:02}");
             let faults = match name.as_str() {
                 FAILS => vec![Fault::Stage("upgrade-fails".to_owned())],
+                INHIBITED => vec![Fault::Stage("leapp-inhibitor".to_owned())],
                 BLOCKED => vec![Fault::Stage("boot-full".to_owned())],
                 _ => Vec::new(),
             };

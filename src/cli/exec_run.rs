@@ -22,7 +22,7 @@ use crate::{
     journal::{End, Event, Store},
     plan::{self, Plan},
     playbook, rollout,
-    run::RunState,
+    run::{HostPhase, RunState},
 };
 use std::{
     collections::BTreeSet,
@@ -243,7 +243,7 @@ pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> 
     }
     if first.is_none() {
         common::complain(&format!(
-            "Run {} is finished, but its controller was gone before it had given back {}: {}. That is done now.\n",
+            "Run {} is finished, but its controller was gone before it had said that it left {}: {}. They are given back now.\n",
             seen.run,
             count(not_left.len()),
             fold_names(not_left.iter().map(|host| seen.plan.hosts[*host].name.as_str())),
@@ -302,6 +302,9 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
     common::keep_apart(&store, Some(&seen.run), &seen.plan)?;
     say_what_changed(&seen);
     let chosen = chosen(&seen, args.hosts.as_deref())?;
+    if phase == Phase::Commit {
+        too_early_to_commit(&seen, &chosen)?;
+    }
     let (able, unable): (Vec<usize>, Vec<usize>) =
         chosen.into_iter().partition(|host| fits(&seen.plan, &seen.state, *host));
     let names =
@@ -327,6 +330,42 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
     let ready =
         Ready { store, run, plan, digest, journal, state, first, not_left, secrets, aim, no_wait };
     driving::runtime()?.block_on(driving::drive(common, ready))
+}
+
+/// After a commit there is no way back: it waits until the hosts have soaked, and until nobody is in doubt about any of them.
+fn too_early_to_commit(seen: &Seen, chosen: &[usize]) -> Result<(), CliError> {
+    let (plan, state) = (&seen.plan, &seen.state);
+    let now = SystemClock.now();
+    for (number, (wave, at)) in plan.waves.iter().zip(&state.waves).enumerate() {
+        let soaks = at.soaks_until(wave).filter(|until| !at.finished && *until > now);
+        if let Some(until) = soaks
+            && chosen.iter().any(|host| plan.hosts[*host].wave == number)
+        {
+            let message = format!("wave {} soaks until {until}", wave.name);
+            return Err(CliError::refused(message)
+                .hint("after a commit there is no way back; other waves are named by --hosts"));
+        }
+    }
+    let in_doubt = |host: &&usize| {
+        let at = &state.hosts[**host];
+        at.is_touched(plan)
+            && match at.phase {
+                HostPhase::Ended(End::NeedsHands | End::Unreachable) => true,
+                HostPhase::Ended(_) => false,
+                HostPhase::Pending
+                | HostPhase::Idle
+                | HostPhase::Running { .. }
+                | HostPhase::Waiting { .. }
+                | HostPhase::Resting { .. } => true,
+            }
+    };
+    let doubtful = chosen.iter().filter(in_doubt).map(|host| plan.hosts[*host].name.as_str());
+    let names = fold_names(doubtful);
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::refused(format!("changed, and not verified: {names}"))
+        .hint("`--hosts state=migrated` commits only those that are"))
 }
 
 /// The hosts of a run that a selection names; all of them without one.

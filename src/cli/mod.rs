@@ -58,6 +58,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CliError> {
         Command::Stop(args) => steer::stop(common, args),
         Command::Hold(args) => steer::hold(common, args),
         Command::Release(args) => steer::release(common, args),
+        Command::Tune(args) => steer::tune(common, args),
         Command::Approve(args) => gates::approve(common, args),
         Command::Reject(args) => gates::reject(common, args),
         Command::Rollback(args) => exec_run::rollback(common, args),

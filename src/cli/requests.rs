@@ -104,7 +104,7 @@ fn ask_for(store: &Store, run: &RunId, ask: &Ask, limit: Duration) -> Result<Ans
         }
         match ask {
             Ask::Stop | Ask::Leave => return Ok(Answer::Nobody),
-            Ask::Hold { .. } | Ask::Release { .. } | Ask::Decide { .. } => {}
+            Ask::Hold { .. } | Ask::Release { .. } | Ask::Decide { .. } | Ask::Tune { .. } => {}
         }
         match note(store, run, &request)? {
             Some(locked) if Instant::now() >= until => return Err(locked.into()),

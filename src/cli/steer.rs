@@ -1,7 +1,7 @@
 //! `stop`, `hold`, `release`: hands on a run that another process drives.
 
 use super::{
-    args::{Common, HoldArgs, StopArgs},
+    args::{Common, HoldArgs, StopArgs, TuneArgs},
     common::{self, Candidates, Seen},
     error::CliError,
     exec_run,
@@ -108,7 +108,7 @@ fn nobody(store: &Store, run: RunId) -> Result<CliError, CliError> {
 /// `hold`: takes hosts out of a run.
 pub fn hold(common: &Common, args: &HoldArgs) -> Result<ExitCode, CliError> {
     let store = common::store(common)?;
-    let seen = of(&store, args)?;
+    let seen = of(&store, &args.run)?;
     let chosen = exec_run::chosen(&seen, Some(&args.hosts.join(",")))?;
     let open: Vec<usize> =
         chosen.iter().copied().filter(|host| !is_ended(&seen.state.hosts[*host])).collect();
@@ -143,7 +143,7 @@ pub fn hold(common: &Common, args: &HoldArgs) -> Result<ExitCode, CliError> {
 /// `release`: takes hosts that are held back in.
 pub fn release(common: &Common, args: &HoldArgs) -> Result<ExitCode, CliError> {
     let store = common::store(common)?;
-    let seen = of(&store, args)?;
+    let seen = of(&store, &args.run)?;
     let chosen = exec_run::chosen(&seen, Some(&args.hosts.join(",")))?;
     let held: Vec<usize> =
         chosen.iter().copied().filter(|host| seen.state.hosts[*host].held_by.is_some()).collect();
@@ -166,9 +166,32 @@ pub fn release(common: &Common, args: &HoldArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// `tune`: changes limits of a run.
+pub fn tune(common: &Common, args: &TuneArgs) -> Result<ExitCode, CliError> {
+    let store = common::store(common)?;
+    let seen = of(&store, &args.run)?;
+    let (before, hosts) = (seen.state.tuned, seen.plan.hosts.len());
+    let ask = Ask::Tune { parallel: args.parallel, failures: args.budget };
+    let answer = requests::ask(&store, &seen.run, &ask)?;
+    let seen = common::read(&store, seen.run)?;
+    let (plan, now) = (&seen.plan, seen.state.tuned);
+    let mut text = String::new();
+    if args.parallel.is_some() {
+        let (was, is) = (before.parallel(plan), now.parallel(plan));
+        text += &format!("Hosts in flight at once: {is}; it was {was}.\n");
+    }
+    if args.budget.is_some() {
+        let (was, is) = (before.failures(plan).of(hosts), now.failures(plan).of(hosts));
+        text += &format!("Bad ends allowed: {is} of {hosts} hosts; it was {was}.\n");
+    }
+    text += &afterwards(&store, &seen, &answer, "It holds from now on, also after a resume.");
+    common::print(&text);
+    Ok(ExitCode::SUCCESS)
+}
+
 /// The run, where there is something left to steer.
-fn of(store: &Store, args: &HoldArgs) -> Result<Seen, CliError> {
-    let run = common::find(store, Some(&args.run), Candidates::Only)?;
+fn of(store: &Store, run: &str) -> Result<Seen, CliError> {
+    let run = common::find(store, Some(run), Candidates::Only)?;
     let seen = common::read(store, run)?;
     match seen.state.phase {
         RunPhase::New | RunPhase::Running | RunPhase::Paused(_) => Ok(seen),

@@ -15,6 +15,21 @@ pub(super) enum Before {
     Unknown,
 }
 
+impl Before {
+    /// Why a host is not believed that says *never*.
+    pub(super) fn doubt(&self) -> &'static str {
+        match self {
+            Self::Boot(_) | Self::NoBootIds => {
+                "the host knows nothing of it, and was started anew since: a power cut may have taken what it wrote"
+            }
+            Self::Unknown => {
+                "the host knows nothing of it, and nobody knows whether it was started anew since: a power cut may have \
+                 taken what it wrote"
+            }
+        }
+    }
+}
+
 impl Lane {
     /// Whether the host is in this boot, by its own word.
     pub(super) async fn is_in(&mut self, order: &Order, boot: &str) -> bool {

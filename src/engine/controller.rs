@@ -14,6 +14,18 @@ pub struct LocalScript {
     pub timeout: Duration,
 }
 
+/// What an HTTP server answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub status: u16,
+    pub text: String,
+}
+
+/// An answer of more bytes than this is not read: a query has a few series, not a fleet of them.
+const PAGE_BYTES_MAX: u64 = 4 << 20;
+/// So many times a server may send us on.
+const REDIRECTS_MAX: u32 = 3;
+
 /// What steps ask of the machine that the controller runs on.
 pub trait Controller: Send + Sync {
     /// Runs a script to its end. An error means that it has not begun.
@@ -28,6 +40,9 @@ pub trait Controller: Send + Sync {
 
     /// Whether a TCP port takes connections from here.
     fn answers<'a>(&'a self, address: &'a str, port: u16, limit: Duration) -> BoxFuture<'a, bool>;
+
+    /// Asks an HTTP server. An error says why there is no answer.
+    fn get<'a>(&'a self, url: &'a str, limit: Duration) -> BoxFuture<'a, Result<Page, String>>;
 }
 
 /// The machine that this process runs on.
@@ -53,6 +68,33 @@ impl Controller for ThisMachine {
             matches!(tokio::time::timeout(limit, tried).await, Ok(Ok(_)))
         })
     }
+
+    fn get<'a>(&'a self, url: &'a str, limit: Duration) -> BoxFuture<'a, Result<Page, String>> {
+        let url = url.to_owned();
+        Box::pin(async move {
+            let asked = tokio::task::spawn_blocking(move || get(&url, limit));
+            asked.await.unwrap_or_else(|error| Err(error.to_string()))
+        })
+    }
+}
+
+/// Certificates are those of the machine: a company's own server is known by its own authority. Proxies are for the world
+/// outside, and not for what watches a fleet.
+fn get(url: &str, limit: Duration) -> Result<Page, String> {
+    let roots = ureq::tls::RootCerts::PlatformVerifier;
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(limit))
+        .http_status_as_error(false)
+        .max_redirects(REDIRECTS_MAX)
+        .proxy(None)
+        .tls_config(ureq::tls::TlsConfig::builder().root_certs(roots).build())
+        .build()
+        .into();
+    let mut answer = agent.get(url).call().map_err(|error| error.to_string())?;
+    let status = answer.status().as_u16();
+    let body = answer.body_mut().with_config().limit(PAGE_BYTES_MAX).lossy_utf8(true);
+    let text = body.read_to_string().map_err(|error| error.to_string())?;
+    Ok(Page { status, text })
 }
 
 async fn run(script: &LocalScript, output: &mut dyn OutputSink) -> io::Result<Exit> {

@@ -6,12 +6,16 @@ use super::{
     lane::{Lane, Message, Order, Shared, Word},
     lock::RENEW_EVERY,
     paced::Paced,
+    watching::Watcher,
 };
 use crate::{
     base::{name::HostName, time::Timestamp},
     journal::{Ask, Event, Journal, PauseReason, Record, Request, StoreError, Verdict},
     plan::Plan,
-    run::{HostPhase, Illegal, RunPhase, RunState, Todo, decide_at, judge, key_taken},
+    run::{
+        HostPhase, Illegal, RunPhase, RunState, Todo, answered, decide_at, judge, key_taken,
+        watched,
+    },
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
@@ -89,6 +93,8 @@ pub struct Engine {
     ticked: Timestamp,
     /// When the locks of hosts of which nothing is asked were last renewed.
     renewed: Duration,
+    /// What is asked from here while the run goes on.
+    watcher: Watcher,
     /// Pauses rather than wait for a window or an approval.
     no_wait: bool,
 }
@@ -121,6 +127,7 @@ impl Engine {
             observer,
             ticked: Timestamp::from_millis(0),
             renewed,
+            watcher: Watcher::new(),
             no_wait: false,
         }
     }
@@ -170,6 +177,7 @@ impl Engine {
     async fn wait(&mut self, wake: Option<Timestamp>) -> Result<bool, EngineError> {
         let now = self.shared.clock.now();
         let sleep = wake.map_or(TICK, |at| at.since(now).min(TICK));
+        self.watcher.put(&self.shared, watched(&self.shared.plan, &self.state));
         tokio::select! { biased;
             Some(control) = self.control.recv() => match control {
                 Control::Leave => return Ok(true),
@@ -189,6 +197,14 @@ impl Engine {
                     waiting.push(more);
                 }
                 self.take_in(waiting).await?;
+            }
+            Some((id, told)) = self.watcher.answer() => {
+                // One that nobody asks for any more changes nothing.
+                let known = watched(&self.shared.plan, &self.state);
+                if known.iter().any(|(watched, _)| *watched == id) {
+                    let news = answered(&self.shared.plan, &self.state, &id, told);
+                    self.note(news.into_iter().collect()).await?;
+                }
             }
             () = tokio::time::sleep(sleep) => {}
         }
@@ -235,7 +251,7 @@ impl Engine {
                     return Ok(false);
                 }
             }
-            Ask::Stop | Ask::Leave => {}
+            Ask::Stop | Ask::Leave | Ask::Tune { .. } => {}
         }
         let leaves = asked.ask == Ask::Leave;
         self.note(vec![asked.event()]).await?;
@@ -292,7 +308,12 @@ impl Engine {
         let lane = self.lanes.entry(host).or_insert_with(|| {
             let (orders, waiting) = mpsc::channel(WORDS_MAX);
             let taken = at.host_key.as_ref().map(|(_, key)| Arc::clone(key));
-            let lane = Lane::new(Arc::clone(&self.shared), host, taken, self.messages.0.clone());
+            let mut lane =
+                Lane::new(Arc::clone(&self.shared), host, taken, self.messages.0.clone());
+            // What an earlier controller did there is not in this lane, and has to be given back all the same.
+            if order.epoch > 0 && (begun || attempt > 1 || at.attempts.len() > 1) {
+                lane.remember(&order, at);
+            }
             self.tasks.spawn(lane.run(waiting));
             orders
         });

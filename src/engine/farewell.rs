@@ -19,7 +19,7 @@ impl Engine {
     pub(super) fn say_goodbye(&mut self, event: &Event) {
         let (host, how) = if let Event::HostFinished { host, end, failure, .. } = event {
             (host, leave(*end, failure.as_ref()))
-        } else if let Event::HostHeld { host } | Event::HostRested { host } = event {
+        } else if let Event::HostHeld { host } | Event::HostRested { host, .. } = event {
             (host, Leave::Rests)
         } else {
             return;
@@ -48,6 +48,7 @@ impl Engine {
             let shared = Arc::clone(&self.shared);
             let mut lane = Lane::new(shared, host, taken, self.messages.0.clone());
             lane.remember(&order, at);
+            lane.comes_late = true;
             let (words, waiting) = mpsc::channel(WORDS_MAX);
             let _ = words.try_send(Word::Leave(leave(end, at.failure.as_ref())));
             self.tasks.spawn(lane.run(waiting));

@@ -1,6 +1,7 @@
 //! Handing scripts to a host: over a connection that is opened when it is needed, and followed when it breaks.
 
 use super::{
+    heard::REPORT_BYTES,
     lane::{Lane, Order, Stop, after_the_fact, timed_out},
     output::{Origin, Output},
     paced::jittered,
@@ -214,8 +215,16 @@ impl Lane {
         let step = self.shared.plan.steps[order.step].id.clone();
         let host = self.target.host.clone();
         let origin = Origin { host, step, attempt: order.attempt, part };
+        let kept = kept && part != Part::Report;
         let writer = self.shared.outputs.clone().filter(|_| kept);
-        Output::new(origin, writer, self.shared.secrets.redactor())
+        let output = Output::new(origin, writer, self.shared.secrets.redactor());
+        let reads = self.shared.plan.steps[order.step].reads.is_some();
+        match part {
+            // The line before it is as long as a word.
+            Part::Report => output.of_up_to(REPORT_BYTES + 64),
+            Part::Step if reads => output.with_ends(),
+            Part::Step | Part::Guard | Part::Verify | Part::Probe | Part::Look => output,
+        }
     }
 
     /// The connection, opened where there is none. Tries until the deadline, and at least twice.

@@ -232,6 +232,7 @@ impl Lane {
             tail: work.tail,
             facts: work.facts,
             warnings: work.warnings,
+            findings: work.findings,
             never: work.never,
         }
     }
@@ -251,10 +252,12 @@ impl Lane {
             work.tail = output.evidence();
         }
         let planned = &shared.plan.steps[order.step];
+        self.before_report(order, &rendered, planned, work).await?;
         let (exit, stdout, stderr) = self.act(order, &rendered, planned, work).await?;
+        let heard = self.heard(order, &rendered, planned, exit, work).await?;
         if let Some(expect) = &rendered.expect {
             work.expect(&shared, expect, exit, &stdout, &stderr)?;
-        } else if let Some(code) = exit.filter(|code| !planned.ok_exit.contains(code)) {
+        } else if let Some(code) = exit.filter(|code| !heard && !planned.ok_exit.contains(code)) {
             return Err(Ending::Failed(Failure::Exited { code }));
         }
         if let Some(verify) = &rendered.verify {
@@ -355,8 +358,7 @@ impl Lane {
                         return self.lost(order, rendered, planned, reason, work).await;
                     }
                     Err(Handed::Never) if !self.is_still(order, &before).await => {
-                        let reason = "the host knows nothing of it, and was started anew since: a power cut may have \
-                                      taken what it wrote";
+                        let reason = before.doubt();
                         return self.lost(order, rendered, planned, reason.to_owned(), work).await;
                     }
                     Err(Handed::Never) => {
@@ -368,6 +370,7 @@ impl Lane {
                     Ok(done) => done,
                 };
                 work.tail = output.evidence();
+                work.said = output.ends();
                 match exit {
                     Exit::Code(code) => Ok((Some(code), output.stdout(), output.stderr())),
                     Exit::Signal(signal) => Err(Ending::Failed(Failure::Killed { signal })),

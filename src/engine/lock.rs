@@ -34,14 +34,13 @@ impl Lane {
         }));
     }
 
-    /// Remembers what an earlier controller's lane knew of a host that it did not leave any more.
+    /// Remembers what an earlier controller's lane of this host knew: as whom its scripts ran there.
     pub(super) fn remember(&mut self, order: &Order, at: &HostState) {
         self.take_holder(order);
         let steps = at.attempts.keys().map(|step| Order { step: *step, ..order.clone() });
         self.held_as = steps.map(|order| self.sudo(&order)).collect();
         // Our own questions need no root.
         self.held_as.insert(false);
-        self.comes_late = true;
     }
 
     /// As whom to look for the host's locks: the login user and root share one where they share the folder.

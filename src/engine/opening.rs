@@ -63,14 +63,12 @@ pub fn not_left(plan: &Plan, state: &RunState, left: &BTreeSet<(HostName, u32)>)
 /// Whether a host that has ended has something to undo, and steps to undo it.
 pub fn can_roll_back(plan: &Plan, state: &RunState, host: usize) -> bool {
     let state = &state.hosts[host];
-    let changed = state.last_changed_hop().map_or(&[][..], |last| &plan.hops[state.entry..=last]);
-    let way_back = changed.iter().any(|hop| !hop.rollback.is_empty());
     let HostPhase::Ended(end) = state.phase else { return false };
     let ended = match end {
         End::Migrated | End::NeedsHands | End::Unreachable | End::Blocked | End::Failed => true,
         End::Already | End::RolledBack | End::Committed => false,
     };
-    state.touched && way_back && ended
+    state.has_way_back(plan) && ended
 }
 
 /// Whether a host is migrated, and there are steps to commit it.

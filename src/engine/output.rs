@@ -17,6 +17,8 @@ pub const CAPTURE_BYTES: usize = 64 * 1024;
 const EVIDENCE_LINES: usize = 12;
 /// And so many bytes of them.
 const EVIDENCE_BYTES: usize = 2048;
+/// So much of each stream's end is kept where a migrator's words are read from it, in bytes. They come last.
+const END_BYTES: usize = 128 * 1024;
 
 /// Whose output it is.
 #[derive(Clone, Debug)]
@@ -50,6 +52,10 @@ pub struct Output {
     captured_err: Vec<u8>,
     /// The last bytes of both streams as they came, for evidence.
     recent: VecDeque<u8>,
+    /// So much of each stream's beginning is captured, in bytes.
+    room: usize,
+    /// The ends of both streams, where they are asked for.
+    ends: Option<[VecDeque<u8>; 2]>,
 }
 
 impl Output {
@@ -62,7 +68,32 @@ impl Output {
             captured: Vec::new(),
             captured_err: Vec::new(),
             recent: VecDeque::new(),
+            room: CAPTURE_BYTES,
+            ends: None,
         }
+    }
+
+    /// Captures more than is usual of each stream, or less.
+    pub fn of_up_to(self, room: usize) -> Self {
+        Self { room, ..self }
+    }
+
+    /// Keeps the ends of both streams too.
+    pub fn with_ends(self) -> Self {
+        Self { ends: Some(Default::default()), ..self }
+    }
+
+    /// The ends of both streams as text, each from the beginning of a line on.
+    pub fn ends(&self) -> [String; 2] {
+        let Some(ends) = &self.ends else { return Default::default() };
+        [&ends[0], &ends[1]].map(|end| {
+            let bytes: Vec<u8> = end.iter().copied().collect();
+            let whole = match (bytes.len() < END_BYTES, bytes.iter().position(|b| *b == b'\n')) {
+                (false, Some(newline)) => &bytes[newline + 1..],
+                (true, _) | (false, None) => &bytes[..],
+            };
+            String::from_utf8_lossy(whole).into_owned()
+        })
     }
 
     /// How many bytes of standard output and standard error have come: where to go on after a broken connection.
@@ -121,8 +152,17 @@ impl Output {
             Stream::Out => &mut self.captured,
             Stream::Err => &mut self.captured_err,
         };
-        let room = CAPTURE_BYTES.saturating_sub(captured.len()).min(bytes.len());
+        let room = self.room.saturating_sub(captured.len()).min(bytes.len());
         captured.extend_from_slice(&bytes[..room]);
+        if let Some([out, err]) = &mut self.ends {
+            let end = match stream {
+                Stream::Out => out,
+                Stream::Err => err,
+            };
+            end.extend(&bytes);
+            let over = end.len().saturating_sub(END_BYTES);
+            end.drain(..over);
+        }
         let kept = self.stream(stream);
         let start = kept.seen;
         kept.seen += bytes.len() as u64;

@@ -14,7 +14,8 @@ use crate::{
     plan::{Plan, Rendered, Task, names, render},
     playbook::{Action, Severity},
     run::{
-        Ending, HostSurvey, Prospect, Reach, Registered, Until, acceptance, found, wrong_system,
+        Ending, HostSurvey, Prospect, Reach, Registered, Until, acceptance, found, tells,
+        wrong_system,
     },
 };
 use std::{
@@ -91,6 +92,7 @@ fn block_at_once(plan: &Plan, survey: &mut HostSurvey, message: String) {
         remedy: None,
         accepted: None,
         notice: None,
+        reported: None,
     });
 }
 
@@ -245,7 +247,7 @@ impl Walk {
             return Ok(Prospect::Unknown { until });
         }
         let mut tries = 0;
-        let (failure, tail) = loop {
+        let (failure, tail, told) = loop {
             let result = self.lane.attempt(&self.order(step)).await;
             tries += 1;
             match result.ending {
@@ -254,7 +256,10 @@ impl Walk {
                         let name = planned.id.step.to_string();
                         self.known.registered.insert(name, Registered { stdout, exit });
                     }
-                    return Ok(Prospect::Passed);
+                    return Ok(match self.tell(result.findings) {
+                        0 => Prospect::Passed,
+                        _ => Prospect::Found,
+                    });
                 }
                 Ending::Skipped(Skip::Guard { unless }) => return Ok(self.done(&unless)),
                 Ending::Skipped(Skip::Condition { when }) => {
@@ -265,9 +270,17 @@ impl Walk {
                     failure @ (Failure::Unreachable { .. } | Failure::Refused { .. }),
                 ) => return Err(self.gone(failure)),
                 Ending::Failed(_) if tries <= planned.retries => sleep(planned.retry_delay).await,
-                Ending::Failed(failure) => break (failure, result.tail),
+                Ending::Failed(failure) => {
+                    let told = tells(planned, &result.findings);
+                    self.tell(result.findings);
+                    break (failure, result.tail, told);
+                }
             }
         };
+        if told {
+            self.blocked.get_or_insert(step);
+            return Ok(Prospect::Blocked { by: step });
+        }
         let accepted = acceptance(plan, self.host, step, &failure, self.now);
         let mut finding = found(planned, &failure, &tail, accepted);
         finding.message = self.safe(&finding.message);
@@ -278,6 +291,13 @@ impl Walk {
             return Ok(Prospect::Blocked { by: step });
         }
         Ok(Prospect::Found)
+    }
+
+    /// Takes in what a migrator's report has told, and says how much of it is more than information.
+    fn tell(&mut self, findings: Vec<Finding>) -> usize {
+        let grave = findings.iter().filter(|finding| finding.severity > Severity::Info).count();
+        self.survey.findings.extend(findings);
+        grave
     }
 
     /// A step that changes something: only its condition and its guard are asked.
@@ -350,8 +370,16 @@ impl Walk {
                 let message = self.safe(&format!("its guard: {failure}"));
                 let step = plan.steps[step].id.clone();
                 let (severity, remedy, accepted) = (Severity::Warning, None, None);
-                let finding = Finding { step, severity, message, remedy, accepted, notice: None };
-                self.survey.findings.push(finding);
+                let (notice, reported) = (None, None);
+                self.survey.findings.push(Finding {
+                    step,
+                    severity,
+                    message,
+                    remedy,
+                    accepted,
+                    notice,
+                    reported,
+                });
                 Ok(Prospect::Unknown { until: Until::Asked })
             }
         }

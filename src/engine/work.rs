@@ -5,7 +5,7 @@ use super::{
     late,
 };
 use crate::{
-    journal::{Failure, Notice, Skip},
+    journal::{Failure, Finding, Notice, Skip},
     plan::{Rendered, render},
     run::Ending,
 };
@@ -16,6 +16,12 @@ pub(super) struct Work {
     pub tail: String,
     pub facts: Option<Arc<crate::base::facts::Facts>>,
     pub warnings: Vec<Notice>,
+    /// What a migrator's report has told.
+    pub findings: Vec<Finding>,
+    /// The ends of what the step printed on its two outputs, where they are read.
+    pub said: [String; 2],
+    /// What was there of each file of a report before the step, where that was asked now.
+    pub before: Vec<String>,
     pub never: bool,
     context: Option<minijinja::Value>,
     host: usize,
@@ -27,6 +33,9 @@ impl Work {
             tail: String::new(),
             facts: None,
             warnings: Vec::new(),
+            findings: Vec::new(),
+            said: Default::default(),
+            before: Vec::new(),
             never: false,
             context: None,
             host,

@@ -1,15 +1,18 @@
 //! Events: everything a journal can say. Each records a fact or a decision, so a replay never decides again.
 
-use super::outcome::{End, Failure, Finding, Moment, Outcome, Skip, Then};
+use super::{
+    outcome::{End, Failure, Finding, Moment, Outcome, Skip, Then},
+    pause::PauseReason,
+    watch::{Told, WatchId},
+};
 use crate::base::{
-    approval::{Approval, Lack},
+    approval::Approval,
     facts::{Facts, System},
     name::{HostName, RequestId, StepName, WaveName},
     phase::Phase,
-    text,
     time::Timestamp,
-    window::wall_in,
 };
+use crate::rollout::Allowance;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -97,6 +100,24 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         request: Option<RequestId>,
     },
+    /// A question that is put again and again has another answer than before, or one more that is not good.
+    WatchTold {
+        watch: WatchId,
+        told: Told,
+        /// So many answers in a row were not good.
+        in_a_row: u32,
+    },
+    /// An operator changes limits of the run.
+    LimitsTuned {
+        by: String,
+        /// Hosts in flight at once, over all waves.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        parallel: Option<u32>,
+        /// How many hosts of the plan may end badly.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        failures: Option<Allowance>,
+        request: RequestId,
+    },
     /// No new host starts; nothing runs any more.
     RunPaused {
         reason: PauseReason,
@@ -125,6 +146,18 @@ pub enum Event {
     /// A host in flight has come to a safe point, and rests there without a slot, since its window is closed, or closes
     /// before the rest of its way would end.
     HostRested {
+        host: HostName,
+        /// The hop that it has finished, where its wave says that hosts rest after each.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        hop: Option<u16>,
+    },
+    /// A canary that is migrated goes back through this hop, and those before it, to show that it can.
+    RehearsalStarted {
+        host: HostName,
+        hop: u16,
+    },
+    /// The canary is on its old system, and proven so. It is migrated again.
+    RehearsalPassed {
         host: HostName,
     },
     /// A look at the host. `before` is the one before anything was changed.
@@ -248,13 +281,17 @@ impl Event {
             | Self::HoldRequested { .. }
             | Self::ReleaseRequested { .. }
             | Self::GateDecided { .. }
+            | Self::WatchTold { .. }
+            | Self::LimitsTuned { .. }
             | Self::RunPaused { .. }
             | Self::RunFinished { .. }
             | Self::WaveStarted { .. }
             | Self::WaveFinished { .. } => None,
             Self::HostStarted { host, .. }
             | Self::HostHeld { host }
-            | Self::HostRested { host }
+            | Self::HostRested { host, .. }
+            | Self::RehearsalStarted { host, .. }
+            | Self::RehearsalPassed { host }
             | Self::HostFacts { host, .. }
             | Self::HopFinished { host, .. }
             | Self::HostFinding { host, .. }
@@ -277,11 +314,16 @@ impl Event {
             Self::StopRequested { request, .. } | Self::GateDecided { request, .. } => {
                 (request.as_ref(), &[])
             }
-            Self::LeaveRequested { request, .. } => (Some(request), &[]),
+            Self::LeaveRequested { request, .. } | Self::LimitsTuned { request, .. } => {
+                (Some(request), &[])
+            }
             Self::HoldRequested { request, hosts, .. }
             | Self::ReleaseRequested { request, hosts, .. } => (Some(request), hosts),
             Self::RunStarted { .. }
             | Self::RunResumed { .. }
+            | Self::WatchTold { .. }
+            | Self::RehearsalStarted { .. }
+            | Self::RehearsalPassed { .. }
             | Self::RunPaused { .. }
             | Self::RunFinished { .. }
             | Self::WaveStarted { .. }
@@ -321,87 +363,6 @@ impl Event {
             (Some(of), _) => of == host,
             (None, []) => true,
             (None, hosts) => hosts.contains(host),
-        }
-    }
-}
-
-/// Why a run pauses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum PauseReason {
-    /// An operator said stop.
-    Stopped {
-        by: String,
-    },
-    OverBudget {
-        failures: usize,
-        allowed: usize,
-    },
-    Consecutive {
-        failures: usize,
-        allowed: usize,
-    },
-    Canary {
-        wave: WaveName,
-        host: HostName,
-    },
-    /// Nothing is left to do but for hosts that operators hold, and for what comes after these.
-    Held {
-        hosts: Vec<HostName>,
-    },
-    /// Nothing is left to do now but to wait for a window, and nobody waits; or none opens any more that is long enough.
-    Window {
-        wave: WaveName,
-        /// When one opens, where one does.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        opens: Option<Timestamp>,
-        /// In which zone the window's times are told.
-        zone: String,
-    },
-    /// Nothing is left to do now but to wait for approvals, and nobody waits.
-    Approval {
-        gate: WaveName,
-        #[serde(flatten)]
-        lack: Lack,
-    },
-    /// The journal could not be written.
-    Journal {
-        error: String,
-    },
-}
-
-/// Names of hosts in a reason, in characters.
-const NAMES_WIDTH: usize = 120;
-
-impl fmt::Display for PauseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stopped { by } => write!(f, "stopped by {by}"),
-            Self::OverBudget { failures, allowed } => {
-                write!(f, "over budget: {failures} ended badly, {allowed} allowed")
-            }
-            Self::Consecutive { failures, allowed } => {
-                write!(f, "{failures} in a row ended badly, {allowed} allowed")
-            }
-            Self::Canary { wave, host } => {
-                write!(f, "the canary {host} of wave {wave} was not migrated")
-            }
-            Self::Held { hosts } => {
-                let names = text::fold_names(hosts.iter().map(HostName::as_str));
-                write!(
-                    f,
-                    "it waits for hosts that are held: {}",
-                    text::shorten(&names, NAMES_WIDTH)
-                )
-            }
-            Self::Window { wave, opens: Some(opens), zone } => {
-                write!(f, "the window of wave {wave} opens {}", wall_in(zone, *opens))
-            }
-            Self::Window { wave, opens: None, zone: _ } => {
-                write!(f, "no window of wave {wave} opens any more that is long enough")
-            }
-            Self::Approval { gate, lack } => write!(f, "the gate of wave {gate} is closed: {lack}"),
-            Self::Journal { error } => write!(f, "the journal cannot be written: {error}"),
         }
     }
 }

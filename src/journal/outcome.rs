@@ -142,6 +142,21 @@ pub struct Finding {
     /// By whose word it does not block, or did not until that expired.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub accepted: Option<Box<Acceptance>>,
+    /// What a migrator's own report says of it, where it is from there; `message` is its title.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reported: Option<Box<Reported>>,
+}
+
+/// A finding as a migrator's own report has it.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub struct Reported {
+    /// The migrator, and its own key for this kind of finding: `leapp:9881b25f…`.
+    pub key: String,
+    /// What it says beside the title; shortened.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub summary: String,
 }
 
 /// Somebody's word that a finding does not block.
@@ -159,6 +174,11 @@ pub struct Acceptance {
 }
 
 impl Finding {
+    /// The key under which a migrator's report has it.
+    pub fn key(&self) -> Option<&str> {
+        self.reported.as_ref().map(|reported| reported.key.as_str())
+    }
+
     /// Whether it keeps its host from being changed.
     pub fn blocks(&self) -> bool {
         let accepted = self.accepted.as_ref().is_some_and(|accepted| !accepted.expired);

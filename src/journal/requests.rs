@@ -10,6 +10,7 @@ use crate::base::{
     name::{HostName, RequestId},
     time::Timestamp,
 };
+use crate::rollout::Allowance;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
@@ -44,6 +45,8 @@ pub enum Ask {
     Hold { hosts: Vec<HostName> },
     /// Take these hosts back in.
     Release { hosts: Vec<HostName> },
+    /// Change limits of the run.
+    Tune { parallel: Option<u32>, failures: Option<Allowance> },
     /// Record what somebody says about a wave.
     Decide { approval: Arc<Approval> },
 }
@@ -53,7 +56,7 @@ impl Request {
     pub fn is_for(&self, epoch: u32) -> bool {
         match self.ask {
             Ask::Stop | Ask::Leave => self.epoch == epoch,
-            Ask::Hold { .. } | Ask::Release { .. } | Ask::Decide { .. } => true,
+            Ask::Hold { .. } | Ask::Release { .. } | Ask::Decide { .. } | Ask::Tune { .. } => true,
         }
     }
 
@@ -65,6 +68,9 @@ impl Request {
             Ask::Leave => Event::LeaveRequested { by, request },
             Ask::Hold { hosts } => Event::HoldRequested { by, hosts, request },
             Ask::Release { hosts } => Event::ReleaseRequested { by, hosts, request },
+            Ask::Tune { parallel, failures } => {
+                Event::LimitsTuned { by, parallel, failures, request }
+            }
             Ask::Decide { approval } => Event::GateDecided { approval, by, request: Some(request) },
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{
     accept::accepts,
+    care::check_care,
     inputs::{Variables, inputs},
     model::{Limits, PLAN_FORMAT, Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task},
     render::{LATE_NAMES, RenderError, host_value, names, render},
@@ -54,12 +55,42 @@ pub fn build(
     }
     builder.explain(playbook);
     let accepts = accepts(inventory, playbook, rollout, &mut builder.faults);
+    let Builder { hosts, hops, templates, faults, .. } = &mut builder;
+    check_care(rollout, (hosts, hops, templates), faults);
     let Builder { faults, rendered, steps, hops, hosts, connections, variables, .. } = builder;
     if !faults.is_empty() {
         return Err(Faults(faults));
     }
+    Ok(Plan {
+        format: PLAN_FORMAT,
+        playbook: playbook.name.clone(),
+        title: playbook.title.clone(),
+        support: playbook.support.clone(),
+        selection: selection.to_owned(),
+        hops,
+        steps,
+        waves: plan_waves(rollout, &waves),
+        hosts,
+        rendered,
+        connections,
+        limits: Limits {
+            parallel: rollout.parallel.max(1) as usize,
+            on_failure: rollout.on_failure,
+            budget: rollout.budget.clone(),
+            at_most: rollout.at_most.clone(),
+        },
+        interrupts: rollout.interrupts.clone(),
+        variables: variables.sets,
+        accepts,
+        inputs: inputs(inventory, playbook, rollout),
+        origin: None,
+    })
+}
+
+/// The waves, with hosts by their places in the plan, which has them wave after wave.
+fn plan_waves(rollout: &Rollout, waves: &[Vec<HostName>]) -> Vec<PlanWave> {
     let mut next = 0;
-    let waves = rollout.waves.iter().zip(&waves).map(|(wave, members)| {
+    let planned = rollout.waves.iter().zip(waves).map(|(wave, members)| {
         let first = next;
         next += members.len();
         PlanWave {
@@ -76,30 +107,16 @@ pub fn build(
             parallel: wave.parallel.unwrap_or(rollout.parallel).max(1) as usize,
             windows: wave.windows.clone(),
             approval: wave.approval.clone(),
+            budget: wave.budget.clone(),
+            at_most: wave.at_most.clone(),
+            barrier: wave.barrier.map(|n| n.max(1) as usize),
+            soak: wave.soak,
+            health: wave.health.clone(),
+            rehearse_rollback: wave.rehearse_rollback,
+            rest_between_hops: wave.rest_between_hops,
         }
     });
-    Ok(Plan {
-        format: PLAN_FORMAT,
-        playbook: playbook.name.clone(),
-        title: playbook.title.clone(),
-        support: playbook.support.clone(),
-        selection: selection.to_owned(),
-        hops,
-        steps,
-        waves: waves.collect(),
-        hosts,
-        rendered,
-        connections,
-        limits: Limits {
-            parallel: rollout.parallel.max(1) as usize,
-            on_failure: rollout.on_failure,
-            budget: rollout.budget,
-        },
-        variables: variables.sets,
-        accepts,
-        inputs: inputs(inventory, playbook, rollout),
-        origin: None,
-    })
+    planned.collect()
 }
 
 /// A step of the way before any host: its templates, and what they ask for.
@@ -241,6 +258,7 @@ impl Builder {
             reboots: matches!(step.action, Action::Reboot(_)),
             severity: step.severity,
             remedy: step.remedy.clone(),
+            reads: step.reads,
             estimate: step.estimate.unwrap_or(ESTIMATE),
             measured: None,
         };
@@ -252,6 +270,7 @@ impl Builder {
             expect: step.expect.clone(),
             probe: step.probe.clone(),
             disarm: step.disarm.clone(),
+            report: step.report.clone(),
             env: step.env.clone(),
             ..plain(0)
         };
@@ -504,6 +523,7 @@ fn blank(id: StepId) -> PlanStep {
         reboots: false,
         severity: Severity::Blocker,
         remedy: None,
+        reads: None,
         estimate: Duration::from_secs(1),
         measured: None,
     }
@@ -521,6 +541,7 @@ fn plain(step: usize) -> Rendered {
         expect: None,
         probe: None,
         disarm: None,
+        report: None,
         env: BTreeMap::new(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod accept;
 mod build;
+mod care;
 mod inputs;
 mod model;
 mod render;

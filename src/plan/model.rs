@@ -13,8 +13,8 @@ use crate::{
     },
     inventory::Connection,
     journal::{Acceptance, Moment, StepId},
-    playbook::{Action, OnLost, Severity},
-    rollout::{Budget, OnFailure},
+    playbook::{Action, OnLost, Reads, Severity},
+    rollout::{AtMost, Budget, Interrupt, OnFailure, Watch},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -46,6 +46,9 @@ pub struct Plan {
     pub rendered: Vec<Rendered>,
     pub connections: Vec<Arc<Connection>>,
     pub limits: Limits,
+    /// Conditions over the whole run.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub interrupts: Vec<Interrupt>,
     /// What hosts are told by the inventory: each set of variables once; hosts point here.
     #[serde(default)]
     pub variables: Vec<BTreeMap<String, Told>>,
@@ -62,7 +65,7 @@ pub struct Plan {
 /// A finding that does not block these hosts until then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanAccept {
-    /// The name of the precheck that finds it.
+    /// The name of the precheck that finds it, or its key in a migrator's report: `leapp:9881b25f…`.
     pub finding: String,
     pub hosts: BTreeSet<HostName>,
     pub by: String,
@@ -129,6 +132,9 @@ pub struct PlanStep {
     pub reboots: bool,
     pub severity: Severity,
     pub remedy: Option<String>,
+    /// Whose report is read after the command.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reads: Option<Reads>,
     /// The playbook's word for how long it takes.
     #[serde(with = "crate::base::time::millis")]
     pub estimate: Duration,
@@ -189,6 +195,9 @@ pub struct Rendered {
     pub expect: Option<Arc<str>>,
     pub probe: Option<Arc<str>>,
     pub disarm: Option<Arc<str>>,
+    /// Where the report of a migrator lies, where it is not where it usually is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub report: Option<Arc<str>>,
     pub env: BTreeMap<String, String>,
 }
 
@@ -226,6 +235,31 @@ pub struct PlanWave {
     /// Who must approve before its hosts start; nobody without it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub approval: Option<Rule>,
+    /// How many of its own hosts may end badly.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub budget: Option<Budget>,
+    /// How many hosts of a failure domain may be away when one of its hosts starts, beside what holds for all.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub at_most: Vec<AtMost>,
+    /// So many hosts begin, and the next ones when all of these have ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub barrier: Option<usize>,
+    /// How long it is watched after its last host has ended.
+    #[serde(
+        with = "crate::base::time::maybe_millis",
+        skip_serializing_if = "Option::is_none",
+        default
+    )]
+    pub soak: Option<Duration>,
+    /// Asked while it runs and soaks.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub health: Option<Watch>,
+    /// Its canaries are migrated, rolled back, and migrated again.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub rehearse_rollback: bool,
+    /// Its hosts rest between two hops until somebody resumes the run.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub rest_between_hops: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,6 +267,9 @@ pub struct Limits {
     pub parallel: usize,
     pub on_failure: OnFailure,
     pub budget: Budget,
+    /// How many hosts of a failure domain may be away at once.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub at_most: Vec<AtMost>,
 }
 
 /// A file that went into the plan.
@@ -244,6 +281,28 @@ pub struct Input {
     /// `sha256:…` of what it says, apart from comments and white space. Absent where every byte counts.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub meaning: Option<String>,
+}
+
+impl PlanWave {
+    /// A wave of these hosts that asks for nothing.
+    pub fn new(name: WaveName, hosts: Vec<usize>, parallel: usize) -> Self {
+        Self {
+            name,
+            hosts,
+            after: Vec::new(),
+            canary: 0,
+            parallel,
+            windows: None,
+            approval: None,
+            budget: None,
+            at_most: Vec::new(),
+            barrier: None,
+            soak: None,
+            health: None,
+            rehearse_rollback: false,
+            rest_between_hops: false,
+        }
+    }
 }
 
 impl Plan {
@@ -300,13 +359,23 @@ impl Plan {
         range.into_iter().find(|i| self.steps.get(*i).is_some_and(|step| step.id == *id))
     }
 
-    /// By whose word what this step finds on this host is accepted, or was: the word that holds the longest.
-    pub fn acceptance(&self, host: usize, step: usize, now: Timestamp) -> Option<Acceptance> {
+    /// By whose word what this step finds on this host is accepted, or was: the word that holds the longest. A finding of
+    /// a migrator's report has a key and a title beside.
+    pub fn acceptance(
+        &self,
+        host: usize,
+        step: usize,
+        reported: Option<(&str, &str)>,
+        now: Timestamp,
+    ) -> Option<Acceptance> {
         let (host, id) = (&self.hosts[host].name, &self.steps[step].id);
         let fits = |accept: &&PlanAccept| {
-            id.phase == Phase::Precheck
-                && accept.finding == id.step.as_str()
-                && accept.hosts.contains(host)
+            let by_step = id.phase == Phase::Precheck && accept.finding == id.step.as_str();
+            let by_key = || {
+                reported
+                    .is_some_and(|(key, title)| super::accept::names(&accept.finding, key, title))
+            };
+            accept.hosts.contains(host) && (by_step || by_key())
         };
         let accept = self.accepts.iter().filter(fits).max_by_key(|accept| accept.ends)?;
         Some(Acceptance {

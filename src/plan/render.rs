@@ -122,16 +122,18 @@ pub fn render(
         expect: step.expect.clone(),
         probe: renderer.maybe("probe", step.probe.as_ref())?,
         disarm: renderer.maybe("disarm", step.disarm.as_ref())?,
+        report: renderer.maybe("report", step.report.as_ref())?,
         env: env.collect::<Result<_, RenderError>>()?,
     })
 }
 
 /// Every template text of a step.
 fn texts(step: &Rendered) -> Vec<&str> {
-    let mut texts: Vec<&str> = [&step.unless, &step.verify, &step.probe, &step.disarm]
-        .into_iter()
-        .filter_map(|it| it.as_deref())
-        .collect();
+    let mut texts: Vec<&str> =
+        [&step.unless, &step.verify, &step.probe, &step.disarm, &step.report]
+            .into_iter()
+            .filter_map(|it| it.as_deref())
+            .collect();
     texts.extend(step.env.values().map(String::as_str));
     match &step.task {
         Task::Look { .. } | Task::Act(Action::Compare { .. } | Action::Wait(WaitFor::Port(_))) => {}

@@ -12,7 +12,8 @@ mod step;
 
 pub use files::is_name;
 pub use model::{
-    Action, Compare, Hop, HopSystem, OnLost, Playbook, Reboot, Severity, Step, StepFile, WaitFor,
+    Action, Compare, Hop, HopSystem, OnLost, Playbook, Reads, Reboot, Severity, Step, StepFile,
+    WaitFor,
 };
 pub use place::fault_in_step;
 pub use read::read;

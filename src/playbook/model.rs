@@ -158,14 +158,78 @@ pub enum OnLost {
     Hold,
 }
 
-/// How much a precheck that fails means.
+/// How much a finding means.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
+    /// Only told by a migrator's report: no precheck of a playbook has it.
+    Info,
     Warning,
     Blocker,
+}
+
+/// Whose report a step reads after its command.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reads {
+    Leapp,
+    Convert2rhel,
+    /// The history that leapp and convert2rhel write when they have migrated.
+    MigrationResults,
+    /// What apt and dpkg print.
+    Apt,
+    DoReleaseUpgrade,
+}
+
+impl Reads {
+    pub const ALL: [Self; 5] = [
+        Self::Leapp,
+        Self::Convert2rhel,
+        Self::MigrationResults,
+        Self::Apt,
+        Self::DoReleaseUpgrade,
+    ];
+
+    /// Whether there is a file to read, and not only what was printed.
+    pub fn has_file(self) -> bool {
+        match self {
+            Self::Leapp | Self::Convert2rhel | Self::MigrationResults | Self::DoReleaseUpgrade => {
+                true
+            }
+            Self::Apt => false,
+        }
+    }
+
+    /// Its word in playbooks, and before the keys of its findings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Leapp => "leapp",
+            Self::Convert2rhel => "convert2rhel",
+            Self::MigrationResults => "migration-results",
+            Self::Apt => "apt",
+            Self::DoReleaseUpgrade => "do-release-upgrade",
+        }
+    }
+}
+
+impl std::fmt::Display for Reads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// One step as resolved from its playbook; templates are not rendered yet.
@@ -181,6 +245,10 @@ pub struct Step {
     pub verify: Option<Arc<str>>,
     /// An expression over `stdout`, `stderr` and `exit`; it must hold.
     pub expect: Option<Arc<str>>,
+    /// Whose report is read after the command.
+    pub reads: Option<Reads>,
+    /// Where that lies on the host, where it is not where it usually is.
+    pub report: Option<Arc<str>>,
     pub timeout: Duration,
     /// How often a failed attempt is followed by another.
     pub retries: u32,

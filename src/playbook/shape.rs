@@ -137,6 +137,22 @@ static STEP: Shape = Shape::Table(&Table {
             &CONDITION,
             "An expression over stdout, stderr and exit; must hold.",
         ),
+        Key::optional(
+            "reads",
+            &Shape::Word(&[
+                "leapp",
+                "convert2rhel",
+                "migration-results",
+                "apt",
+                "do-release-upgrade",
+            ]),
+            "Whose own report is read after the command: it becomes findings by key, and decides with the exit code.",
+        ),
+        Key::optional(
+            "report",
+            &TEXT_TEMPLATE,
+            "Where that report lies on the host; by default where the migrator writes it.",
+        ),
         Key::optional("timeout", &LENGTH, "How long one attempt may take; 10m by default."),
         Key::optional(
             "retries",
@@ -184,8 +200,6 @@ static STEP: Shape = Shape::Table(&Table {
         ),
         Key::optional("remedy", &Shape::Text, "What a person can do about a failed precheck."),
         Key::optional("estimate", &LENGTH, "How long the step usually takes."),
-        Key::later("leapp"),
-        Key::later("convert2rhel"),
     ],
     one_of: KINDS,
 });

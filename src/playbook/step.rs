@@ -1,7 +1,8 @@
 //! Steps: their common keys, and which keys have a sense where.
 
 use super::{
-    Action, OnLost, Severity, Step, action::read_action, files::Origin, read::Reader, shape::KINDS,
+    Action, OnLost, Reads, Severity, Step, action::read_action, files::Origin, read::Reader,
+    shape::KINDS,
 };
 use crate::base::{
     name::StepName,
@@ -20,12 +21,15 @@ const RETRY_DELAY: Duration = Duration::from_secs(10);
 /// Kinds of steps that are a command with an exit code and output.
 const COMMANDS: &[&str] = &["run", "script", "local"];
 
+/// Commands that a host runs: what they leave behind lies there.
+const ON_HOST: &[&str] = &["run", "script"];
+
 /// All kinds but a reboot, which has a deadline of its own and is never tried twice.
 const NOT_REBOOT: &[&str] =
     &["run", "script", "local", "upload", "template", "download", "wait", "compare"];
 
 /// Keys that only some kinds of steps understand.
-const KIND_KEYS: [(&str, &[&str]); 12] = [
+const KIND_KEYS: [(&str, &[&str]); 14] = [
     ("already", COMMANDS),
     ("ok_exit", COMMANDS),
     ("expect", COMMANDS),
@@ -33,6 +37,8 @@ const KIND_KEYS: [(&str, &[&str]); 12] = [
     ("register", COMMANDS),
     ("on_lost", COMMANDS),
     ("probe", COMMANDS),
+    ("reads", ON_HOST),
+    ("report", ON_HOST),
     ("ignore", &["compare"]),
     ("timeout", NOT_REBOOT),
     ("retries", NOT_REBOOT),
@@ -147,6 +153,12 @@ fn check_keys(phase: Phase, table: &Node, out: &mut Collector<'_>) {
     {
         out.add_with_hint(&entry.key, "`disarm` undoes what `arms = true` says", "arms = true");
     }
+    if let Some(entry) = table.entry("report")
+        && !reads(table).is_some_and(Reads::has_file)
+    {
+        let hint = "reads = \"leapp\", or another migrator that writes one";
+        out.add_with_hint(&entry.key, "`report` needs a `reads` that has a file", hint);
+    }
     check_probe(table, out);
     if phase == Phase::Backup {
         check_backup(kind, table, out);
@@ -213,6 +225,8 @@ fn read_step(
         unless: text("unless"),
         verify: text("verify"),
         expect: text("expect"),
+        reads: reads(table),
+        report: text("report"),
         timeout,
         retries: table.get("retries").and_then(Node::whole).unwrap_or(0),
         retry_delay: length("retry_delay").unwrap_or(RETRY_DELAY),
@@ -237,6 +251,11 @@ fn read_step(
         remedy: table.get("remedy").and_then(Node::text).map(str::to_owned),
         estimate: length("estimate"),
     })
+}
+
+fn reads(table: &Node) -> Option<Reads> {
+    let word = table.get("reads")?.text()?;
+    Reads::ALL.into_iter().find(|reads| reads.as_str() == word)
 }
 
 fn on_lost(node: &Node) -> Option<OnLost> {

@@ -12,11 +12,12 @@ use super::{
 use crate::{
     base::{
         facts::Facts,
+        phase::Phase,
         text::{one_line, safe_lines},
         text_set::TextSet,
         time::Timestamp,
     },
-    journal::{Acceptance, Failure, Moment, RebootVerdict, Skip, StepId, Then},
+    journal::{Acceptance, Failure, Finding, Moment, RebootVerdict, Skip, StepId, Then},
     plan::Plan,
     playbook::Severity,
 };
@@ -181,16 +182,42 @@ fn safe_verdict(verdict: &RebootVerdict) -> RebootVerdict {
     }
 }
 
-/// Findings of one step with one severity and one remedy are one finding.
+/// The step that was the first to tell of a key in its hop: a migrator that tries first and then migrates says the same twice.
+type Tellers<'a> = BTreeMap<(u16, &'a str), &'a StepId>;
+
+fn tellers<'a>(history: &History<'a>) -> Tellers<'a> {
+    let mut tellers = BTreeMap::new();
+    for (_, finding) in history.hosts.iter().flat_map(|host| &host.findings) {
+        if let Some(key) = finding.key() {
+            tellers.entry((finding.step.hop, key)).or_insert(&finding.step);
+        }
+    }
+    tellers
+}
+
+fn teller<'a>(tellers: &Tellers<'a>, finding: &'a Finding) -> &'a StepId {
+    let told = finding.key().and_then(|key| tellers.get(&(finding.step.hop, key)));
+    told.copied().unwrap_or(&finding.step)
+}
+
+/// Findings of one step with one severity and one remedy are one finding; those of a migrator's report go by its key.
 pub(super) fn findings(history: &History<'_>, hosts: &[HostReport]) -> Vec<FindingGroup> {
     // What nobody has accepted comes first: it is new.
-    type Key<'a> =
-        (bool, std::cmp::Reverse<Severity>, &'a StepId, Option<&'a str>, Option<&'a Acceptance>);
+    type Key<'a> = (
+        bool,
+        std::cmp::Reverse<Severity>,
+        &'a StepId,
+        Option<&'a str>,
+        Option<&'a str>,
+        Option<&'a Acceptance>,
+    );
     struct Seen<'a> {
         first: Timestamp,
+        finding: &'a Finding,
         hosts: Vec<String>,
         messages: BTreeMap<&'a str, BTreeSet<usize>>,
     }
+    let tellers = tellers(history);
     let mut groups: BTreeMap<Key<'_>, Seen<'_>> = BTreeMap::new();
     for (index, (host, report)) in history.hosts.iter().zip(hosts).enumerate() {
         for (at, finding) in &host.findings {
@@ -198,12 +225,15 @@ pub(super) fn findings(history: &History<'_>, hosts: &[HostReport]) -> Vec<Findi
             let key = (
                 accepted.is_some_and(|accepted| !accepted.expired),
                 std::cmp::Reverse(finding.severity),
-                &finding.step,
-                finding.remedy.as_deref(),
+                teller(&tellers, finding),
+                finding.key(),
+                // Under one key a report may tell each host its own remedy.
+                finding.remedy.as_deref().filter(|_| finding.key().is_none()),
                 accepted,
             );
             let seen = groups.entry(key).or_insert_with(|| Seen {
                 first: *at,
+                finding,
                 hosts: Vec::new(),
                 messages: BTreeMap::new(),
             });
@@ -214,7 +244,9 @@ pub(super) fn findings(history: &History<'_>, hosts: &[HostReport]) -> Vec<Findi
             seen.messages.entry(&finding.message).or_default().insert(index);
         }
     }
-    let group = |((_, severity, step, remedy, accepted), seen): (Key<'_>, Seen<'_>)| {
+    let group = |((_, severity, step, key, _, accepted), seen): (Key<'_>, Seen<'_>)| {
+        let Finding { remedy, reported, .. } = seen.finding;
+        let summary = reported.as_ref().map(|reported| reported.summary.as_str());
         let mut messages: Vec<Message> = seen
             .messages
             .into_iter()
@@ -225,7 +257,9 @@ pub(super) fn findings(history: &History<'_>, hosts: &[HostReport]) -> Vec<Findi
         FindingGroup {
             step: step.clone(),
             severity: severity.0,
-            remedy: remedy.map(|text| one_line(text).into_owned()),
+            key: key.map(|text| one_line(text).into_owned()),
+            summary: summary.filter(|s| !s.is_empty()).map(|text| one_line(text).into_owned()),
+            remedy: remedy.as_deref().map(|text| one_line(text).into_owned()),
             accepted: accepted.map(|accepted| Acceptance {
                 by: one_line(&accepted.by).into_owned(),
                 until: accepted.until.clone(),
@@ -369,7 +403,13 @@ pub(super) fn problems(
 ) -> Vec<Problem> {
     let mut problems: Vec<Problem> = failures.iter().filter_map(failure_problem).collect();
     problems.extend(retried(history, hosts));
-    problems.extend(findings.iter().map(|finding| Problem {
+    // Of a step that has failed the failure is told; its report's findings say why, in their own table.
+    let is_problem = |finding: &&FindingGroup| match finding.severity {
+        Severity::Info => false,
+        Severity::Warning => true,
+        Severity::Blocker => finding.step.phase == Phase::Precheck || !finding.blocks(),
+    };
+    problems.extend(findings.iter().filter(is_problem).map(|finding| Problem {
         kind: ProblemKind::Finding,
         step: Some(finding.step.clone()),
         what: finding.messages.first().map(|message| message.text.clone()).unwrap_or_default(),

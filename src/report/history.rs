@@ -114,16 +114,7 @@ impl<'a> History<'a> {
                 self.approvals.push(ApprovalReport::of(at, approval, by));
             }
             Event::RunPaused { reason } => {
-                let gate = match reason {
-                    PauseReason::Approval { gate, .. } => Some(gate.to_string()),
-                    PauseReason::Stopped { .. }
-                    | PauseReason::Held { .. }
-                    | PauseReason::OverBudget { .. }
-                    | PauseReason::Consecutive { .. }
-                    | PauseReason::Canary { .. }
-                    | PauseReason::Window { .. }
-                    | PauseReason::Journal { .. } => None,
-                };
+                let gate = gate_of(reason);
                 let reason = one_line(&reason.to_string()).into_owned();
                 self.pauses.push(Pause { at, reason, gate, resumed: None });
             }
@@ -140,6 +131,10 @@ impl<'a> History<'a> {
             }
             Event::StopRequested { .. }
             | Event::LeaveRequested { .. }
+            | Event::WatchTold { .. }
+            | Event::LimitsTuned { .. }
+            | Event::RehearsalStarted { .. }
+            | Event::RehearsalPassed { .. }
             | Event::HoldRequested { .. }
             | Event::ReleaseRequested { .. }
             | Event::HostHeld { .. }
@@ -162,6 +157,26 @@ impl<'a> History<'a> {
     }
 }
 
+/// The gate that a run paused for, where it did.
+fn gate_of(reason: &PauseReason) -> Option<String> {
+    match reason {
+        PauseReason::Approval { gate, .. } => Some(gate.to_string()),
+        PauseReason::Stopped { .. }
+        | PauseReason::Held { .. }
+        | PauseReason::OverBudget { .. }
+        | PauseReason::Consecutive { .. }
+        | PauseReason::Rate { .. }
+        | PauseReason::Domain { .. }
+        | PauseReason::Watch { .. }
+        | PauseReason::Rehearsal { .. }
+        | PauseReason::Hop { .. }
+        | PauseReason::Soak { .. }
+        | PauseReason::Canary { .. }
+        | PauseReason::Window { .. }
+        | PauseReason::Journal { .. } => None,
+    }
+}
+
 impl<'a> HostHistory<'a> {
     fn take(&mut self, record: &'a Record) {
         let at = record.at;
@@ -179,16 +194,18 @@ impl<'a> HostHistory<'a> {
                 self.rolled_back.push(*hop);
                 self.segment(SegmentKind::Rollback, *hop, at);
             }
+            // It goes back on purpose, and was not rolled back.
+            Event::RehearsalStarted { hop, .. } => {
+                self.segment(SegmentKind::Rollback, *hop, at);
+            }
+            Event::RehearsalPassed { .. } => self.reached.clear(),
             Event::HostFinished { failure, touched, .. } => {
                 self.ended = Some(at);
                 self.touched = Some(*touched);
                 self.failure = failure.as_ref();
                 self.close_segment(at);
             }
-            Event::HostReopened { .. } => {
-                self.ended = None;
-                self.touched = None;
-            }
+            Event::HostReopened { .. } => (self.ended, self.touched) = (None, None),
             Event::AttemptStarted { step, attempt, .. } => self.begin(at, step, *attempt),
             Event::AttemptPassed { step, duration_ms, .. } => {
                 self.passed.push((step, *duration_ms));
@@ -228,6 +245,8 @@ impl<'a> HostHistory<'a> {
             | Event::HoldRequested { .. }
             | Event::ReleaseRequested { .. }
             | Event::GateDecided { .. }
+            | Event::WatchTold { .. }
+            | Event::LimitsTuned { .. }
             | Event::RunPaused { .. }
             | Event::RunFinished { .. }
             | Event::WaveStarted { .. }

@@ -10,6 +10,7 @@ mod gates_text;
 mod history;
 mod html;
 mod json;
+mod limits_text;
 pub mod live;
 mod markdown;
 pub mod model;
@@ -22,6 +23,7 @@ mod status;
 mod summary;
 mod survey;
 mod survey_text;
+mod watch_text;
 mod why;
 mod words;
 

@@ -231,6 +231,12 @@ pub struct FindingGroup {
     #[serde(flatten)]
     pub step: StepId,
     pub severity: Severity,
+    /// Of a migrator's report: its own key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Of a migrator's report: what it says beside the title, as it said it of the first of these hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
     pub remedy: Option<String>,
     /// By whose word it does not block, or did not until that expired.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,9 +3,10 @@
 use super::words::Words;
 use crate::{
     base::text::one_line,
-    journal::{Acceptance, StepId},
+    journal::{Acceptance, Finding, StepId},
     plan::Plan,
 };
+use std::borrow::Cow;
 
 /// `migrate / leapp-upgrade`, with its hop before it where there are several.
 pub(super) fn step_name(plan: &Plan, id: &StepId) -> String {
@@ -20,6 +21,14 @@ pub(super) fn of_hops<'h>(mut hops: impl ExactSizeIterator<Item = &'h str>, id: 
     match hops.nth(usize::from(id.hop)).filter(|_| several) {
         Some(hop) => format!("{}: {name}", one_line(hop)),
         None => name,
+    }
+}
+
+/// A finding's message, with the key of the migrator's report that it is from.
+pub(super) fn keyed(finding: &Finding) -> Cow<'_, str> {
+    match finding.key() {
+        None => Cow::Borrowed(&finding.message),
+        Some(key) => Cow::Owned(format!("{} [{key}]", finding.message)),
     }
 }
 

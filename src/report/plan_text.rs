@@ -1,5 +1,6 @@
 //! A plan for a terminal: readable for 15 hosts and for 10,000, since hosts that are alike are folded.
 
+use super::limits_text;
 use crate::{
     base::{
         name::HostName,
@@ -94,6 +95,7 @@ impl View<'_> {
             if wave.parallel < self.plan.limits.parallel {
                 notes.push(format!("{} in flight", wave.parallel));
             }
+            notes.extend(limits_text::of_wave(wave));
             if let Some(rule) = &wave.approval {
                 let signed = if rule.signers.is_some() { "signed " } else { "" };
                 let word = if rule.quorum == 1 { "approval" } else { "approvals" };
@@ -114,6 +116,9 @@ impl View<'_> {
                 notes.join(", ")
             );
             writeln!(out, "{}", one_line(line.trim_end()))?;
+        }
+        for line in limits_text::of_fleet(self.plan) {
+            writeln!(out, "     {}", one_line(&line))?;
         }
         Ok(())
     }
@@ -333,8 +338,11 @@ fn notes(step: &PlanStep, rendered: &Rendered) -> String {
     if let (Task::Act(_), crate::base::phase::Phase::Precheck) = (&rendered.task, step.id.phase) {
         notes.push(match step.severity {
             Severity::Blocker => "blocker".to_owned(),
-            Severity::Warning => "warning".to_owned(),
+            Severity::Info | Severity::Warning => "warning".to_owned(),
         });
+    }
+    if let Some(reads) = step.reads {
+        notes.push(format!("reads {reads}"));
     }
     if rendered.unless.is_some() {
         notes.push("guarded".to_owned());

@@ -8,6 +8,7 @@ use super::{
     naming::step_name,
     paint::Paint,
     state::State,
+    watch_text::{watches, watches_json},
     words::Words,
 };
 use crate::{
@@ -88,6 +89,11 @@ pub fn status_json(standing: &Standing<'_>) -> Value {
         "counts": state.counts,
         "hosts": hosts,
         "gates": gates_json(plan, state, standing.now),
+        "watches": watches_json(state),
+        "limits": {
+            "parallel": state.tuned.parallel(plan),
+            "failures": state.tuned.failures(plan).of(plan.hosts.len()),
+        },
         "waiting_on": waiting_on,
         "forecast": left(standing),
     })
@@ -143,6 +149,7 @@ pub fn status(standing: &Standing<'_>, color: bool) -> String {
             writeln!(out, "{}\n", words.say("status.left", &[("forecast", &forecast_text(&left))]));
     }
     gates(&mut out, words, standing);
+    watches(&mut out, words, standing.state);
     waits(&mut out, words, standing.waiting_on);
     out
 }
@@ -171,6 +178,12 @@ fn run_state(words: &Words, standing: &Standing<'_>) -> String {
                 PauseReason::Stopped { .. }
                 | PauseReason::OverBudget { .. }
                 | PauseReason::Consecutive { .. }
+                | PauseReason::Rate { .. }
+                | PauseReason::Domain { .. }
+                | PauseReason::Watch { .. }
+                | PauseReason::Rehearsal { .. }
+                | PauseReason::Hop { .. }
+                | PauseReason::Soak { .. }
                 | PauseReason::Canary { .. }
                 | PauseReason::Window { .. }
                 | PauseReason::Approval { .. }
@@ -325,6 +338,16 @@ pub(super) fn waits_on(words: &Words, reason: &WaitingOn) -> String {
         }
         WaitingOn::Approval { gate, lack } => {
             words.say("waits.approval", &[("gate", gate), ("lack", lack)])
+        }
+        WaitingOn::Domain { wave, domain, hosts } => {
+            let names = fold_names(hosts.iter().map(|host| host.as_str()));
+            let names = shorten(&names, FOLDED_COLUMNS_MAX);
+            words.say("waits.domain", &[("wave", wave), ("domain", domain), ("hosts", &names)])
+        }
+        WaitingOn::Watch { watch } => words.say("waits.watch", &[("watch", watch)]),
+        WaitingOn::Barrier { wave } => words.say("waits.barrier", &[("wave", wave)]),
+        WaitingOn::Soak { wave, until } => {
+            words.say("waits.soak", &[("wave", wave), ("at", &words.clock(*until))])
         }
         WaitingOn::Held { hosts } => {
             let names = fold_names(hosts.iter().map(|host| host.as_str()));

@@ -9,7 +9,10 @@ use super::{
     state::{State, Tone},
     words::Words,
 };
-use crate::base::text::{fold_names, shorten};
+use crate::{
+    base::text::{fold_names, shorten},
+    playbook::Severity,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -154,7 +157,7 @@ impl Screen<'_> {
     fn findings(&self, out: &mut String) {
         let findings = &self.content.report.findings;
         let (blockers, warnings): (Vec<_>, Vec<_>) =
-            findings.iter().partition(|finding| finding.blocks());
+            findings.iter().filter(|f| f.severity > Severity::Info).partition(|f| f.blocks());
         for finding in blockers.iter().take(GROUPS_MAX) {
             self.finding(out, finding);
         }
@@ -193,6 +196,9 @@ impl Screen<'_> {
         );
         for message in finding.messages.iter().take(2) {
             let _ = writeln!(out, "    {}", shorten(&message.text, LINE_COLUMNS_MAX));
+        }
+        if let Some(key) = &finding.key {
+            let _ = writeln!(out, "    {}", self.paint.dim(key));
         }
         if let Some(said) = self.content.acceptance(finding.accepted.as_ref()) {
             let _ = writeln!(out, "    {said}");

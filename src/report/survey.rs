@@ -21,19 +21,26 @@ pub(super) struct Found<'s> {
 
 /// The findings of all hosts by step: those that block first, then what only warns, then what is accepted.
 pub(super) fn findings(surveys: &[HostSurvey]) -> Vec<Found<'_>> {
-    type Key<'s> =
-        (bool, bool, &'s crate::journal::StepId, Option<&'s str>, Option<&'s Acceptance>);
+    type Key<'s> = (
+        bool,
+        Reverse<Severity>,
+        &'s crate::journal::StepId,
+        Option<&'s str>,
+        Option<&'s str>,
+        Option<&'s Acceptance>,
+    );
     type Seen<'s> = (&'s Finding, Vec<usize>, BTreeMap<&'s str, usize>);
     let mut groups: BTreeMap<Key<'_>, Seen<'_>> = BTreeMap::new();
     for (host, survey) in surveys.iter().enumerate() {
         for finding in &survey.findings {
-            let warns = finding.severity == Severity::Warning;
             let accepted = finding.accepted.as_deref();
             let key = (
-                !finding.blocks() && !warns,
-                warns,
+                finding.severity == Severity::Blocker && !finding.blocks(),
+                Reverse(finding.severity),
                 &finding.step,
-                finding.remedy.as_deref(),
+                finding.key(),
+                // Under one key a report may tell each host its own remedy.
+                finding.remedy.as_deref().filter(|_| finding.key().is_none()),
                 accepted,
             );
             let group = groups.entry(key).or_insert_with(|| (finding, Vec::new(), BTreeMap::new()));
@@ -122,6 +129,10 @@ pub fn survey_json(plan: &Plan, surveys: &[HostSurvey]) -> Json {
         .iter()
         .map(|found| {
             let mut said = json!(found.finding.step);
+            if let Some(reported) = &found.finding.reported {
+                said["key"] = json!(reported.key);
+                said["summary"] = json!(reported.summary);
+            }
             said["severity"] = json!(found.finding.severity);
             said["blocks"] = json!(found.finding.blocks());
             said["remedy"] = json!(found.finding.remedy);

@@ -89,9 +89,12 @@ impl View<'_> {
 
     fn findings(&self, out: &mut String) -> std::fmt::Result {
         let found = findings(self.surveys);
-        let (new, accepted): (Vec<&Found<'_>>, Vec<&Found<'_>>) = found.iter().partition(|found| {
-            found.finding.blocks() || found.finding.severity == Severity::Warning
-        });
+        let (info, found): (Vec<&Found<'_>>, Vec<&Found<'_>>) =
+            found.iter().partition(|found| found.finding.severity == Severity::Info);
+        let (new, accepted): (Vec<&Found<'_>>, Vec<&Found<'_>>) =
+            found.into_iter().partition(|found| {
+                found.finding.blocks() || found.finding.severity == Severity::Warning
+            });
         for (title, found) in [("Findings", new), ("Accepted findings", accepted)] {
             if found.is_empty() {
                 continue;
@@ -101,12 +104,17 @@ impl View<'_> {
                 self.finding(out, found)?;
             }
         }
-        Ok(())
+        match info.len() {
+            0 => Ok(()),
+            1 => writeln!(out, "  and 1 that is only for information: --json has it"),
+            n => writeln!(out, "  and {n} that are only for information: --json has them"),
+        }
     }
 
     fn finding(&self, out: &mut String, found: &Found<'_>) -> std::fmt::Result {
         let finding = found.finding;
         let kind = match finding.severity {
+            Severity::Info => "info",
             Severity::Warning => "warning",
             Severity::Blocker if finding.blocks() => "blocker",
             Severity::Blocker => "accepted",
@@ -114,6 +122,9 @@ impl View<'_> {
         let name = step_name(self.plan, &finding.step);
         let (count, names) = (self.count(found.hosts.len()), self.names(&found.hosts));
         writeln!(out, "  {kind:<9} {name}  {count}  {names}")?;
+        if let Some(key) = finding.key() {
+            writeln!(out, "    {}", one_line(key))?;
+        }
         for (message, hosts) in found.messages.iter().take(KINDS_MAX) {
             let message = one_line(&shorten(message, SAID_MAX)).into_owned();
             match found.messages.len() {
@@ -123,6 +134,9 @@ impl View<'_> {
         }
         if found.messages.len() > KINDS_MAX {
             writeln!(out, "    and {} other messages", found.messages.len() - KINDS_MAX)?;
+        }
+        if let Some(reported) = finding.reported.as_ref().filter(|it| !it.summary.is_empty()) {
+            writeln!(out, "    {}", one_line(&shorten(&reported.summary, SAID_MAX)))?;
         }
         if let Some(accepted) = &finding.accepted {
             writeln!(out, "    {}", shorten(&accepted_text(self.words, accepted), SAID_MAX))?;

@@ -4,7 +4,8 @@ use super::{
     build_groups::evidence,
     dark::{Dark, hint},
     gates_text::word_of,
-    naming::{accepted_text, step_name},
+    naming::{accepted_text, keyed, step_name},
+    watch_text::tuned,
     words::Words,
 };
 use crate::{
@@ -93,10 +94,17 @@ impl Teller<'_> {
             line
         );
         if let Event::HostFinding { finding, .. } = &record.event
-            && let (Some(_), Some(remedy)) = (&finding.notice, &finding.remedy)
+            && (finding.notice.is_some() || finding.reported.is_some())
+            && let Some(remedy) = &finding.remedy
         {
             let remedy = self.say("why.remedy", &[("remedy", &one_line(remedy))]);
             let _ = writeln!(out, "{:29}{remedy}", "");
+        }
+        if let Event::HostFinding { finding, .. } = &record.event
+            && finding.severity > Severity::Info
+            && let Some(reported) = finding.reported.as_ref().filter(|it| !it.summary.is_empty())
+        {
+            let _ = writeln!(out, "{:29}│ {}", "", one_line(&reported.summary));
         }
         if let Event::AttemptFailed { tail, .. } = &record.event {
             for line in evidence(tail) {
@@ -144,6 +152,12 @@ impl Teller<'_> {
             Event::GateDecided { approval, .. } => {
                 word_of(self.words, ["why.approve", "why.reject"], approval)
             }
+            Event::WatchTold { .. } => return None,
+            Event::LimitsTuned { by, parallel, failures, .. } => {
+                tuned(self.words, "why.tuned", by, (*parallel, *failures))
+            }
+            Event::RehearsalStarted { .. } => self.words.get("why.rehearses").to_owned(),
+            Event::RehearsalPassed { .. } => self.words.get("why.rehearsed").to_owned(),
             Event::RunPaused { reason } => self.paused(reason),
             Event::RunFinished { verdict } => self.finished(*verdict).to_owned(),
             Event::WaveStarted { .. } | Event::WaveFinished { .. } => return None,
@@ -151,7 +165,8 @@ impl Teller<'_> {
                 self.say("why.host_started", &[("wave", &one_line(wave.as_str()))])
             }
             Event::HostHeld { .. } => self.words.get("why.held").to_owned(),
-            Event::HostRested { .. } => self.words.get("why.rested").to_owned(),
+            Event::HostRested { hop: Some(_), .. } => self.words.get("why.between").to_owned(),
+            Event::HostRested { hop: None, .. } => self.words.get("why.rested").to_owned(),
             Event::HostFacts { facts, .. } => self.facts(facts),
             Event::HopFinished { hop, .. } => {
                 let title = self.plan.hops.get(usize::from(*hop)).map_or("", |hop| &hop.title);
@@ -273,12 +288,14 @@ impl Teller<'_> {
 
     fn finding(&self, finding: &Finding) -> String {
         let key = match finding.severity {
+            Severity::Info => "why.info",
             Severity::Warning => "why.warning",
             Severity::Blocker if finding.blocks() => "why.blocker",
             Severity::Blocker => "why.accepted",
         };
         let step = step_name(self.plan, &finding.step);
-        let said = self.say(key, &[("step", &step), ("message", &one_line(&finding.message))]);
+        let message = keyed(finding);
+        let said = self.say(key, &[("step", &step), ("message", &one_line(&message))]);
         match &finding.accepted {
             Some(accepted) => format!("{said}; {}", accepted_text(self.words, accepted)),
             None => said,

@@ -3,7 +3,9 @@
 use super::{
     Accept, Allowance, Budget, OnFailure, Rollout, Wave,
     approval::{Approvals, Asked},
-    shape::{ROLLOUT, parse_percentage},
+    limits::{at_most, budget},
+    shape::ROLLOUT,
+    watch::{health, interrupts},
     window::windows,
 };
 use crate::base::{
@@ -18,6 +20,7 @@ use std::{
     collections::{BTreeMap, btree_map::Entry},
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// The file of a fleet's rollout.
@@ -58,6 +61,36 @@ pub fn fault_in_window(rollout: &Rollout, wave: &WaveName, refusal: Refusal) -> 
     })
 }
 
+/// A fault of a key of a wave, or of the defaults, that shows only with the plan at hand.
+pub fn fault_in_key(
+    rollout: &Rollout,
+    wave: Option<&WaveName>,
+    key: &'static str,
+    refusal: Refusal,
+) -> Fault {
+    for source in &rollout.sources {
+        let mut out = Collector::new(source);
+        let Some(root) = out.read(&ROLLOUT) else { continue };
+        let waves = root.get("wave").map_or(&[][..], Node::items);
+        let table = match wave {
+            None => root.get("defaults"),
+            Some(wave) => waves.iter().find(|table| is_named(table, wave)),
+        };
+        if let Some(node) = table.and_then(|table| table.get(key)) {
+            out.faults.clear();
+            out.refuse(node, refusal.clone());
+            if let Some(fault) = out.faults.pop() {
+                return fault;
+            }
+        }
+    }
+    Fault { message: refusal.message, place: None, hint: refusal.hint }
+}
+
+fn is_named(table: &Node, wave: &WaveName) -> bool {
+    table.get("name").and_then(Node::text).is_some_and(|name| name == wave.as_str())
+}
+
 /// A fault of an accepted finding that shows only with the playbook or the inventory at hand: of one of its keys.
 pub fn fault_in_accept(rollout: &Rollout, number: usize, key: &str, refusal: Refusal) -> Fault {
     for source in &rollout.sources {
@@ -87,9 +120,7 @@ fn fault_at(
         let mut out = Collector::new(source);
         let Some(root) = out.read(&ROLLOUT) else { continue };
         let waves = root.get("wave").map_or(&[][..], Node::items);
-        let named = |table: &&Node| {
-            table.get("name").and_then(Node::text).is_some_and(|name| name == wave.as_str())
-        };
+        let named = |table: &&Node| is_named(table, wave);
         if let Some(node) = waves.iter().find(named).and_then(|table| place(&root, table)) {
             out.faults.clear();
             out.refuse(node, refusal.clone());
@@ -106,12 +137,11 @@ fn rollout(root: &Node, approvals: &mut Approvals, out: &mut Collector<'_>) -> R
     let default = Rollout::default();
     let defaults = root.get("defaults");
     let of_defaults = |key: &str| defaults.and_then(|table| table.get(key));
-    let budget = of_defaults("budget");
-    let of_budget = |key: &str| budget.and_then(|table| table.get(key));
     let asked = of_defaults("approval").and_then(|node| approvals.read(node, out));
     let mut usual = Usual {
         windows: of_defaults("window").and_then(|node| windows(node, out)),
         approval: asked.and_then(Asked::rule),
+        soak: of_defaults("soak").and_then(Node::length),
         approvals,
     };
     let waves = match root.get("wave") {
@@ -124,11 +154,10 @@ fn rollout(root: &Node, approvals: &mut Approvals, out: &mut Collector<'_>) -> R
             Some("hold") => OnFailure::Hold,
             Some(_) | None => default.on_failure,
         },
-        budget: Budget {
-            failures: of_budget("failures").and_then(allowance).unwrap_or(default.budget.failures),
-            consecutive: of_budget("consecutive").and_then(Node::whole),
-        },
+        budget: budget(of_defaults("budget"), &default.budget),
+        at_most: at_most(of_defaults("at_most"), out),
         waves,
+        interrupts: interrupts(root.get("interrupt").map_or(&[][..], Node::items), out),
         accepts: root
             .get("accept")
             .map_or(&[][..], Node::items)
@@ -142,7 +171,13 @@ fn rollout(root: &Node, approvals: &mut Approvals, out: &mut Collector<'_>) -> R
 fn accept(table: &Node) -> Option<Accept> {
     let text = |key: &str| Some(table.get(key)?.text()?.to_owned());
     Some(Accept {
-        finding: text("finding")?,
+        findings: table
+            .get("finding")?
+            .one_or_many()
+            .iter()
+            .filter_map(Node::text)
+            .map(str::to_owned)
+            .collect(),
         hosts: text("hosts").unwrap_or_else(|| "@all".to_owned()),
         by: text("by")?,
         until: text("until")?,
@@ -151,20 +186,18 @@ fn accept(table: &Node) -> Option<Accept> {
     })
 }
 
-fn allowance(node: &Node) -> Option<Allowance> {
-    node.whole().map(Allowance::Hosts).or_else(|| node.parse(parse_percentage))
-}
-
 /// What holds for waves that say nothing of their own.
 struct Usual<'a> {
     windows: Option<Windows>,
     approval: Option<Rule>,
+    soak: Option<Duration>,
     approvals: &'a mut Approvals,
 }
 
 impl Usual<'_> {
     fn wave(&self, wave: Wave) -> Wave {
-        Wave { windows: self.windows.clone(), approval: self.approval.clone(), ..wave }
+        let (windows, approval) = (self.windows.clone(), self.approval.clone());
+        Wave { windows, approval, soak: self.soak, ..wave }
     }
 }
 
@@ -210,6 +243,8 @@ fn wave(table: &Node, usual: &mut Usual<'_>, out: &mut Collector<'_>) -> Option<
         None => usual.approval.clone(),
     };
     let after = table.get("after").map_or(&[][..], Node::items);
+    // A wave's budget limits what it names, and nothing else.
+    let free = Budget::of(Allowance::Percent(100));
     Some(Wave {
         name: table.get("name")?.parse(str::parse)?,
         hosts: table.get("hosts")?.text()?.to_owned(),
@@ -218,7 +253,28 @@ fn wave(table: &Node, usual: &mut Usual<'_>, out: &mut Collector<'_>) -> Option<
         parallel: table.get("parallel").and_then(Node::whole),
         windows,
         approval,
+        budget: table.get("budget").map(|node| budget(Some(node), &free)),
+        at_most: at_most(table.get("at_most"), out),
+        barrier: table.get("barrier").and_then(Node::whole),
+        soak: match table.get("soak") {
+            Some(node) => node.length().filter(|soak| !soak.is_zero()),
+            None => usual.soak,
+        },
+        health: table.get("health").and_then(health),
+        rehearse_rollback: rehearses(table, out),
+        rest_between_hops: table.get("rest").is_some(),
     })
+}
+
+fn rehearses(table: &Node, out: &mut Collector<'_>) -> bool {
+    let Some(entry) = table.entry("rehearse_rollback") else { return false };
+    let asked = entry.node.flag().unwrap_or(false);
+    let canary = table.get("canary").and_then(Node::whole).unwrap_or(0u32);
+    if asked && canary == 0 {
+        let hint = "canary = 1";
+        out.add_with_hint(&entry.key, "it is canaries that rehearse, and this wave has none", hint);
+    }
+    asked
 }
 
 /// Takes away waves that wait for nothing that is left, until none can be taken. What is left waits for itself.

@@ -34,9 +34,13 @@ pub(super) static ROLLOUT: Shape = Shape::Table(&Table {
         Key::optional(
             "accept",
             &Shape::List { of: &ACCEPT, min: 0 },
-            "Findings of prechecks that do not block for a while, by somebody's word.",
+            "Findings that do not block for a while, by somebody's word.",
         ),
-        Key::later("interrupt"),
+        Key::optional(
+            "interrupt",
+            &Shape::List { of: &INTERRUPT, min: 0 },
+            "Conditions over the whole run, which stop it by themselves.",
+        ),
     ],
     one_of: &[],
 });
@@ -44,7 +48,11 @@ pub(super) static ROLLOUT: Shape = Shape::Table(&Table {
 static ACCEPT: Shape = Shape::Table(&Table {
     what: "an accepted finding",
     keys: &[
-        Key::required("finding", &Shape::Text, "The name of the precheck that finds it."),
+        Key::required(
+            "finding",
+            &Shape::OneOf(&[Shape::Text, Shape::List { of: &Shape::Text, min: 1 }]),
+            "The name of the precheck that finds it, or its key in a migrator's report: leapp:KEY; or a list of these.",
+        ),
         Key::optional(
             "hosts",
             &Shape::Form(&SELECTION),
@@ -92,15 +100,17 @@ static DEFAULTS: Shape = Shape::Table(&Table {
             &WINDOWS,
             "When hosts may be worked on, for waves without windows of their own.",
         ),
-        Key::later("at_most"),
+        Key::optional(
+            "at_most",
+            &AT_MOST,
+            "How many hosts of one failure domain may be away at once, over all waves.",
+        ),
         Key::optional(
             "approval",
             &APPROVALS,
             "Who must approve each wave that does not say so itself.",
         ),
-        Key::later("soak"),
-        Key::later("health"),
-        Key::later("rehearse_rollback"),
+        Key::optional("soak", &SOAK, "How long each wave soaks that does not say so itself."),
     ],
     one_of: &[],
 });
@@ -114,9 +124,131 @@ static BUDGET: Shape = Shape::Table(&Table {
             "A number of hosts, or a part of all hosts of the plan; \"10%\" by default.",
         ),
         Key::optional("consecutive", &PARALLEL, "This many bad ends in a row pause the run."),
+        Key::optional("per_hour", &COUNT, "More bad ends than this within an hour pause the run."),
+        Key::optional(
+            "per",
+            &PER,
+            "By label: a number of the hosts that share a value of it, or a part of them.",
+        ),
     ],
     one_of: &[],
 });
+
+static WAVE_BUDGET: Shape = Shape::Table(&Table {
+    what: "a wave's budget",
+    keys: &[
+        Key::optional(
+            "failures",
+            &Shape::OneOf(&[Shape::Form(&PERCENTAGE), COUNT]),
+            "A number of hosts, or a part of all hosts of the wave.",
+        ),
+        Key::optional("consecutive", &PARALLEL, "This many bad ends in a row pause the run."),
+        Key::optional("per_hour", &COUNT, "More bad ends than this within an hour pause the run."),
+        Key::optional(
+            "per",
+            &PER,
+            "By label: a number of the wave's hosts that share a value of it, or a part of them.",
+        ),
+    ],
+    one_of: &[],
+});
+
+const EVERY: Key = Key::optional(
+    "every",
+    &Shape::Length { min: Duration::from_secs(1), max: Duration::from_secs(86_400) },
+    "From one question to the next; \"1m\" by default.",
+);
+const TIMEOUT: Key = Key::optional(
+    "timeout",
+    &Shape::Length { min: Duration::from_secs(1), max: Duration::from_secs(3600) },
+    "How long an answer may take; \"10s\" by default.",
+);
+const FAILURES: Key = Key::optional(
+    "failures",
+    &Shape::Whole { min: 1, max: 1000 },
+    "So many answers in a row that are not good are acted upon; 1 by default.",
+);
+const DO: Key = Key::optional(
+    "do",
+    &Shape::Word(&["pause", "stop", "rollback-wave"]),
+    "What the run does then; `pause` by default.",
+);
+static SAYING: Shape = Shape::Form(&SAID);
+const RECOVERY: Key =
+    Key::optional("recovery", &SAYING, "What a person should do then; it is shown.");
+
+static HEALTH: Shape = Shape::Table(&Table {
+    what: "`health`",
+    keys: &[
+        Key::required(
+            "run",
+            &Shape::Text,
+            "A script on the controller, in POSIX sh; with exit code 0 all is well.",
+        ),
+        Key::optional("expect", &Shape::Text, "What its output has to be: `stdout | int < 5`."),
+        EVERY,
+        TIMEOUT,
+        FAILURES,
+        DO,
+        RECOVERY,
+    ],
+    one_of: &[],
+});
+
+static INTERRUPT: Shape = Shape::Table(&Table {
+    what: "an interrupt",
+    keys: &[
+        Key::required("name", &Shape::Form(&SAID), "Its name."),
+        Key::optional(
+            "run",
+            &Shape::Text,
+            "A script on the controller: the condition holds with exit code 0, and does not with 1.",
+        ),
+        Key::optional(
+            "prometheus",
+            &Shape::Text,
+            "An expression in PromQL: the condition holds where it has a value, as for an alert.",
+        ),
+        Key::optional("server", &Shape::Form(&SERVER), "The Prometheus server that is asked."),
+        EVERY,
+        TIMEOUT,
+        FAILURES,
+        DO,
+        RECOVERY,
+    ],
+    one_of: &["run", "prometheus"],
+});
+
+static SERVER: Form = Form {
+    what: "the address of a server",
+    example: "https://prometheus.example:9090",
+    check: |text| {
+        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        match rest.map(|rest| rest.split('/').next().unwrap_or_default()) {
+            Some(host) if !host.is_empty() && !text.contains(char::is_whitespace) => Ok(()),
+            Some(_) | None => Err(Refusal::new("this is not the address of an HTTP server")
+                .hint("such as https://prometheus.example:9090")),
+        }
+    },
+};
+
+static PER: Shape =
+    Shape::Map { of: &Shape::OneOf(&[Shape::Form(&PERCENTAGE), COUNT]), keys: "labels" };
+
+static AT_MOST: Shape =
+    Shape::OneOf(&[Shape::Table(&DOMAIN), Shape::List { of: &Shape::Table(&DOMAIN), min: 0 }]);
+
+static DOMAIN: Table = Table {
+    what: "a limit of a failure domain",
+    keys: &[
+        Key::required("hosts", &PARALLEL, "So many of the hosts that share a value of the label."),
+        Key::required("per", &Shape::Text, "The label, as hosts have it in the inventory: pair."),
+    ],
+    one_of: &[],
+};
+
+/// A month is more than anybody waits between two waves.
+static SOAK: Shape = Shape::Length { min: Duration::ZERO, max: Duration::from_secs(31 * 86_400) };
 
 static WAVE: Shape = Shape::Table(&Table {
     what: "a wave",
@@ -148,11 +280,41 @@ static WAVE: Shape = Shape::Table(&Table {
             &APPROVALS,
             "Who must approve the wave before its hosts start; `false` asks nobody.",
         ),
-        Key::later("soak"),
-        Key::later("health"),
-        Key::later("rehearse_rollback"),
-        Key::later("at_most"),
-        Key::later("interrupt"),
+        Key::optional(
+            "budget",
+            &WAVE_BUDGET,
+            "How many hosts of this wave may end badly, beside the budget of the fleet.",
+        ),
+        Key::optional(
+            "at_most",
+            &AT_MOST,
+            "How many hosts of a failure domain may be away when one of this wave starts.",
+        ),
+        Key::optional(
+            "barrier",
+            &PARALLEL,
+            "So many hosts begin, and the next ones when all of these have ended.",
+        ),
+        Key::optional(
+            "soak",
+            &SOAK,
+            "How long it is watched after its last host has ended, before the waves after it start.",
+        ),
+        Key::optional(
+            "health",
+            &HEALTH,
+            "What is asked from the controller while the wave runs and soaks.",
+        ),
+        Key::optional(
+            "rehearse_rollback",
+            &Shape::Flag,
+            "Whether its canaries are migrated, rolled back, and migrated again, before the others start.",
+        ),
+        Key::optional(
+            "rest",
+            &Shape::Word(&["hop"]),
+            "`hop`: its hosts rest after each hop but the last, until somebody resumes the run.",
+        ),
     ],
     one_of: &[],
 });
@@ -291,7 +453,7 @@ static PERCENTAGE: Form =
     Form { what: "a percentage", example: "5%", check: |text| parse_percentage(text).map(drop) };
 
 /// Reads `5%`.
-pub(super) fn parse_percentage(text: &str) -> Result<Allowance, Refusal> {
+pub fn parse_percentage(text: &str) -> Result<Allowance, Refusal> {
     let number = text.strip_suffix('%').map(str::trim_end);
     match number.and_then(|number| number.parse().ok()) {
         Some(percent @ 0..=100) => Ok(Allowance::Percent(percent)),

@@ -5,14 +5,16 @@ use super::{
     gate::{Forecast, Gates, Pass},
     host::{Fate, HostPhase, HostState, Way},
     judge::finding,
-    state::{RunPhase, RunState, WaveState},
+    starts,
+    state::{RunPhase, RunState},
+    waiting::WaitingOn,
 };
 use crate::{
-    base::{approval::Lack, name::HostName, name::WaveName, phase::Phase, time::Timestamp},
-    journal::{End, Event, Failure, Notice, PauseReason, RebootVerdict, Skip, Verdict},
-    plan::{Plan, PlanWave, Task},
+    base::{name::HostName, phase::Phase, time::Timestamp},
+    journal::{End, Event, Failure, Notice, PauseReason, RebootVerdict, Scope, Skip, Verdict},
+    plan::{Plan, Task},
+    rollout::Act,
 };
-use serde::Serialize;
 
 /// One thing to do. Everything is recorded before it is done.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,33 +23,6 @@ pub enum Todo {
     Record(Event),
     /// Write down the intent, then run the attempt. Indices into the plan's hosts and steps.
     Attempt { host: usize, step: usize, attempt: u32 },
-}
-
-/// Why nothing more happens now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum WaitingOn {
-    /// Steps run on hosts.
-    Attempts { running: usize },
-    /// A retry is due later.
-    Retry { host: HostName, until: Timestamp },
-    /// A wave waits for others to end.
-    Wave { wave: WaveName, after: Vec<WaveName> },
-    /// The rest of a wave waits for its canary.
-    Canary { wave: WaveName },
-    /// The window of a wave is closed, or too little of it is left. It opens then, for long enough; without that no window
-    /// does any more.
-    Window { wave: WaveName, opens: Option<Timestamp>, zone: String },
-    /// The gate of a wave is closed: approvals are missing, or somebody has rejected it.
-    Approval {
-        gate: WaveName,
-        #[serde(flatten)]
-        lack: Lack,
-    },
-    /// Operators hold these hosts; they go on when they are released.
-    Held { hosts: Vec<HostName> },
-    /// No new host starts, for this reason; hosts in flight go on to their end or to a safe point.
-    Draining { reason: PauseReason },
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,63 +34,59 @@ pub struct Decision {
 }
 
 impl Decision {
-    fn wake_at(&mut self, at: Timestamp) {
+    pub(super) fn wake_at(&mut self, at: Timestamp) {
         self.wake = Some(self.wake.map_or(at, |sooner| sooner.min(at)));
     }
 
-    /// Where nothing is left to do now but to wait for a window or an approval: why a controller that does not wait pauses.
+    /// Where nothing is left to do now but to wait for a time or a person: why a controller that does not wait pauses.
     pub fn waits_outside(&self) -> Option<PauseReason> {
-        let busy = |waits: &WaitingOn| match waits {
-            WaitingOn::Attempts { .. } | WaitingOn::Retry { .. } | WaitingOn::Draining { .. } => {
-                true
-            }
-            WaitingOn::Wave { .. }
-            | WaitingOn::Canary { .. }
-            | WaitingOn::Window { .. }
-            | WaitingOn::Approval { .. }
-            | WaitingOn::Held { .. } => false,
-        };
-        if !self.todo.is_empty() || self.waiting_on.iter().any(busy) {
+        if !self.todo.is_empty() || self.waiting_on.iter().any(WaitingOn::is_busy) {
             return None;
         }
-        let opening = self.windows().filter(|(_, opens, _)| opens.is_some());
-        let window = opening.min_by_key(|(_, opens, _)| *opens).map(window_pause);
-        window.or_else(|| self.gates().next())
+        self.soonest().or_else(|| self.gates().next())
+    }
+
+    /// What opens or ends first by itself: a window, or a soak.
+    fn soonest(&self) -> Option<PauseReason> {
+        let timed = self.waiting_on.iter().filter_map(|waits| match waits {
+            WaitingOn::Window { opens, .. } => Some(((*opens)?, waits)),
+            WaitingOn::Soak { until, .. } => Some((*until, waits)),
+            WaitingOn::Attempts { .. }
+            | WaitingOn::Retry { .. }
+            | WaitingOn::Wave { .. }
+            | WaitingOn::Canary { .. }
+            | WaitingOn::Approval { .. }
+            | WaitingOn::Domain { .. }
+            | WaitingOn::Barrier { .. }
+            | WaitingOn::Watch { .. }
+            | WaitingOn::Held { .. }
+            | WaitingOn::Draining { .. } => None,
+        });
+        timed.min_by_key(|(at, _)| *at).and_then(|(_, waits)| waits.as_pause())
     }
 
     /// The gates that are closed, as reasons to pause.
     fn gates(&self) -> impl Iterator<Item = PauseReason> {
-        self.waiting_on.iter().filter_map(|waits| match waits {
-            WaitingOn::Approval { gate, lack } => {
-                Some(PauseReason::Approval { gate: gate.clone(), lack: lack.clone() })
-            }
-            WaitingOn::Attempts { .. }
-            | WaitingOn::Retry { .. }
-            | WaitingOn::Wave { .. }
-            | WaitingOn::Canary { .. }
-            | WaitingOn::Window { .. }
-            | WaitingOn::Held { .. }
-            | WaitingOn::Draining { .. } => None,
-        })
+        self.pauses().filter(|reason| matches!(reason, PauseReason::Approval { .. }))
     }
 
-    /// The windows that are waited for: of which wave, when they open, in which zone.
-    fn windows(&self) -> impl Iterator<Item = (&WaveName, Option<Timestamp>, &String)> {
-        self.waiting_on.iter().filter_map(|waits| match waits {
-            WaitingOn::Window { wave, opens, zone } => Some((wave, *opens, zone)),
-            WaitingOn::Attempts { .. }
-            | WaitingOn::Retry { .. }
-            | WaitingOn::Wave { .. }
-            | WaitingOn::Canary { .. }
-            | WaitingOn::Approval { .. }
-            | WaitingOn::Held { .. }
-            | WaitingOn::Draining { .. } => None,
-        })
+    /// Whether a question was put whose answer is still to come, or was not good.
+    fn waits_for_answers(&self) -> bool {
+        self.waiting_on.iter().any(|waits| matches!(waits, WaitingOn::Watch { .. }))
     }
-}
 
-fn window_pause((wave, opens, zone): (&WaveName, Option<Timestamp>, &String)) -> PauseReason {
-    PauseReason::Window { wave: wave.clone(), opens, zone: zone.clone() }
+    fn pauses(&self) -> impl Iterator<Item = PauseReason> {
+        self.waiting_on.iter().filter_map(WaitingOn::as_pause)
+    }
+
+    /// Why a run pauses in which nothing goes on by itself any more.
+    fn stuck(&self, held: Option<PauseReason>) -> Option<PauseReason> {
+        let find = |fits: fn(&PauseReason) -> bool| self.pauses().find(fits);
+        // Of several reasons the one that a person can do something about at once.
+        find(|reason| matches!(reason, PauseReason::Window { .. }))
+            .or(held)
+            .or_else(|| find(|reason| matches!(reason, PauseReason::Domain { .. })))
+    }
 }
 
 /// Decides. Its cost grows with the hosts that need a decision, not with the fleet.
@@ -143,9 +114,11 @@ pub(super) fn decide_by(
     let halt = halt(plan, state);
     let parked = advance_hosts(plan, state, now, gates, &mut decision);
     watch_the_dark(plan, state, now, &mut decision);
-    settle_waves(plan, state, halt.is_none().then_some(gates), &mut decision);
+    starts::settle_waves(plan, state, now, halt.is_none().then_some(gates), &mut decision);
     if halt.is_none() {
-        start_hosts(plan, state, gates, &mut decision);
+        starts::start_hosts(plan, state, gates, &mut decision);
+    } else {
+        starts::undo_waves(plan, state, &mut decision);
     }
     if state.running > 0 {
         decision.waiting_on.push(WaitingOn::Attempts { running: state.running });
@@ -159,21 +132,26 @@ pub(super) fn decide_by(
     if in_flight == parked {
         // Hosts that are held keep the run from its end; when only they are left, it says so and waits for an operator.
         let only_held = || (!state.held.is_empty()).then(|| PauseReason::Held { hosts: held() });
-        let closed = || decision.windows().next().map(window_pause);
+        let between = || {
+            let hosts = state.between.iter().map(|host| plan.hosts[*host].name.clone());
+            (!state.between.is_empty()).then(|| PauseReason::Hop { hosts: hosts.collect() })
+        };
         let end = match state.waves.iter().all(|wave| wave.finished) {
             true => Some(Event::RunFinished { verdict: verdict(state) }),
             // A window that opens is worth waiting for; one that never does is said when nothing else is left.
             // So is a person's word, which may come at any time.
             false
                 if halt.is_none()
-                    && (decision.wake.is_some() || decision.gates().next().is_some()) =>
+                    && (decision.wake.is_some()
+                        || decision.gates().next().is_some()
+                        || decision.waits_for_answers()) =>
             {
                 None
             }
             false => halt
                 .clone()
-                .or_else(closed)
-                .or_else(only_held)
+                .or_else(|| decision.stuck(only_held()))
+                .or_else(between)
                 .map(|reason| Event::RunPaused { reason }),
         };
         if let Some(end) = end {
@@ -200,22 +178,39 @@ fn halt(plan: &Plan, state: &RunState) -> Option<PauseReason> {
     if let Some(by) = state.stopping.as_ref().or(state.only_reopened.as_ref()) {
         return Some(PauseReason::Stopped { by: by.clone() });
     }
-    let allowed = plan.limits.budget.failures.of(plan.hosts.len());
-    if state.bad > allowed {
-        return Some(PauseReason::OverBudget { failures: state.bad, allowed });
+    if let Some(reason) = state.watches.halt(plan) {
+        return Some(reason);
     }
-    if let Some(limit) = plan.limits.budget.consecutive {
-        let limit = limit as usize;
-        if limit > 0 && state.bad_in_a_row >= limit {
-            let failures = state.bad_in_a_row;
-            return Some(PauseReason::Consecutive { failures, allowed: limit - 1 });
+    // That a canary failed says more than the budget that is spent by it.
+    let canary = plan.waves.iter().zip(&state.waves).find_map(|(wave, at)| {
+        let host = at.bad_canary.clone()?;
+        let known = state.host(&host).map(|index| &state.hosts[index]);
+        let wave = wave.name.clone();
+        Some(match known.is_some_and(|at| at.rehearsing || at.rehearsed) {
+            true => PauseReason::Rehearsal { wave, host },
+            false => PauseReason::Canary { wave, host },
+        })
+    });
+    canary.or_else(|| over_budget(plan, state))
+}
+
+/// The budget that is spent.
+fn over_budget(plan: &Plan, state: &RunState) -> Option<PauseReason> {
+    let index = state.domains.index();
+    let fleet = (None, Scope::default());
+    let allowed = state.tuned.failures(plan).of(plan.hosts.len());
+    if let Some(over) = state.tally.over(&plan.limits.budget, allowed, fleet, index) {
+        return Some(over);
+    }
+    for (number, (wave, at)) in plan.waves.iter().zip(&state.waves).enumerate() {
+        let Some(budget) = &wave.budget else { continue };
+        let own = (Some(number), Scope { wave: Some(wave.name.clone()), domain: None });
+        let allowed = budget.failures.of(wave.hosts.len());
+        if let Some(over) = at.tally.over(budget, allowed, own, index) {
+            return Some(over);
         }
     }
-    let waves = plan.waves.iter().zip(&state.waves);
-    waves
-        .filter_map(|(wave, at)| Some((wave, at.bad_canary.as_ref()?)))
-        .next()
-        .map(|(wave, host)| PauseReason::Canary { wave: wave.name.clone(), host: host.clone() })
+    None
 }
 
 /// What hosts in flight do next. Returns how many of them are parked at a safe point, since the run is to stop.
@@ -226,7 +221,9 @@ fn advance_hosts(
     gates: &Gates<'_>,
     decision: &mut Decision,
 ) -> usize {
-    let stops = state.stopping.is_some() || state.only_reopened.is_some();
+    let stops = state.stopping.is_some()
+        || state.only_reopened.is_some()
+        || state.watches.act(plan) == Some(Act::Stop);
     let rests = |host: &HostState| {
         host.is_safe() || (state.only_reopened.is_some() && host.way == Way::Forward)
     };
@@ -238,12 +235,12 @@ fn advance_hosts(
     let mut parked = 0;
     for index in &state.idle {
         let host = &state.hosts[*index];
-        match next(plan, *index, host) {
+        match next(plan, state, *index, host) {
             Todo::Attempt { .. } if held(host) => decision.todo.push(rest(*index)),
             Todo::Attempt { .. } if stops && rests(host) => parked += 1,
             Todo::Attempt { .. } if is_shut_out(plan, *index, host, gates) => {
                 let host = plan.hosts[*index].name.clone();
-                decision.todo.push(Todo::Record(Event::HostRested { host }));
+                decision.todo.push(Todo::Record(Event::HostRested { host, hop: None }));
             }
             todo => decision.todo.push(todo),
         }
@@ -271,7 +268,7 @@ fn advance_hosts(
             }
         } else if is_shut_out(plan, *index, host, gates) {
             let host = plan.hosts[*index].name.clone();
-            decision.todo.push(Todo::Record(Event::HostRested { host }));
+            decision.todo.push(Todo::Record(Event::HostRested { host, hop: None }));
         } else if let HostPhase::Waiting { step, next, .. } = host.phase {
             decision.todo.push(Todo::Attempt { host: *index, step, attempt: next });
         }
@@ -319,13 +316,13 @@ fn watch_the_dark(plan: &Plan, state: &RunState, now: Timestamp, decision: &mut 
 }
 
 /// The next thing for a host with nothing running.
-fn next(plan: &Plan, index: usize, host: &HostState) -> Todo {
+fn next(plan: &Plan, state: &RunState, index: usize, host: &HostState) -> Todo {
     let name = &plan.hosts[index].name;
     if let Some(fate) = &host.fate {
         return Todo::Record(settle(plan, index, host, fate));
     }
     match host.way {
-        Way::Forward => forward(plan, index, host),
+        Way::Forward => forward(plan, state, index, host),
         Way::Back { hop, all } => {
             if plan.hops[hop].rollback.contains(&host.cursor) {
                 return step(plan, index, host);
@@ -333,8 +330,15 @@ fn next(plan: &Plan, index: usize, host: &HostState) -> Todo {
             // Hops before the one that the host entered by have done nothing to it.
             if all && hop > host.entry {
                 let hop = hop as u16 - 1;
+                let rehearsing = host.rehearsing;
                 let host = name.clone();
-                return Todo::Record(Event::RollbackStarted { host, hop, because: None });
+                return Todo::Record(match rehearsing {
+                    true => Event::RehearsalStarted { host, hop },
+                    false => Event::RollbackStarted { host, hop, because: None },
+                });
+            }
+            if host.rehearsing && !host.armed {
+                return Todo::Record(Event::RehearsalPassed { host: name.clone() });
             }
             // A host that the next boot migrates is not back, whatever system it runs now.
             let end = if host.armed { End::NeedsHands } else { End::RolledBack };
@@ -348,9 +352,16 @@ fn next(plan: &Plan, index: usize, host: &HostState) -> Todo {
     }
 }
 
-fn forward(plan: &Plan, index: usize, host: &HostState) -> Todo {
+fn forward(plan: &Plan, state: &RunState, index: usize, host: &HostState) -> Todo {
     let name = &plan.hosts[index].name;
-    let Some(hop) = plan.hops.get(host.hop) else { return finish(name, host, End::Migrated) };
+    let Some(hop) = plan.hops.get(host.hop) else {
+        return match host.last_changed_hop().filter(|_| rehearses(plan, state, index)) {
+            Some(hop) => {
+                Todo::Record(Event::RehearsalStarted { host: name.clone(), hop: hop as u16 })
+            }
+            None => finish(name, host, End::Migrated),
+        };
+    };
     if host.already && !hop.forward.contains(&host.cursor) {
         return finish(name, host, End::Already);
     }
@@ -360,7 +371,24 @@ fn forward(plan: &Plan, index: usize, host: &HostState) -> Todo {
     if host.blocked && plan.steps[host.cursor].id.phase != Phase::Precheck {
         return finish(name, host, End::Blocked);
     }
+    let between = host.hop > host.entry && host.cursor == hop.forward.start;
+    let rests = plan.waves[plan.hosts[index].wave].rest_between_hops;
+    if rests && between && !host.already && host.rested_before != Some(host.hop) {
+        let hop = Some(host.hop as u16 - 1);
+        return Todo::Record(Event::HostRested { host: name.clone(), hop });
+    }
     step(plan, index, host)
+}
+
+/// Whether a host goes back before it counts as migrated: canaries do, which are alone until there are enough good ones.
+pub(super) fn rehearses(plan: &Plan, state: &RunState, index: usize) -> bool {
+    let number = plan.hosts[index].wave;
+    let (wave, host) = (&plan.waves[number], &state.hosts[index]);
+    wave.rehearse_rollback
+        && state.waves[number].good < wave.canary
+        && !host.rehearsed
+        && !host.already
+        && host.way == Way::Forward
 }
 
 /// The step at the cursor: run, or skipped for a reason that is known already.
@@ -418,87 +446,4 @@ fn settle(plan: &Plan, index: usize, host: &HostState, fate: &Fate) -> Event {
     // A rollback that fails must not hide why it was begun.
     let failure = host.failure.clone().unwrap_or_else(|| fate.failure.clone());
     Event::HostFinished { host: name.clone(), end, touched: host.touched, failure: Some(failure) }
-}
-
-/// Waves begin when those before them have ended, they are approved and their window is open, and end with their last host. Without gates
-/// none begins.
-fn settle_waves(plan: &Plan, state: &RunState, gates: Option<&Gates<'_>>, decision: &mut Decision) {
-    for (number, (wave, at)) in plan.waves.iter().zip(&state.waves).enumerate() {
-        if at.finished {
-            continue;
-        }
-        let open: Vec<WaveName> = wave
-            .after
-            .iter()
-            .filter(|before| !state.waves[**before].finished)
-            .map(|before| plan.waves[*before].name.clone())
-            .collect();
-        let name = wave.name.clone();
-        if at.started && at.open == 0 {
-            decision.todo.push(Todo::Record(Event::WaveFinished { wave: name }));
-        } else if let Some(gates) = gates
-            && !at.started
-            && open.is_empty()
-        {
-            if at
-                .ready
-                .first()
-                .is_none_or(|host| enters(gates, wave, at, (number, *host), decision))
-            {
-                decision.todo.push(Todo::Record(Event::WaveStarted { wave: name }));
-            }
-        } else if !at.started && !open.is_empty() {
-            decision.waiting_on.push(WaitingOn::Wave { wave: name, after: open });
-        }
-    }
-}
-
-/// Whether this host of a wave may take a slot now. If not, it is said what for it waits.
-fn enters(
-    gates: &Gates<'_>,
-    wave: &PlanWave,
-    at: &WaveState,
-    (number, host): (usize, usize),
-    decision: &mut Decision,
-) -> bool {
-    if let Some(lack) = wave.approval.as_ref().and_then(|rule| at.gate.lack(rule, gates.wall())) {
-        decision.waiting_on.push(WaitingOn::Approval { gate: wave.name.clone(), lack });
-        return false;
-    }
-    let opens = match gates.may_start(wave, number, host) {
-        Pass::Now => return true,
-        Pass::At(opens) => Some(opens),
-        Pass::Never => None,
-    };
-    if let Some(opens) = opens {
-        decision.wake_at(gates.wake(opens));
-    }
-    let zone = wave.windows.as_ref().map_or_else(String::new, |windows| windows.zone().to_string());
-    decision.waiting_on.push(WaitingOn::Window { wave: wave.name.clone(), opens, zone });
-    false
-}
-
-/// Free slots take the next hosts: there is no barrier inside a wave.
-fn start_hosts(plan: &Plan, state: &RunState, gates: &Gates<'_>, decision: &mut Decision) {
-    let in_flight: usize = state.waves.iter().map(|wave| wave.in_flight).sum();
-    let mut slots = plan.limits.parallel.saturating_sub(in_flight);
-    for (number, (wave, at)) in plan.waves.iter().zip(&state.waves).enumerate() {
-        if !at.started || at.finished || at.ready.is_empty() {
-            continue;
-        }
-        let mut free = slots.min(wave.parallel.saturating_sub(at.in_flight));
-        if at.good < wave.canary {
-            free = free.min(wave.canary.saturating_sub(at.good + at.in_flight));
-            decision.waiting_on.push(WaitingOn::Canary { wave: wave.name.clone() });
-        }
-        for index in at.ready.iter().take(free) {
-            if !enters(gates, wave, at, (number, *index), decision) {
-                break;
-            }
-            let host = plan.hosts[*index].name.clone();
-            let event = Event::HostStarted { host, wave: wave.name.clone() };
-            decision.todo.push(Todo::Record(event));
-            slots -= 1;
-        }
-    }
 }

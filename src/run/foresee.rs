@@ -4,11 +4,12 @@
 //! drawn together to one step of the length that is foreseen for its way.
 
 use super::{
-    decide::{Todo, WaitingOn, decide_by},
+    decide::{Todo, decide_by},
     gate::{Gates, Needs, ROOM},
     host::{HostPhase, Way},
     pace::{Mark, rest_of_way},
     state::{RunPhase, RunState},
+    waiting::WaitingOn,
 };
 use crate::{
     base::{name::WaveName, phase::Phase, time::Timestamp},
@@ -176,6 +177,8 @@ impl Model {
             (Event::HostStarted { .. }, Some(host)) => {
                 self.course.hosts.insert(host, (self.now, None));
             }
+            // A wave that soaks ends after its hosts.
+            (Event::WaveFinished { .. }, _) => self.course.ends = self.course.ends.max(self.now),
             (Event::HostFinished { .. }, Some(host)) => {
                 self.course.ends = self.course.ends.max(self.now);
                 if let Some((_, ends)) = self.course.hosts.get_mut(&host) {
@@ -225,21 +228,9 @@ fn shortened(plan: &Plan) -> Plan {
         reboots: false,
         severity: Severity::Blocker,
         remedy: None,
+        reads: None,
         estimate: Duration::ZERO,
         measured: None,
-    };
-    let rendered = Rendered {
-        step: 0,
-        late: false,
-        skip: None,
-        task: Task::Act(Action::Run(Arc::from(""))),
-        when: None,
-        unless: None,
-        verify: None,
-        expect: None,
-        probe: None,
-        disarm: None,
-        env: BTreeMap::new(),
     };
     let hop = PlanHop {
         name: String::new(),
@@ -270,16 +261,44 @@ fn shortened(plan: &Plan) -> Plan {
         selection: String::new(),
         hops: vec![hop],
         steps: vec![step],
-        // Nobody foresees when people speak.
-        waves: plan.waves.iter().map(|wave| PlanWave { approval: None, ..wave.clone() }).collect(),
+        waves: plan.waves.iter().map(foreseen).collect(),
         hosts: plan.hosts.iter().map(host).collect(),
-        rendered: vec![rendered],
+        rendered: vec![nothing_to_do()],
         connections: plan.connections.clone(),
         limits: plan.limits.clone(),
+        interrupts: Vec::new(),
         variables: Vec::new(),
         accepts: Vec::new(),
         inputs: Vec::new(),
         origin: None,
+    }
+}
+
+fn nothing_to_do() -> Rendered {
+    Rendered {
+        step: 0,
+        late: false,
+        skip: None,
+        task: Task::Act(Action::Run(Arc::from(""))),
+        when: None,
+        unless: None,
+        verify: None,
+        expect: None,
+        probe: None,
+        disarm: None,
+        report: None,
+        env: BTreeMap::new(),
+    }
+}
+
+/// Nobody foresees when people speak, and what answers are. A rehearsal is a part of its host's way.
+fn foreseen(wave: &PlanWave) -> PlanWave {
+    PlanWave {
+        approval: None,
+        health: None,
+        rehearse_rollback: false,
+        rest_between_hops: false,
+        ..wave.clone()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     base::{facts::Facts, phase::Phase, time::Timestamp},
-    journal::{End, Event, Failure, Moment, Notice, Outcome, Skip, StepId, Then},
+    journal::{End, Event, Failure, Moment, Notice, Outcome, RebootVerdict, Skip, StepId, Then},
     plan::{Plan, PlanStep, Task},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -126,6 +126,14 @@ pub struct HostState {
     pub reopened: u32,
     /// The end that it was taken up from, until something was done on it since.
     pub reopened_from: Option<End>,
+    /// It ended badly, on its old system and proven so, and a person has resumed the run since.
+    pub accepted: bool,
+    /// It goes back as a rehearsal; and it has done so, and shown that it can.
+    pub rehearsing: bool,
+    pub rehearsed: bool,
+    /// It rests between two hops until somebody resumes the run; and the hop that it rested before.
+    pub between: bool,
+    pub rested_before: Option<usize>,
     /// What registered steps printed, by step name.
     pub registered: BTreeMap<String, Registered>,
 }
@@ -177,6 +185,11 @@ impl HostState {
             latest: None,
             reopened: 0,
             reopened_from: None,
+            accepted: false,
+            rehearsing: false,
+            rehearsed: false,
+            between: false,
+            rested_before: None,
             registered: BTreeMap::new(),
         }
     }
@@ -237,34 +250,6 @@ impl HostState {
     pub fn next_attempt(&self, step: usize) -> u32 {
         self.attempts.get(&step).map_or(1, |last| last + 1)
     }
-
-    /// The last hop that has changed the host, where one has.
-    pub fn last_changed_hop(&self) -> Option<usize> {
-        let last = if self.changing { Some(self.hop) } else { self.hop.checked_sub(1) };
-        last.filter(|hop| *hop >= self.entry)
-    }
-
-    /// Whether the host has a slot.
-    pub fn is_in_flight(&self) -> bool {
-        match self.phase {
-            HostPhase::Idle | HostPhase::Running { .. } | HostPhase::Waiting { .. } => true,
-            HostPhase::Pending | HostPhase::Resting { .. } | HostPhase::Ended(_) => false,
-        }
-    }
-
-    /// Whether the host would take a slot if there were one.
-    pub(super) fn is_ready(&self) -> bool {
-        matches!(self.phase, HostPhase::Pending | HostPhase::Resting { .. })
-            && self.held_by.is_none()
-    }
-
-    /// Whether the host may rest where it is: nothing of the present hop has begun to change it.
-    pub fn is_safe(&self) -> bool {
-        match self.way {
-            Way::Forward => !self.changing,
-            Way::Back { .. } | Way::Commit { .. } => false,
-        }
-    }
 }
 
 impl HostState {
@@ -291,7 +276,9 @@ impl HostState {
                 self.phase = Idle;
                 self.started = Some(at);
             }
-            (Resting { retry }, Event::HostStarted { .. }) if self.held_by.is_none() => {
+            (Resting { retry }, Event::HostStarted { .. })
+                if self.held_by.is_none() && !self.between =>
+            {
                 self.phase = match *retry {
                     Some(Retry { step, next, not_before }) => Waiting { step, next, not_before },
                     None => Idle,
@@ -306,10 +293,15 @@ impl HostState {
                 let retry = Retry { step: *step, next: *next, not_before: *not_before };
                 self.phase = Resting { retry: Some(retry) };
             }
-            (Idle, Event::HostRested { .. }) if self.is_safe() => {
+            (Idle, Event::HostRested { hop, .. }) if self.is_safe() => {
                 self.phase = Resting { retry: None };
+                if hop.is_some() {
+                    (self.between, self.rested_before) = (true, Some(self.hop));
+                }
             }
-            (Waiting { step, next, not_before }, Event::HostRested { .. }) if self.is_safe() => {
+            (Waiting { step, next, not_before }, Event::HostRested { hop: None, .. })
+                if self.is_safe() =>
+            {
                 let retry = Retry { step: *step, next: *next, not_before: *not_before };
                 self.phase = Resting { retry: Some(retry) };
             }
@@ -412,6 +404,14 @@ impl HostState {
                 }
                 self.fate = None;
             }
+            (Idle, Event::RehearsalStarted { hop, .. }) => {
+                let hop = usize::from(*hop);
+                let Some(planned) = plan.hops.get(hop) else { return Err(format!("no hop {hop}")) };
+                self.way = Way::Back { hop, all: true };
+                self.cursor = planned.rollback.start;
+                self.rehearsing = true;
+            }
+            (Idle, Event::RehearsalPassed { .. }) if self.rehearsing => self.begin_again(plan),
             (Idle, Event::HostFinished { end, failure, .. }) => {
                 self.phase = Ended(*end);
                 self.held_by = None;
@@ -436,6 +436,7 @@ impl HostState {
                 self.failure = None;
                 self.fate = None;
                 self.blocked = false;
+                (self.accepted, self.rehearsing) = (false, false);
             }
             (phase, event) => return Err(format!("{event:?} is not legal in {phase:?}")),
         }
@@ -483,6 +484,14 @@ impl HostState {
         if self.word() != was {
             self.since = at;
         }
+    }
+
+    /// After a rehearsal the host is what it was, and goes its way once more.
+    fn begin_again(&mut self, plan: &Plan) {
+        (self.rehearsing, self.rehearsed) = (false, true);
+        (self.way, self.hop, self.entry) = (Way::Forward, 0, 0);
+        self.cursor = plan.hops.first().map_or(0, |hop| hop.forward.start);
+        self.changing = false;
     }
 
     fn advance(&mut self, plan: &Plan, step: usize) {
@@ -548,6 +557,10 @@ impl HostState {
         if *never {
             self.uncounted += 1;
             self.nevers += 1;
+        }
+        if let Failure::Reboot(RebootVerdict::StayedUp { .. }) = failure {
+            // It has answered all the time, from the boot that it was to leave.
+            self.dark = None;
         }
         self.end_reboot();
         match then {

@@ -5,7 +5,7 @@ use super::{
     state::RunState,
 };
 use crate::{
-    base::{facts::Facts, facts::System, phase::Phase, time::Timestamp},
+    base::{facts::Facts, facts::System, name::HostName, phase::Phase, time::Timestamp},
     journal::{Acceptance, Event, Failure, Finding, Moment, NewKey, Notice, Outcome, Skip, Then},
     plan::{Plan, PlanStep, Task},
     playbook::{OnLost, Severity},
@@ -32,6 +32,8 @@ pub struct Result {
     pub facts: Option<Arc<Facts>>,
     /// What else a person should know.
     pub warnings: Vec<Notice>,
+    /// What a migrator's report has told.
+    pub findings: Vec<Finding>,
     /// The host has proven that the attempt never began there, and cannot begin any more: another one is safe.
     pub never: bool,
 }
@@ -67,30 +69,21 @@ pub fn judge(
     let duration_ms = u64::try_from(result.duration.as_millis()).unwrap_or(u64::MAX);
     let id = planned.id.clone();
     match ending {
-        Ending::Passed { exit, outcome, stdout } => events.push(Event::AttemptPassed {
-            host: name,
-            step: id,
-            attempt,
-            exit,
-            duration_ms,
-            outcome,
-            stdout,
-        }),
+        Ending::Passed { exit, outcome, stdout } => {
+            events.extend(heard(&name, result));
+            events.push(Event::AttemptPassed {
+                host: name,
+                step: id,
+                attempt,
+                exit,
+                duration_ms,
+                outcome,
+                stdout,
+            });
+        }
         Ending::Skipped(reason) => events.push(Event::StepSkipped { host: name, step: id, reason }),
         Ending::Failed(failure) => {
-            // Only what began counts: how often a controller dies does not decide what becomes of a host.
-            let tries = attempt - at.uncounted;
-            let accepted = acceptance(plan, host, step, &failure, now);
-            let then = match result.never && at.nevers < NEVER_MAX {
-                true => Then::Retry { not_before: now },
-                false => then(plan, at, planned, is_look(plan, host, step), tries, &failure, now),
-            };
-            let holds = accepted.as_ref().is_some_and(|accepted| !accepted.expired);
-            let then = if then == Then::Block && holds { Then::GoOn } else { then };
-            if matches!(then, Then::GoOn | Then::Block) {
-                let finding = found(planned, &failure, &result.tail, accepted);
-                events.push(Event::HostFinding { host: name.clone(), finding });
-            }
+            let then = failed(plan, at, (host, step, attempt), result, &failure, now, &mut events);
             events.push(Event::AttemptFailed {
                 host: name,
                 step: id,
@@ -104,6 +97,44 @@ pub fn judge(
         }
     }
     events
+}
+
+/// What a migrator's report has told, as records.
+fn heard(name: &HostName, result: &Result) -> impl Iterator<Item = Event> {
+    let findings = result.findings.iter().cloned();
+    findings.map(|finding| Event::HostFinding { host: name.clone(), finding })
+}
+
+/// What to do about a failed attempt, and what it has found.
+fn failed(
+    plan: &Plan,
+    at: &HostState,
+    (host, step, attempt): (usize, usize, u32),
+    result: &Result,
+    failure: &Failure,
+    now: Timestamp,
+    events: &mut Vec<Event>,
+) -> Then {
+    let (name, planned) = (&plan.hosts[host].name, &plan.steps[step]);
+    // Only what began counts: how often a controller dies does not decide what becomes of a host.
+    let tries = attempt - at.uncounted;
+    let told = tells(planned, &result.findings);
+    let accepted = acceptance(plan, host, step, failure, now).filter(|_| !told);
+    let then = match result.never && at.nevers < NEVER_MAX {
+        true => Then::Retry { not_before: now },
+        false => then(plan, at, planned, is_look(plan, host, step), tries, failure, now),
+    };
+    let holds = accepted.as_ref().is_some_and(|accepted| !accepted.expired);
+    let then = if then == Then::Block && holds { Then::GoOn } else { then };
+    // What is tried again tells anew what it finds.
+    if !matches!(then, Then::Retry { .. }) {
+        events.extend(heard(name, result));
+    }
+    if matches!(then, Then::GoOn | Then::Block) && !told {
+        let finding = found(planned, failure, &result.tail, accepted);
+        events.push(Event::HostFinding { host: name.clone(), finding });
+    }
+    then
 }
 
 /// What a precheck that failed has found.
@@ -120,7 +151,13 @@ pub fn found(
         remedy: planned.remedy.clone(),
         accepted: accepted.map(Box::new),
         notice: None,
+        reported: None,
     }
+}
+
+/// Whether a migrator's report has told why the step has failed, so that its findings say all, and what is accepted too.
+pub fn tells(planned: &PlanStep, findings: &[Finding]) -> bool {
+    planned.reads.is_some() && findings.iter().any(Finding::blocks)
 }
 
 /// By whose word this failure of a precheck does not block. Only what the check itself has said can be accepted: one that
@@ -133,7 +170,9 @@ pub fn acceptance(
     now: Timestamp,
 ) -> Option<Acceptance> {
     match failure {
-        Failure::Exited { .. } | Failure::Unverified { .. } => plan.acceptance(host, step, now),
+        Failure::Exited { .. } | Failure::Unverified { .. } => {
+            plan.acceptance(host, step, None, now)
+        }
         Failure::Unreachable { .. }
         | Failure::Killed { .. }
         | Failure::TimedOut { .. }
@@ -152,6 +191,7 @@ pub(super) fn finding(plan: &Plan, host: usize, step: usize, notice: Notice) -> 
         remedy: None,
         accepted: None,
         notice: Some(notice),
+        reported: None,
     };
     Event::HostFinding { host: plan.hosts[host].name.clone(), finding }
 }
@@ -168,6 +208,7 @@ pub fn key_taken(plan: &Plan, state: &RunState, host: usize, key: NewKey) -> Vec
         remedy: Some(key.advice),
         accepted: None,
         notice: Some(notice),
+        reported: None,
     };
     let taken = Event::HostKeyTaken {
         host: name.clone(),
@@ -291,7 +332,7 @@ fn then(
         (_, Failure::Reboot(verdict)) if !verdict.answers() => Then::GiveUp,
         (Phase::Precheck, _) if look => Then::GiveUp,
         (Phase::Precheck, _) => match step.severity {
-            Severity::Warning => Then::GoOn,
+            Severity::Info | Severity::Warning => Then::GoOn,
             Severity::Blocker => Then::Block,
         },
         (Phase::Backup | Phase::Rollback | Phase::Commit, _) => Then::GiveUp,

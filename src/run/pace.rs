@@ -1,6 +1,7 @@
 //! How long things take: a forecast for steps and for the rest of a host's way, by what was measured where enough was.
 
 use super::{
+    decide::rehearses,
     host::{HostPhase, HostState, Way},
     state::RunState,
 };
@@ -88,7 +89,12 @@ pub fn rest_of_way(
         Some(_) => Duration::ZERO,
         None => step_length(plan, state, step, mark).0,
     };
-    let rest: Duration = steps_left(plan, host).map(length).sum();
+    let mut rest: Duration = steps_left(plan, host).map(length).sum();
+    if will_rehearse(plan, state, index) {
+        let once_more =
+            plan.hops.iter().flat_map(|hop| hop.rollback.clone().chain(hop.forward.clone()));
+        rest += once_more.map(length).sum::<Duration>();
+    }
     match host.phase {
         // The step that runs is a part of the rest, and some of it is over.
         HostPhase::Running { step, .. } => {
@@ -100,6 +106,15 @@ pub fn rest_of_way(
         | HostPhase::Resting { .. } => rest,
         HostPhase::Ended(_) => Duration::ZERO,
     }
+}
+
+/// Whether a host is, or will be, a canary that goes its way twice.
+fn will_rehearse(plan: &Plan, state: &RunState, index: usize) -> bool {
+    let number = plan.hosts[index].wave;
+    let (wave, at) = (&plan.waves[number], &state.waves[number]);
+    let left = wave.canary.saturating_sub(at.good + at.in_flight);
+    let next = || at.ready.iter().take(left).any(|next| *next == index);
+    rehearses(plan, state, index) && (state.hosts[index].is_in_flight() || next())
 }
 
 /// The steps that are still to come for a host, as far as anyone can know.

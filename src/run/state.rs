@@ -2,9 +2,12 @@
 
 use super::{
     approvals::{self, GateState},
+    domains::Domains,
     host::{HostPhase, HostState},
     learned::Learned,
     pace::Pace,
+    tally::Tally,
+    watching::Watches,
 };
 use crate::{
     base::{
@@ -12,8 +15,9 @@ use crate::{
         name::{HostName, RequestId, WaveName},
         time::Timestamp,
     },
-    journal::{Event, PauseReason, Record, Verdict},
+    journal::{End, Event, PauseReason, Record, Verdict},
     plan::{Plan, PlanWave},
+    rollout::Allowance,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,12 +51,56 @@ pub struct WaveState {
     pub in_flight: usize,
     /// How many of the wave's hosts have not ended.
     pub open: usize,
+    /// When the last of its hosts ended.
+    pub ended: Option<Timestamp>,
+    /// How many hosts have begun since nothing of the wave was in flight: the batch of a barrier.
+    pub batch: usize,
+    /// How its hosts ended.
+    pub tally: Tally,
+    /// Hosts that are migrated and could be brought back.
+    pub migrated: BTreeSet<usize>,
     /// Ends on the target system; as many as the wave has canaries open it for the others.
     pub good: usize,
     /// The first host of the canary that ended badly and was not accepted by a resume since.
     pub bad_canary: Option<HostName>,
     /// What people have said about it.
     pub gate: GateState,
+}
+
+/// Limits that operators have changed while the run went on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tuned {
+    pub parallel: Option<u32>,
+    pub failures: Option<Allowance>,
+}
+
+impl Tuned {
+    /// Hosts in flight at once, over all waves.
+    pub fn parallel(&self, plan: &Plan) -> usize {
+        self.parallel.map_or(plan.limits.parallel, |n| n as usize)
+    }
+
+    /// Hosts of a wave in flight at once. A wave without a smaller limit of its own has that of the fleet.
+    pub fn parallel_of(&self, plan: &Plan, wave: &PlanWave) -> usize {
+        match wave.parallel < plan.limits.parallel {
+            true => wave.parallel,
+            false => self.parallel(plan),
+        }
+    }
+
+    /// How many hosts of the plan may end badly.
+    pub fn failures(&self, plan: &Plan) -> Allowance {
+        self.failures.unwrap_or(plan.limits.budget.failures)
+    }
+}
+
+impl WaveState {
+    /// Until when the wave is watched, once its last host has ended. One none of whose hosts is on the target system has
+    /// nothing to watch.
+    pub fn soaks_until(&self, wave: &PlanWave) -> Option<Timestamp> {
+        let ended = self.ended.filter(|_| self.open == 0 && self.good > 0)?;
+        wave.soak.map(|soak| ended + soak)
+    }
 }
 
 /// The whole run.
@@ -75,16 +123,22 @@ pub struct RunState {
     pub stopping: Option<String>,
     /// How often a controller took over.
     pub resumes: u32,
+    /// What is asked again and again, and was answered.
+    pub watches: Watches,
+    /// What operators have changed of the plan's limits.
+    pub tuned: Tuned,
     /// Who took up only some hosts again: the others stay where they are.
     pub only_reopened: Option<String>,
-    /// Bad ends since the run was last started or resumed.
-    pub bad: usize,
-    /// Bad ends in a row.
-    pub bad_in_a_row: usize,
+    /// How hosts ended since the run was last started or resumed.
+    pub tally: Tally,
+    /// Who is away in which failure domain, and who may start.
+    pub domains: Domains,
     /// In flight with nothing running, so that something must be decided.
     pub idle: BTreeSet<usize>,
     /// Held, and at rest.
     pub held: BTreeSet<usize>,
+    /// At rest between two hops, until somebody resumes the run.
+    pub between: BTreeSet<usize>,
     /// Held, and still in flight: they rest at their next safe point.
     pub holding: BTreeSet<usize>,
     /// Waiting for a retry, by when it is due.
@@ -124,11 +178,14 @@ impl RunState {
             requests: BTreeSet::new(),
             stopping: None,
             resumes: 0,
+            watches: Watches::default(),
+            tuned: Tuned::default(),
             only_reopened: None,
-            bad: 0,
-            bad_in_a_row: 0,
+            tally: Tally::default(),
+            domains: Domains::new(plan),
             idle: BTreeSet::new(),
             held: BTreeSet::new(),
+            between: BTreeSet::new(),
             holding: BTreeSet::new(),
             due: BTreeSet::new(),
             running: 0,
@@ -169,7 +226,7 @@ impl RunState {
         {
             return Err(illegal(format!("the request {request} was taken before")));
         }
-        self.apply_run(&record.event, record.at).map_err(illegal)?;
+        self.apply_run(plan, &record.event, record.at).map_err(illegal)?;
         if let Event::GateDecided { approval, .. } = &record.event {
             self.take_word(plan, approval).map_err(|unfit| {
                 let principal = &approval.statement.principal;
@@ -202,7 +259,7 @@ impl RunState {
     }
 
     /// The run's own transitions.
-    fn apply_run(&mut self, event: &Event, at: Timestamp) -> Result<(), String> {
+    fn apply_run(&mut self, plan: &Plan, event: &Event, at: Timestamp) -> Result<(), String> {
         use RunPhase::{Finished, New, Paused, Running};
         match (&self.phase, event) {
             (New, Event::RunStarted { plan, .. }) => {
@@ -222,16 +279,28 @@ impl RunState {
                 self.stopping = None;
                 self.hosts.iter_mut().for_each(|host| host.nevers = 0);
                 self.resumes += 1;
-                self.bad = 0;
-                self.bad_in_a_row = 0;
+                self.tally = Tally::default();
+                self.watches = Watches::default();
                 for wave in &mut self.waves {
                     wave.bad_canary = None;
+                    wave.tally = Tally::default();
+                }
+                if !only_reopened {
+                    self.accept_those_that_stand();
+                    self.take_on_those_between(plan);
                 }
             }
             (Running, Event::StopRequested { by, .. }) => {
                 self.stopping.get_or_insert_with(|| by.clone());
             }
             (Running, Event::LeaveRequested { .. }) => {}
+            (Running, Event::WatchTold { watch, told, in_a_row }) => {
+                self.watches.take(plan, watch, (told, *in_a_row), at)?;
+            }
+            (Running | Paused(_), Event::LimitsTuned { parallel, failures, .. }) => {
+                self.tuned.parallel = parallel.or(self.tuned.parallel);
+                self.tuned.failures = failures.or(self.tuned.failures);
+            }
             (
                 Running | Paused(_),
                 Event::HoldRequested { .. }
@@ -254,6 +323,24 @@ impl RunState {
         Ok(())
     }
 
+    /// Who resumes a run knows how its hosts have ended. Those that are proven to stand make room in their domains; of the
+    /// others nobody knows that they are up.
+    fn accept_those_that_stand(&mut self) {
+        for index in 0..self.hosts.len() {
+            if self.hosts[index].accept() {
+                self.domains.set_away(index, false);
+            }
+        }
+    }
+
+    /// Who resumes a run lets hosts that rest between two hops go on.
+    fn take_on_those_between(&mut self, plan: &Plan) {
+        for index in std::mem::take(&mut self.between) {
+            self.hosts[index].between = false;
+            self.sort(plan, index);
+        }
+    }
+
     fn wave_mut(&mut self, name: &WaveName) -> Result<&mut WaveState, String> {
         let wave = self.wave_names.get(name).ok_or_else(|| format!("no wave {name}"))?;
         self.waves.get_mut(*wave).ok_or_else(|| format!("no wave {name}"))
@@ -267,7 +354,6 @@ impl RunState {
         event: &Event,
         at: Timestamp,
     ) -> Result<(), String> {
-        let wave = plan.hosts[index].wave;
         let host = &mut self.hosts[index];
         let (word, phase) = (host.word(), host.phase.clone());
         let reboot = host.left_boot.as_ref().map(|left| (left.at, host.step()));
@@ -280,14 +366,14 @@ impl RunState {
                 self.learned.add(step, took);
             }
         }
-        self.sort(index, wave);
+        self.sort(plan, index);
         let host = &self.hosts[index];
         if let Some(left) = host.left_boot.as_ref().filter(|_| !host.late) {
             self.rebooting.insert((left.at, index));
         }
         if host.phase != phase {
             self.leave(index, &phase);
-            self.enter(plan, index, wave, &phase);
+            self.enter(plan, index, &phase, at);
         }
         let now = self.hosts[index].word();
         if now != word {
@@ -311,7 +397,8 @@ impl RunState {
     }
 
     /// Keeps the lists of who is held and who is ready.
-    fn sort(&mut self, index: usize, wave: usize) {
+    fn sort(&mut self, plan: &Plan, index: usize) {
+        let wave = plan.hosts[index].wave;
         fn keep(list: &mut BTreeSet<usize>, index: usize, belongs: bool) {
             match belongs {
                 true => list.insert(index),
@@ -321,8 +408,13 @@ impl RunState {
         let host = &self.hosts[index];
         let (held, flies) = (host.held_by.is_some(), host.is_in_flight());
         keep(&mut self.held, index, held && !flies);
+        keep(&mut self.between, index, host.between);
         keep(&mut self.holding, index, held && flies);
+        let back = host.phase == HostPhase::Ended(End::Migrated) && host.has_way_back(plan);
+        keep(&mut self.waves[wave].migrated, index, back);
         keep(&mut self.waves[wave].ready, index, host.is_ready());
+        self.domains.set_ready(index, host.is_ready());
+        self.domains.set_away(index, host.is_away());
     }
 
     fn leave(&mut self, index: usize, phase: &HostPhase) {
@@ -334,7 +426,7 @@ impl RunState {
         }
     }
 
-    fn enter(&mut self, plan: &Plan, index: usize, wave: usize, was: &HostPhase) {
+    fn enter(&mut self, plan: &Plan, index: usize, was: &HostPhase, at: Timestamp) {
         match (was, &self.hosts[index].phase) {
             (_, HostPhase::Running { .. }) => self.running += 1,
             (_, HostPhase::Waiting { not_before, .. }) => {
@@ -345,30 +437,37 @@ impl RunState {
             }
             (_, HostPhase::Pending | HostPhase::Resting { .. } | HostPhase::Ended(_)) => {}
         }
-        let wave_state = &mut self.waves[wave];
+        let wave = &mut self.waves[plan.hosts[index].wave];
         match (was, &self.hosts[index].phase) {
-            (HostPhase::Pending | HostPhase::Resting { .. }, _) => wave_state.in_flight += 1,
-            (HostPhase::Ended(_), _) => {
-                wave_state.in_flight += 1;
-                wave_state.open += 1;
+            (HostPhase::Pending | HostPhase::Resting { .. }, _) => {
+                wave.in_flight += 1;
+                wave.batch += 1;
             }
-            (_, HostPhase::Resting { .. }) => wave_state.in_flight -= 1,
+            (HostPhase::Ended(end), _) => {
+                wave.in_flight += 1;
+                wave.open += 1;
+                // What is undone or committed is counted again by its next end.
+                wave.good -= usize::from(end.is_good());
+            }
+            (_, HostPhase::Resting { .. }) => wave.in_flight -= 1,
             (_, HostPhase::Ended(end)) => {
-                wave_state.in_flight -= 1;
-                wave_state.open -= 1;
-                if end.is_good() {
-                    self.bad_in_a_row = 0;
-                    wave_state.good += 1;
+                let end = *end;
+                wave.in_flight -= 1;
+                wave.open -= 1;
+                if wave.open == 0 {
+                    wave.ended = Some(at);
                 }
-                if end.is_bad() {
-                    self.bad += 1;
-                    self.bad_in_a_row += 1;
-                    if wave_state.good < plan.waves[wave].canary {
-                        wave_state.bad_canary.get_or_insert_with(|| plan.hosts[index].name.clone());
-                    }
+                wave.good += usize::from(end.is_good());
+                self.tally.take(end, at, self.domains.of(index));
+                wave.tally.take(end, at, self.domains.of(index));
+                if end.is_bad() && wave.good < plan.waves[plan.hosts[index].wave].canary {
+                    wave.bad_canary.get_or_insert_with(|| plan.hosts[index].name.clone());
                 }
             }
             (_, _) => {}
+        }
+        if wave.in_flight == 0 {
+            wave.batch = 0;
         }
     }
 }

@@ -219,7 +219,7 @@ fn a_pending_host_that_is_held_is_not_started_and_the_run_pauses_for_it_alone() 
     );
     assert!(bench.fleet.ran("b").is_empty());
     assert!(!bench.state().waves[0].finished, "a wave with a held host is not finished");
-    assert_eq!(bench.state().bad, 0, "nobody counts it as bad");
+    assert_eq!(bench.state().tally.bad, 0, "nobody counts it as bad");
 
     // A resume keeps the hold, and says at once that there is nothing else to do.
     let before = bench.records().len();

@@ -310,7 +310,7 @@ fn a_host_that_was_not_left_is_left_by_the_next_controller_which_says_so() {
     forget();
     yours.say(&one).exits(4);
     let said = mine.say(&["resume", &run]).exits(0);
-    assert!(said.err.contains("had given back 1 host: one"), "{}", said.err);
+    assert!(said.err.contains("had said that it left 1 host: one"), "{}", said.err);
     assert!(fs::read_to_string(&lock).unwrap().starts_with("0 "));
     let before = mine.journal().len();
     // That was all of it.

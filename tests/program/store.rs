@@ -1,5 +1,6 @@
 //! The store at its worst: cut off at any byte, held by another, out of room for a moment.
 
+use crate::support::wait_until;
 use fleetlift::base::{name::RunId, phase::Phase, time::Timestamp};
 use fleetlift::journal::{Event, OutputChunk, Part, Record, StepId, Store, StoreError, Writer};
 use std::{fs, path::Path, sync::Arc};
@@ -156,4 +157,46 @@ fn outputs_that_could_not_be_written_are_written_later() {
     let found = store.read(&run()).unwrap().outputs(&chunk.host, 0).unwrap();
     assert_eq!(found.into_iter().map(|(_, found)| found).collect::<Vec<_>>(), [chunk]);
     drop(writer);
+}
+
+/// However many lanes print at once, and however their pieces are gathered: what was handed over before a record is there
+/// when the record is.
+#[test]
+fn no_record_is_durable_before_the_outputs_that_came_before_it() {
+    const LANES: u32 = 4;
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::new(dir.path());
+    let writer = store.create(&run(), "{}", &digest()).unwrap();
+    let chunk = |lane: u32, round: u64, n: u64| OutputChunk {
+        host: format!("h{lane}").parse().unwrap(),
+        step: StepId { hop: 0, phase: Phase::Migrate, step: "s".parse().unwrap() },
+        attempt: 1,
+        part: Part::Step,
+        stream: 1,
+        start: round * 100 + n,
+        // Some rounds are more than a writer lets wait.
+        bytes: vec![b'x'; if round.is_multiple_of(5) { 60_000 } else { 10 }],
+    };
+    for round in 0..20 {
+        std::thread::scope(|scope| {
+            for lane in 0..LANES {
+                let outputs = writer.outputs().unwrap();
+                scope.spawn(move || (0..20).for_each(|n| outputs.write(chunk(lane, round, n))));
+            }
+        });
+        append(&writer, round, round + 1).unwrap();
+        let reader = store.read(&run()).unwrap();
+        for lane in 0..LANES {
+            let host = format!("h{lane}").parse().unwrap();
+            let found = reader.outputs(&host, 0).unwrap();
+            let found = found.into_iter().map(|(_, found)| found.start);
+            let wanted = (0..=round).flat_map(|round| (0..20).map(move |n| round * 100 + n));
+            assert!(found.eq(wanted), "lane {lane}, round {round}");
+        }
+    }
+    // Without a record they are written soon, all the same.
+    writer.outputs().unwrap().write(chunk(9, 0, 0));
+    let reader = store.read(&run()).unwrap();
+    let host = "h9".parse().unwrap();
+    wait_until("the output is there", || reader.outputs(&host, 0).unwrap().len() == 1);
 }

@@ -39,7 +39,7 @@ fn cases(topic: &str) -> BTreeMap<PathBuf, PathBuf> {
 }
 
 /// Compares every case of a topic with its expectation.
-fn check(topic: &str, outcome: impl Fn(&Path) -> String) {
+pub fn check(topic: &str, outcome: impl Fn(&Path) -> String) {
     let accept = std::env::var_os("FLEETLIFT_ACCEPT").is_some();
     let mut wrong = Vec::new();
     for (expected_path, case) in cases(topic) {
@@ -140,6 +140,8 @@ fn show_step(step: &Step) -> String {
         ", disarm: None",
         ", severity: Blocker",
         ", remedy: None",
+        ", reads: None",
+        ", report: None",
         ", estimate: None",
     ];
     defaults.iter().fold(format!("{step:?}"), |text, default| text.replace(default, ""))
@@ -148,6 +150,7 @@ fn show_step(step: &Step) -> String {
 pub fn show_rollout(rollout: &Rollout) -> String {
     format!("{:?} {:?} {:?}\n", rollout.parallel, rollout.on_failure, rollout.budget)
         + &rollout.waves.iter().map(|wave| format!("{wave:?}\n")).collect::<String>()
+        + &rollout.interrupts.iter().map(|one| format!("{one:?}\n")).collect::<String>()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The readers of operators' files: inventories, playbooks, rollouts, and selections of hosts.
 
 mod cases;
+mod migrators;
 mod properties;
 mod schemas;
 

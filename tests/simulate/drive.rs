@@ -189,12 +189,19 @@ impl Story {
     async fn go_to_the_end(&mut self) -> Result<(), String> {
         let plan = Arc::clone(&self.sim.world().scenario.plan);
         let digest = self.sim.world().scenario.digest.clone();
-        let most = plan.hosts.len() + self.course.crashes.len() + self.course.stops.len() + 30;
+        let most = plan.hosts.len() + self.course.crashes.len() + self.course.stops.len() + 80;
         for _ in 0..most {
             let state = self.state()?;
             let behind = self.not_left(&state);
             let first = opening(&plan, &digest, &state, &self.driver());
             if first.is_none() && behind.is_empty() {
+                self.check_that_hosts_were_left();
+                return Ok(());
+            }
+            if let RunPhase::Paused(PauseReason::Domain { hosts, .. }) = &state.phase
+                && behind.is_empty()
+                && self.sim.world().oracle.limits.is_stuck(hosts)
+            {
                 self.check_that_hosts_were_left();
                 return Ok(());
             }

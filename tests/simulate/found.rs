@@ -34,6 +34,8 @@ fn step(name: &str) -> Step {
         disarm: None,
         severity: Severity::Blocker,
         remedy: None,
+        reads: None,
+        report: None,
         estimate: None,
     }
 }
@@ -146,6 +148,7 @@ impl Tape {
             tail: String::new(),
             facts: None,
             warnings: Vec::new(),
+            findings: Vec::new(),
             never,
         };
         for event in judge(&self.plan, &self.state, 0, &result, Timestamp::from_millis(0)) {

@@ -129,6 +129,10 @@ pub struct Troubles {
     pub locked_until: u64,
 }
 
+const POWER_CUT: &str = "power cut";
+/// So long after it was written a name may be lost with the power.
+const UNWRITTEN_MS: u64 = 30_000;
+
 /// What is true of a host.
 pub struct Host {
     pub name: String,
@@ -270,7 +274,7 @@ impl Host {
                     let at = chance.between(0, 200_000);
                     let dark = Some(chance.between(20_000, 90_000));
                     let fate = Fate::AsMeant;
-                    self.will(at, Happening::Down { dark, fate, why: "power cut" });
+                    self.will(at, Happening::Down { dark, fate, why: POWER_CUT });
                 }
             }
         }
@@ -314,6 +318,9 @@ impl Host {
             Happening::Down { dark, fate, why } if self.up => {
                 self.tell(|| format!("goes down: {why}"));
                 self.up = false;
+                if why == POWER_CUT {
+                    self.lose_names(at);
+                }
                 // What runs on the controller does not notice.
                 let here = self.dirs.iter_mut().filter(|(name, _)| !name.starts_with("local/"));
                 for (_, dir) in here {
@@ -330,6 +337,14 @@ impl Host {
             Happening::Down { .. } => {}
             Happening::Up { fate } => self.come_up(at, fate),
         }
+    }
+
+    /// What was not on the disk yet is gone: directories of what was begun a moment ago, with all that stands in them.
+    fn lose_names(&mut self, at: u64) {
+        let mut chance = self.chance(&format!("power/{}", self.boot));
+        let young = |dir: &Dir| matches!(dir, Dir::Begun(begun) if at < begun.began + UNWRITTEN_MS);
+        self.dirs
+            .retain(|name, dir| name.starts_with("local/") || !young(dir) || chance.percent(50));
     }
 
     fn come_up(&mut self, at: u64, fate: Fate) {

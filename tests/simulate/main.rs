@@ -5,6 +5,7 @@ mod chance;
 mod drive;
 mod found;
 mod host;
+mod limits;
 mod network;
 mod oracle;
 mod runs;

@@ -6,7 +6,7 @@ use crate::{
     sim::Sim,
 };
 use fleetlift::{
-    engine::{Controller, LocalScript},
+    engine::{Controller, LocalScript, Page},
     host::{
         BoxFuture, ConnectError, Exit, Holder, Leave, OutputSink, Script, Session, SessionError,
         Stream, Target, Time, Transport, Whereabouts,
@@ -557,6 +557,9 @@ impl Controller for Desk {
     ) -> BoxFuture<'a, io::Result<Exit>> {
         Box::pin(async move {
             let sim = &self.0;
+            if let Some(id) = script.env.iter().find(|(name, _)| name == "FLEETLIFT_WATCH") {
+                return Ok(watch(sim, &id.1, script.timeout, output).await);
+            }
             let host = script.env.iter().find(|(name, _)| name == "FLEETLIFT_HOST");
             let host = host.map(|(_, value)| value.clone()).unwrap();
             let sentence = sentence(&script.text);
@@ -584,6 +587,10 @@ impl Controller for Desk {
         })
     }
 
+    fn get<'a>(&'a self, _: &'a str, _: Duration) -> BoxFuture<'a, Result<Page, String>> {
+        Box::pin(async { Err("there is no server here".to_owned()) })
+    }
+
     fn make_folder<'a>(&'a self, _: &'a Path) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async { Ok(()) })
     }
@@ -592,4 +599,26 @@ impl Controller for Desk {
         let sim = &self.0;
         Box::pin(async move { sim.on(address, |host, now| host.up && !cut(host, now)) })
     }
+}
+
+/// What a question about the world is answered: mostly well, sometimes not, now and then by nothing.
+async fn watch(sim: &Sim, id: &str, timeout: Duration, output: &mut dyn OutputSink) -> Exit {
+    let asked = sim.now();
+    let mut chance = sim.world().scenario.chance(&format!("{id}/{asked}"));
+    let limit = timeout.as_millis() as u64;
+    let is_interrupt = id.starts_with("interrupt");
+    let (well, bad) = if is_interrupt { (1, 0) } else { (0, 1) };
+    sim.world().oracle.limits.asked(id, asked);
+    let (code, takes) = match chance.between(0, 99) {
+        0..97 => (well, chance.between(0, limit / 2)),
+        97 => (bad, chance.between(0, limit / 2)),
+        98 => (127, 0),
+        _ => (well, limit * 2),
+    };
+    sim.pause(takes.min(limit)).await;
+    if takes >= limit {
+        return Exit::TimedOut { stopped: true };
+    }
+    output.take(Stream::Out, b"an answer\n");
+    Exit::Code(code)
 }

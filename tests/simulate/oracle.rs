@@ -3,6 +3,7 @@
 
 use crate::{
     host::{Cause, Host, Sentence},
+    limits::Limits,
     scenario::{Kind, Scenario, Spec},
 };
 use fleetlift::{
@@ -59,6 +60,15 @@ struct Told {
     /// The hop that it is in.
     hop: usize,
     blocked: bool,
+    /// Hops whose migration was begun since the host was last what it had been.
+    begun: BTreeSet<usize>,
+    /// It goes back as a rehearsal; and it has done so.
+    rehearsing: bool,
+    rehearsed: bool,
+    /// Hops that it rested before.
+    rested: BTreeSet<usize>,
+    /// The last hop that it has finished.
+    finished: Option<usize>,
     /// The last attempt of each step.
     last: BTreeMap<String, u32>,
 }
@@ -86,6 +96,7 @@ pub struct Oracle {
     records: u64,
     resumes: u64,
     at: i64,
+    pub limits: Limits,
 }
 
 fn id(step: &fleetlift::journal::StepId) -> String {
@@ -108,11 +119,18 @@ impl Oracle {
             held: false,
             hop: 0,
             blocked: false,
+            begun: BTreeSet::new(),
+            rehearsing: false,
+            rehearsed: false,
+            rested: BTreeSet::new(),
+            finished: None,
             last: BTreeMap::new(),
         };
         let hosts = plan.hosts.iter().map(|h| (h.name.as_str().to_owned(), told(h.wave))).collect();
         let waves = vec![WaveTold::default(); plan.waves.len()];
+        let limits = Limits::new(&plan);
         Self {
+            limits,
             specs: Arc::clone(&scenario.specs),
             plan,
             hosts,
@@ -206,6 +224,8 @@ impl Oracle {
         if self.records > most {
             wrong.push(format!("{} records: the run turns in circles", self.records));
         }
+        self.limits.take(record);
+        wrong.append(&mut self.limits.wrong);
         match record.event.host().map(|name| name.as_str().to_owned()) {
             None => self.take_run(&record.event, wrong),
             Some(_) if !self.running => wrong.push("the run does not run".to_owned()),
@@ -229,7 +249,7 @@ impl Oracle {
                 }
             }
             Event::StopRequested { .. } => self.stopping = true,
-            Event::LeaveRequested { .. } => {}
+            Event::LeaveRequested { .. } | Event::WatchTold { .. } => {}
             Event::HoldRequested { hosts, .. } => self.hold(hosts, true),
             Event::ReleaseRequested { hosts, .. } => self.hold(hosts, false),
             Event::RunPaused { .. } => {
@@ -282,7 +302,7 @@ impl Oracle {
     /// A host gives its slot back, and rests.
     fn rests(&mut self, name: &str, said: &mut Vec<String>) {
         let told = &self.hosts[name];
-        if !told.held || told.at != At::InFlight || told.open.is_some() {
+        if told.at != At::InFlight || told.open.is_some() {
             said.push(format!("rests, but it is {told:?}"));
         }
         if self.has_begun(name, told.hop) || told.back.is_some() {
@@ -297,7 +317,25 @@ impl Oracle {
         let mut said = Vec::new();
         match event {
             Event::HostStarted { .. } => self.started(name, &mut said),
-            Event::HostHeld { .. } => self.rests(name, &mut said),
+            Event::HostHeld { .. } => {
+                if !self.hosts[name].held {
+                    said.push("rests, but nobody holds it".to_owned());
+                }
+                self.rests(name, &mut said);
+            }
+            Event::HostRested { hop, .. } => {
+                let told = self.told(name);
+                if hop.map(usize::from) != told.finished {
+                    said.push(format!("rests after {hop:?}, having finished {:?}", told.finished));
+                }
+                told.rested.insert(told.hop);
+                if !self.plan.waves[self.hosts[name].wave].rest_between_hops {
+                    said.push("rests between hops, and nobody asked for it".to_owned());
+                }
+                self.rests(name, &mut said);
+            }
+            Event::RehearsalStarted { hop, .. } => self.rehearses(name, *hop, &mut said),
+            Event::RehearsalPassed { .. } => self.has_rehearsed(name, truth, &mut said),
             Event::AttemptStarted { step, attempt, .. } => {
                 self.attempt(name, &id(step), *attempt, truth, &mut said);
             }
@@ -350,12 +388,20 @@ impl Oracle {
                 if !matches!(told.at, At::Ended(_)) {
                     said.push("reopened, but it had not ended".to_owned());
                 }
+                let was_good =
+                    matches!(told.at, At::Ended(End::Migrated | End::Already | End::Committed));
                 (told.at, told.reopened) = (At::InFlight, true);
                 told.failed = None;
+                told.rehearsing = false;
                 told.lowest = back;
                 told.settled.retain(|step| !step.contains(".rollback."));
+                let wave = told.wave;
+                self.waves[wave].good -= usize::from(was_good);
             }
-            Event::HopFinished { hop, .. } => self.told(name).hop = usize::from(*hop) + 1,
+            Event::HopFinished { hop, .. } => {
+                let told = self.told(name);
+                (told.hop, told.finished) = (usize::from(*hop) + 1, Some(usize::from(*hop)));
+            }
             Event::HostFacts { .. } | Event::HostFinding { .. } => {}
             _ => said.push("an event of the run with a host".to_owned()),
         }
@@ -368,8 +414,37 @@ impl Oracle {
 
     /// Whether the migration of a hop was begun on a host.
     fn has_begun(&self, name: &str, hop: usize) -> bool {
-        let migrate = format!("{hop}.migrate.");
-        self.hosts[name].last.keys().any(|step| step.starts_with(&migrate))
+        self.hosts[name].begun.contains(&hop)
+    }
+
+    /// A canary goes back to show that it can.
+    fn rehearses(&mut self, name: &str, hop: u16, said: &mut Vec<String>) {
+        let wave = self.hosts[name].wave;
+        let (planned, good) = (&self.plan.waves[wave], self.waves[wave].good);
+        if !planned.rehearse_rollback || good >= planned.canary {
+            said.push("rehearses, and is no canary that should".to_owned());
+        }
+        let told = self.told(name);
+        if told.rehearsed {
+            said.push("rehearses twice".to_owned());
+        }
+        (told.rehearsing, told.back) = (true, Some(usize::from(hop)));
+    }
+
+    /// Back where it was: it goes its way from the beginning.
+    fn has_rehearsed(&mut self, name: &str, truth: &Host, said: &mut Vec<String>) {
+        let lowest = self.lowest_hop(name);
+        let told = self.told(name);
+        if !told.rehearsing || truth.place != told.back || told.back != lowest {
+            said.push(format!("passes its rehearsal on {:?}, not on {lowest:?}", truth.place));
+        }
+        if truth.armed.is_some() {
+            said.push("passes its rehearsal and is armed".to_owned());
+        }
+        (told.rehearsing, told.rehearsed, told.back) = (false, true, None);
+        (told.hop, told.finished) = (0, None);
+        told.settled.clear();
+        told.begun.clear();
     }
 
     /// The first of the hops that a host can be brought back through.
@@ -486,11 +561,21 @@ impl Oracle {
             }
             None => {}
         }
+        let rests = self.plan.waves[self.hosts[name].wave].rest_between_hops;
         let told = self.told(name);
         let open =
             Open { step: step.to_owned(), attempt, dark: false, returned: false, boot: truth.boot };
         told.open = Some(open);
         told.hop = step.split('.').next().and_then(|hop| hop.parse().ok()).unwrap();
+        let forward = ["backup", "precheck", "migrate", "verify"];
+        let is_forward = step.split('.').nth(1).is_some_and(|phase| forward.contains(&phase));
+        let enters = told.finished.is_some_and(|hop| hop + 1 == told.hop);
+        if rests && is_forward && enters && !told.rested.contains(&told.hop) {
+            said.push(format!("{step} is attempted without a rest before its hop"));
+        }
+        if step.contains(".migrate.") {
+            told.begun.insert(told.hop);
+        }
         told.last.insert(step.to_owned(), attempt);
     }
 
@@ -630,7 +715,7 @@ impl Oracle {
     /// A host's end: is it true?
     fn ended(&mut self, name: &str, end: End, touched: bool, truth: &Host, said: &mut Vec<String>) {
         let last = self.plan.hops.len();
-        let told = self.told(name);
+        let told = &self.hosts[name];
         if let Some(open) = &told.open {
             said.push(format!("ends while {open:?} is open"));
         }
@@ -646,12 +731,20 @@ impl Oracle {
             End::RolledBack if place != back => {
                 said.push(format!("ends rolled back on {place:?}, not on {back:?}"));
             }
+            End::Migrated
+                if self.plan.waves[told.wave].rehearse_rollback
+                    && self.waves[told.wave].good < self.plan.waves[told.wave].canary
+                    && !told.rehearsed =>
+            {
+                said.push("is a canary, migrated without a rehearsal".to_owned());
+            }
             End::RolledBack | End::Migrated if truth.armed.is_some() => {
                 said.push(format!("ends {end:?} and is armed"));
             }
             _ => {}
         }
         let (wave, reopened) = (told.wave, told.reopened);
+        let told = self.told(name);
         (told.at, told.reopened, told.failed) = (At::Ended(end), false, None);
         told.held = false;
         let canary = self.plan.waves[wave].canary;

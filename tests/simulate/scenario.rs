@@ -6,7 +6,9 @@ use fleetlift::{
     inventory::{Connection, Group, Host, Inventory},
     plan::{Plan, build},
     playbook::{Action, Compare, Hop, OnLost, Playbook, Reboot, Severity, Step, WaitFor},
-    rollout::{Allowance, Budget, OnFailure, Rollout, Wave},
+    rollout::{
+        Act, Allowance, AtMost, Budget, Interrupt, OnFailure, Question, Rollout, Watch, Wave,
+    },
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -95,8 +97,16 @@ impl Scenario {
         let chance = Chance::of(seed, "playbook");
         let mut writer = Writer { chance, specs: Vec::new(), pure };
         let playbook = writer.playbook();
-        let rollout = rollout(&mut Chance::of(seed, "rollout"), hosts, pure);
-        let inventory = inventory(hosts, rollout.waves.len() as u64);
+        let mut rollout = rollout(&mut Chance::of(seed, "rollout"), hosts, pure);
+        if !pure {
+            let all_back = playbook.hops.iter().all(|hop| hop.steps.contains_key(&Phase::Rollback));
+            care(&mut Chance::of(seed, "care"), &mut rollout, all_back);
+        }
+        let mut inventory = inventory(hosts, rollout.waves.len() as u64);
+        for (index, host) in inventory.hosts.values_mut().enumerate() {
+            host.labels.insert("pair".to_owned(), format!("p{}", index / 2));
+            host.labels.insert("rack".to_owned(), format!("r{}", index % 7 % (hosts as usize)));
+        }
         let all = inventory.hosts.keys().cloned().collect();
         let plan = build(&inventory, &playbook, &rollout, "@all", &all)
             .unwrap_or_else(|faults| panic!("seed {seed}: {faults:?}"));
@@ -151,13 +161,10 @@ fn rollout(chance: &mut Chance, hosts: u64, pure: bool) -> Rollout {
         let after = waves.iter().map(|wave| wave.name.clone());
         let after = after.filter(|_| chance.percent(50)).collect();
         waves.push(Wave {
-            name: format!("w{index}").parse().unwrap(),
-            hosts: format!("@g{index}"),
             after,
             canary: if pure { 0 } else { chance.pick(&[0, 0, 1, 1, 2, 3]) },
             parallel: chance.percent(40).then(|| chance.between(1, 6) as u32),
-            windows: None,
-            approval: None,
+            ..Wave::new(format!("w{index}").parse().unwrap(), format!("@g{index}"))
         });
     }
     let failures = match (pure, chance.percent(50)) {
@@ -169,10 +176,62 @@ fn rollout(chance: &mut Chance, hosts: u64, pure: bool) -> Rollout {
     Rollout {
         parallel: chance.between(1, 20).max(hosts / 50) as u32,
         on_failure: if chance.percent(75) { OnFailure::Rollback } else { OnFailure::Hold },
-        budget: Budget { failures, consecutive },
+        budget: Budget { consecutive, ..Budget::of(failures) },
+        at_most: Vec::new(),
         waves,
+        interrupts: Vec::new(),
         accepts: Vec::new(),
         sources: Vec::new(),
+    }
+}
+
+/// With what care: failure domains, budgets of waves, batches, soaking, health, rehearsals.
+fn care(chance: &mut Chance, rollout: &mut Rollout, all_back: bool) {
+    let domains = |chance: &mut Chance| -> Vec<AtMost> {
+        let labels = ["pair", "rack"].into_iter().filter(|_| chance.percent(50));
+        let labels: Vec<&str> = labels.collect();
+        let limit = |per: &str| AtMost { hosts: chance.between(1, 3) as u32, per: per.to_owned() };
+        labels.into_iter().map(limit).collect()
+    };
+    if chance.percent(30) {
+        rollout.at_most = domains(chance);
+    }
+    if chance.percent(20) {
+        rollout.budget.per_hour = Some(chance.between(0, 5) as u32);
+        rollout.budget.per.insert("rack".to_owned(), Allowance::Hosts(chance.between(0, 2) as u32));
+    }
+    if chance.percent(15) {
+        let watch = watch(chance, Question::Holds { run: "watch".to_owned() });
+        rollout.interrupts.push(Interrupt { name: "alarm".to_owned(), watch });
+    }
+    for wave in &mut rollout.waves {
+        if chance.percent(20) {
+            wave.at_most = domains(chance);
+        }
+        if chance.percent(20) {
+            let failures = Allowance::Percent(chance.between(0, 80) as u32);
+            let consecutive = chance.percent(40).then(|| chance.between(1, 4) as u32);
+            wave.budget = Some(Budget { consecutive, ..Budget::of(failures) });
+        }
+        wave.barrier = chance.percent(20).then(|| chance.between(1, 8) as u32);
+        wave.soak = chance.percent(20).then(|| Duration::from_secs(chance.between(1, 3000)));
+        if chance.percent(15) {
+            let ask = Question::IsWell { run: "watch".to_owned(), expect: None };
+            wave.health = Some(watch(chance, ask));
+        }
+        wave.rehearse_rollback = all_back && wave.canary > 0 && chance.percent(40);
+        wave.rest_between_hops = chance.percent(15);
+    }
+}
+
+fn watch(chance: &mut Chance, ask: Question) -> Watch {
+    Watch {
+        ask,
+        every: Duration::from_secs(chance.between(20, 300)),
+        timeout: Duration::from_secs(chance.between(1, 30)),
+        failures: chance.between(1, 3) as u32,
+        act: chance.pick(&[Act::Pause, Act::Stop, Act::RollbackWave]),
+        recovery: None,
     }
 }
 
@@ -426,6 +485,8 @@ impl Writer {
             disarm: None,
             severity: Severity::Blocker,
             remedy: None,
+            reads: None,
+            report: None,
             estimate: None,
         }
     }

@@ -146,6 +146,7 @@ impl Content<'_> {
 
     fn severity(&self, severity: Severity) -> Spans {
         let (key, tone) = match severity {
+            Severity::Info => ("value.info", Tone::Calm),
             Severity::Warning => ("value.warning", Tone::Warn),
             Severity::Blocker => ("value.blocker", Tone::Bad),
         };
@@ -155,6 +156,14 @@ impl Content<'_> {
     /// What was found, and by whose word it does not block.
     fn finding_said(&self, finding: &FindingGroup) -> Spans {
         let mut spans = self.messages(finding);
+        if let Some(key) = &finding.key {
+            spans.push(Span::Text(" ".to_owned()));
+            spans.extend(code(key.clone()));
+        }
+        if let Some(summary) = &finding.summary {
+            spans.push(Span::Text(" ".to_owned()));
+            spans.push(Span::Muted(summary.clone()));
+        }
         if let Some(said) = self.acceptance(finding.accepted.as_ref()) {
             spans.push(Span::Text("; ".to_owned()));
             spans.push(Span::Tone(Tone::Warn, said));

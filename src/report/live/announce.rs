@@ -2,7 +2,7 @@
 
 use crate::{
     base::approval::Decision,
-    base::name::{HostName, StepName},
+    base::name::HostName,
     base::text::{fold_names, one_line, shorten},
     journal::{End, Event, Failure, Finding, Record, Then, Verdict},
     plan::Plan,
@@ -11,9 +11,10 @@ use crate::{
         build::millis,
         build_groups::evidence,
         gates_text::word_of,
-        naming::{accepted_text, step_name},
+        naming::{accepted_text, keyed, step_name},
         paint::Paint,
         state::{State, Tone},
+        watch_text::tuned,
         words::Words,
     },
     run::RunState,
@@ -26,7 +27,12 @@ const OUTPUT_COLUMNS_MAX: usize = 160;
 /// Turns records into lines, and remembers which warnings it has told: the end screen has all of them, with their hosts.
 #[derive(Debug, Default)]
 pub(super) struct Announcer {
-    warned: BTreeSet<StepName>,
+    warned: BTreeSet<String>,
+}
+
+/// What is told once: a migrator's finding by its key, whichever step tells it, and all others by their step.
+fn what(finding: &Finding) -> String {
+    finding.key().unwrap_or(finding.step.step.as_str()).to_owned()
 }
 
 impl Announcer {
@@ -43,7 +49,7 @@ impl Announcer {
             && !finding.blocks()
             // What is about this host alone is told of each.
             && finding.notice.is_none()
-            && !self.warned.insert(finding.step.step.clone())
+            && !self.warned.insert(what(finding))
         {
             return Vec::new();
         }
@@ -107,8 +113,27 @@ impl Line<'_> {
                     Decision::Reject => ('‖', Tone::Warn, said),
                 }
             }
+            Event::WatchTold { watch, told, .. } => {
+                let (watch, said) = (watch.to_string(), told.to_string());
+                let (sign, tone) =
+                    if told.is_well() { ('▸', Tone::Good) } else { ('‖', Tone::Warn) };
+                let (watch, said) = (one_line(&watch), one_line(&said));
+                (sign, tone, self.with("live.watch", &[("watch", &watch), ("told", &said)]))
+            }
+            Event::LimitsTuned { by, parallel, failures, .. } => {
+                ('▸', Tone::Busy, tuned(self.words, "live.tuned", by, (*parallel, *failures)))
+            }
+            Event::RehearsalStarted { .. } => {
+                ('‖', Tone::Calm, self.with("live.rehearses", &[("host", &host)]))
+            }
+            Event::RehearsalPassed { .. } => {
+                ('✓', Tone::Good, self.with("live.rehearsed", &[("host", &host)]))
+            }
             Event::HostHeld { .. } => ('‖', Tone::Warn, self.with("live.held", &[("host", &host)])),
-            Event::HostRested { .. } => {
+            Event::HostRested { hop: Some(_), .. } => {
+                ('‖', Tone::Calm, self.with("live.rests_between", &[("host", &host)]))
+            }
+            Event::HostRested { hop: None, .. } => {
                 ('‖', Tone::Calm, self.with("live.rested", &[("host", &host)]))
             }
             Event::RunPaused { reason } => {
@@ -129,6 +154,10 @@ impl Line<'_> {
             Event::WaveFinished { wave } => {
                 let wave = one_line(wave.as_str());
                 ('·', Tone::Calm, self.with("live.wave_finished", &[("wave", &wave)]))
+            }
+            // The report has it.
+            Event::HostFinding { finding, .. } if finding.severity == Severity::Info => {
+                return None;
             }
             Event::HostFinding { finding, .. } => self.finding(&host, finding),
             Event::RollbackStarted { .. } => {
@@ -164,11 +193,12 @@ impl Line<'_> {
 
     fn finding(&self, host: &str, finding: &Finding) -> (char, Tone, String) {
         let (sign, tone, key) = match finding.severity {
-            Severity::Warning => ('•', Tone::Warn, "live.warning"),
+            Severity::Info | Severity::Warning => ('•', Tone::Warn, "live.warning"),
             Severity::Blocker if finding.blocks() => ('■', Tone::Warn, "live.blocker"),
             Severity::Blocker => ('•', Tone::Warn, "live.accepted"),
         };
-        let (step, message) = (&finding.step.step, one_line(&finding.message));
+        let message = keyed(finding);
+        let (step, message) = (&finding.step.step, one_line(&message));
         let text = self.with(key, &[("host", &host), ("step", step), ("message", &message)]);
         let text = match &finding.accepted {
             Some(accepted) => format!("{text}; {}", accepted_text(self.words, accepted)),

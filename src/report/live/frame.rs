@@ -176,8 +176,12 @@ impl Frame<'_> {
             return None;
         }
         let waiting_on = decide(self.plan, self.state, self.now).waiting_on;
-        let outside =
-            |on: &&WaitingOn| matches!(on, WaitingOn::Window { .. } | WaitingOn::Approval { .. });
+        let outside = |on: &&WaitingOn| {
+            matches!(
+                on,
+                WaitingOn::Window { .. } | WaitingOn::Approval { .. } | WaitingOn::Soak { .. }
+            )
+        };
         let outside = waiting_on.iter().find(outside)?;
         let text = one_line(&waits_on(self.words, outside)).into_owned();
         Some(self.paint.tone(Tone::Calm, &self.words.say("live.waits", &[("what", &text)])))

@@ -66,6 +66,10 @@ impl Track {
             | Event::HoldRequested { .. }
             | Event::ReleaseRequested { .. }
             | Event::GateDecided { .. }
+            | Event::WatchTold { .. }
+            | Event::LimitsTuned { .. }
+            | Event::RehearsalStarted { .. }
+            | Event::RehearsalPassed { .. }
             | Event::RunPaused { .. }
             | Event::RunFinished { .. }
             | Event::WaveStarted { .. }

@@ -3,7 +3,7 @@
 use super::story::{Story, centos, name, reference_plan};
 use crate::{
     base::time::Timestamp,
-    journal::{End, Event, Failure, PauseReason, Skip, Then, Verdict},
+    journal::{End, Event, Failure, PauseReason, Scope, Skip, Then, Verdict},
     playbook::Severity,
 };
 
@@ -101,7 +101,7 @@ pub fn over_budget() -> Story {
             _ => part.migrate(),
         }
     }
-    story.pause(PauseReason::OverBudget { failures: 2, allowed: 1 });
+    story.pause(PauseReason::OverBudget { failures: 2, allowed: 1, of: Scope::default() });
     story
 }
 

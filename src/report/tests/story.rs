@@ -79,6 +79,7 @@ fn plan_step(index: usize) -> PlanStep {
         severity: if step == "boot-space" { Severity::Blocker } else { Severity::Warning },
         remedy: (step == "boot-space")
             .then(|| "Remove old kernels: package-cleanup --oldkernels".into()),
+        reads: None,
         estimate: Duration::from_millis(length),
         measured: None,
     }
@@ -103,6 +104,7 @@ fn rendered(index: usize) -> Rendered {
         expect: None,
         probe: None,
         disarm: None,
+        report: None,
         env: BTreeMap::new(),
     }
 }
@@ -124,15 +126,7 @@ pub fn plan(waves: &[(&str, Vec<String>)]) -> Plan {
             vars: BTreeMap::new(),
             variables: 0,
         }));
-        planned.push(PlanWave {
-            name: wave.parse().unwrap(),
-            hosts: (first..hosts.len()).collect(),
-            after: Vec::new(),
-            canary: 0,
-            parallel: 10,
-            windows: None,
-            approval: None,
-        });
+        planned.push(PlanWave::new(wave.parse().unwrap(), (first..hosts.len()).collect(), 10));
     }
     Plan {
         format: PLAN_FORMAT,
@@ -161,8 +155,10 @@ pub fn plan(waves: &[(&str, Vec<String>)]) -> Plan {
         limits: Limits {
             parallel: 10,
             on_failure: OnFailure::Rollback,
-            budget: Budget { failures: Allowance::Percent(10), consecutive: None },
+            budget: Budget::of(Allowance::Percent(10)),
+            at_most: Vec::new(),
         },
+        interrupts: Vec::new(),
         variables: vec![BTreeMap::new()],
         accepts: Vec::new(),
         inputs: Vec::new(),
@@ -482,6 +478,7 @@ impl Part<'_> {
             remedy: remedy.map(str::to_owned),
             accepted: None,
             notice: None,
+            reported: None,
         };
         let host = self.name();
         self.say(Event::HostFinding { host, finding });

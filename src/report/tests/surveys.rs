@@ -42,6 +42,7 @@ fn surveys(plan: &Plan) -> Vec<HostSurvey> {
                 remedy: Some("make room".to_owned()),
                 accepted: accepted.map(Box::new),
                 notice: None,
+                reported: None,
             });
         }
         survey

@@ -99,6 +99,7 @@ fn faults() -> Vec<(&'static str, &'static str, End)> {
         ("cache", "backup-corrupt", End::Failed("archive-etc".into())),
         ("web", "snapshot-fails", back("snapshot")),
         ("web", "leapp-inhibitor", back("preupgrade")),
+        ("web", "leapp-error", back("preupgrade")),
         ("db", "upgrade-half", back("upgrade")),
         ("web", "service-dead", back("no-new-failed-units")),
         ("web", "convert-fails", back("convert")),

@@ -1,0 +1,181 @@
+//! Which waves begin and end, and which hosts take a slot.
+
+use super::{
+    decide::{Decision, Todo},
+    domains::Taken,
+    gate::{Gates, Pass},
+    state::{RunState, WaveState},
+    waiting::WaitingOn,
+};
+use crate::{
+    base::{name::WaveName, phase::Phase, time::Timestamp},
+    journal::Event,
+    plan::{Plan, PlanWave},
+};
+
+/// Waves begin when those before them have ended, they are approved and their window is open, and end with their last host. Without gates
+/// none begins.
+pub(super) fn settle_waves(
+    plan: &Plan,
+    state: &RunState,
+    now: Timestamp,
+    gates: Option<&Gates<'_>>,
+    decision: &mut Decision,
+) {
+    for (number, (wave, at)) in plan.waves.iter().zip(&state.waves).enumerate() {
+        if at.finished {
+            continue;
+        }
+        let open: Vec<WaveName> = wave
+            .after
+            .iter()
+            .filter(|before| !state.waves[**before].finished)
+            .map(|before| plan.waves[*before].name.clone())
+            .collect();
+        let name = wave.name.clone();
+        if at.started && at.open == 0 {
+            let doubt = state.watches.doubt_of(wave).filter(|_| at.soaks_until(wave).is_some());
+            match at.soaks_until(wave).filter(|until| *until > now) {
+                // What was watched to the end ends well.
+                None if doubt.is_some() => {
+                    decision.waiting_on.extend(doubt.map(|watch| WaitingOn::Watch { watch }));
+                }
+                Some(until) => {
+                    decision.wake_at(until);
+                    decision.waiting_on.push(WaitingOn::Soak { wave: name, until });
+                }
+                None => decision.todo.push(Todo::Record(Event::WaveFinished { wave: name })),
+            }
+        } else if let Some(gates) = gates
+            && !at.started
+            && open.is_empty()
+        {
+            if at
+                .ready
+                .first()
+                .is_none_or(|host| enters(gates, wave, at, (number, *host), decision))
+            {
+                decision.todo.push(Todo::Record(Event::WaveStarted { wave: name }));
+            }
+        } else if !at.started && !open.is_empty() {
+            decision.waiting_on.push(WaitingOn::Wave { wave: name, after: open });
+        }
+    }
+}
+
+/// Whether this host of a wave may take a slot now. If not, it is said what for it waits.
+fn enters(
+    gates: &Gates<'_>,
+    wave: &PlanWave,
+    at: &WaveState,
+    (number, host): (usize, usize),
+    decision: &mut Decision,
+) -> bool {
+    if let Some(lack) = wave.approval.as_ref().and_then(|rule| at.gate.lack(rule, gates.wall())) {
+        decision.waiting_on.push(WaitingOn::Approval { gate: wave.name.clone(), lack });
+        return false;
+    }
+    let opens = match gates.may_start(wave, number, host) {
+        Pass::Now => return true,
+        Pass::At(opens) => Some(opens),
+        Pass::Never => None,
+    };
+    if let Some(opens) = opens {
+        decision.wake_at(gates.wake(opens));
+    }
+    let zone = wave.windows.as_ref().map_or_else(String::new, |windows| windows.zone().to_string());
+    decision.waiting_on.push(WaitingOn::Window { wave: wave.name.clone(), opens, zone });
+    false
+}
+
+/// Free slots take the next hosts that fit.
+pub(super) fn start_hosts(
+    plan: &Plan,
+    state: &RunState,
+    gates: &Gates<'_>,
+    decision: &mut Decision,
+) {
+    let in_flight: usize = state.waves.iter().map(|wave| wave.in_flight).sum();
+    let mut slots = state.tuned.parallel(plan).saturating_sub(in_flight);
+    let mut taken = Taken::default();
+    if let Some(watch) = state.watches.doubt(plan) {
+        decision.waiting_on.push(WaitingOn::Watch { watch });
+        return;
+    }
+    for (number, (wave, at)) in plan.waves.iter().zip(&state.waves).enumerate() {
+        if !at.started || at.finished || at.ready.is_empty() {
+            continue;
+        }
+        if let Some(watch) = state.watches.doubt_of(wave) {
+            decision.waiting_on.push(WaitingOn::Watch { watch });
+            continue;
+        }
+        let places = state.tuned.parallel_of(plan, wave);
+        let mut free = slots.min(places.saturating_sub(at.in_flight));
+        if at.good < wave.canary {
+            free = free.min(wave.canary.saturating_sub(at.good + at.in_flight));
+            decision.waiting_on.push(WaitingOn::Canary { wave: wave.name.clone() });
+        }
+        if let Some(barrier) = wave.barrier {
+            let left = barrier.saturating_sub(at.batch);
+            if left == 0 {
+                decision.waiting_on.push(WaitingOn::Barrier { wave: wave.name.clone() });
+            }
+            free = free.min(left);
+        }
+        let mut queue = state.domains.queue(number);
+        while free > 0 {
+            let Some(index) = queue.next(&taken) else {
+                decision.waiting_on.extend(away(plan, state, (wave, at), &taken));
+                break;
+            };
+            if !enters(gates, wave, at, (number, index), decision) {
+                break;
+            }
+            let host = plan.hosts[index].name.clone();
+            let event = Event::HostStarted { host, wave: wave.name.clone() };
+            decision.todo.push(Todo::Record(event));
+            taken.take(&state.domains, index);
+            (slots, free) = (slots - 1, free - 1);
+        }
+    }
+}
+
+/// Where an answer says so, hosts that are migrated go back: as many at once as may be in flight, and be away.
+pub(super) fn undo_waves(plan: &Plan, state: &RunState, decision: &mut Decision) {
+    let in_flight: usize = state.waves.iter().map(|wave| wave.in_flight).sum();
+    let mut slots = state.tuned.parallel(plan).saturating_sub(in_flight);
+    let mut taken = Taken::default();
+    let Some(trip) = &state.watches.tripped else { return };
+    for (wave, at) in plan.waves.iter().zip(&state.waves) {
+        if at.finished || state.stopping.is_some() || !state.watches.undoes(plan, wave) {
+            continue;
+        }
+        for index in &at.migrated {
+            if slots == 0 {
+                return;
+            }
+            if state.domains.blocks(*index, &taken).is_some() {
+                continue;
+            }
+            let host = plan.hosts[*index].name.clone();
+            let (phase, operator) = (Phase::Rollback, trip.watch.to_string());
+            decision.todo.push(Todo::Record(Event::HostReopened { host, phase, operator }));
+            taken.take(&state.domains, *index);
+            slots -= 1;
+        }
+    }
+}
+
+/// In which domain the first host of a wave that is ready must wait, and for whom.
+fn away(
+    plan: &Plan,
+    state: &RunState,
+    (wave, at): (&PlanWave, &WaveState),
+    taken: &Taken,
+) -> Option<WaitingOn> {
+    let first = *at.ready.first()?;
+    let (domain, hosts) = state.domains.blocks(first, taken)?;
+    let hosts = hosts.map(|host| plan.hosts[host].name.clone()).collect();
+    Some(WaitingOn::Domain { wave: wave.name.clone(), domain: domain.clone(), hosts })
+}
