@@ -60,7 +60,7 @@ fn four_hosts_one_fault_one_dead_controller() {
 
 #[test]
 #[ignore = "takes minutes: just real fifteen"]
-fn fifteen_hosts_in_four_waves() {
+fn fifteen_hosts_wave_by_wave() {
     need_real_hosts!();
     let bed = Bed::up("fifteen", 15);
     let began = Instant::now();
