@@ -18,30 +18,45 @@ use std::sync::Arc;
 /// So much of a report is read, in bytes. leapp's longest that were seen have 50 KiB.
 pub(super) const REPORT_BYTES: usize = 2 << 20;
 
-/// A question's own folder begins with that of its attempt: what lies there was begun with it. A host that is only asked has
-/// no folders: there it is compared with what was seen before the step.
+/// What is there of a file, compared with what was there before the step: no clock is asked. A controller that comes later
+/// finds that in the folder of the question that was put then, which begins with the name of the attempt's; where even that
+/// is gone, the file has to be newer than the script. What was written before the step has to be newer than the hop.
 const FETCH: &str = r#"
-if [ ! -e "$f" ]; then echo absent; exit 0; fi
+seen=absent
+if [ -e "$f" ]; then
+    seen=$(stat -L -c '%i %y %z %s' "$f" 2>/dev/null || stat -L -f '%i %Fm %Fc %z' "$f" 2>/dev/null || ls -ilL "$f")
+fi
+if [ "$before" = '?' ]; then
+    printf 'before %s\n%s\n' "$seen" "$f"
+    exit 0
+fi
+if [ "$seen" = absent ]; then echo absent; exit 0; fi
 if [ ! -f "$f" ] || [ ! -r "$f" ]; then echo closed; exit 0; fi
-seen=$(stat -c '%i %y %s' "$f" 2>/dev/null || stat -f '%i %Fm %z' "$f" 2>/dev/null || ls -il "$f")
 fresh=
-case $0 in
-*/script)
-    place=${0%/*}
-    place=${place%.report.*}
-    if [ "$since" = hop ]; then
-        name=${place##*/}
-        set -- "${place%/*}/${name%%.*}".*/script
-    else
-        set -- "$place/script"
-    fi
+newer() {
     for mark in "$@"; do
-        if [ -n "$(find "$f" -newer "$mark" 2>/dev/null)" ]; then fresh=yes; break; fi
-    done ;;
-*)
-    if [ "$before" = '?' ]; then echo "seen $seen"; exit 0; fi
-    if [ "$before" != "$seen" ]; then fresh=yes; fi ;;
-esac
+        if [ -n "$(find -H "$f" -newer "$mark" 2>/dev/null)" ]; then fresh=yes; return; fi
+    done
+}
+place=${0%/*}
+place=${place%.report.*}
+if [ "$since" = hop ]; then
+    hop=${place##*/}
+    newer "${place%/*}/${hop%%.*}".*/script
+elif [ -n "$before" ]; then
+    if [ "$before" != "$seen" ]; then fresh=yes; fi
+else
+    known=
+    for one in "$place".report.*/out; do
+        { read -r word old && read -r of; } 2>/dev/null <"$one" || continue
+        if [ "$word" = before ] && [ "$of" = "$f" ]; then known=$old; fi
+    done
+    if [ -z "$known" ]; then
+        newer "$place/script"
+    elif [ "$known" != "$seen" ]; then
+        fresh=yes
+    fi
+fi
 if [ -z "$fresh" ]; then echo old; exit 0; fi
 size=$(($(wc -c < "$f")))
 if [ "$size" -gt "$most" ]; then echo cut; else echo whole; fi
@@ -49,7 +64,7 @@ head -c "$most" "$f"
 "#;
 
 impl Lane {
-    /// Asks what is there before the step, where a report cannot be told by its age afterwards: on a host that is only asked.
+    /// Asks what is there before the step. Of what was begun that was asked then.
     pub(super) async fn before_report(
         &mut self,
         order: &Order,
@@ -57,11 +72,15 @@ impl Lane {
         planned: &PlanStep,
         work: &mut Work,
     ) -> Result<(), Stop> {
-        let Some(reads) = planned.reads.filter(|_| order.only_asks) else { return Ok(()) };
+        let Some(reads) = planned.reads.filter(|_| !order.begun) else { return Ok(()) };
+        if age(reads) == Age::Hop {
+            return Ok(());
+        }
         for path in reports(reads, rendered) {
             let output = self.report(order, rendered, reads, &path, "?", work).await?;
             let said = output.stdout();
-            work.before.push(said.strip_prefix("seen ").unwrap_or_default().to_owned());
+            let seen = said.lines().next().and_then(|line| line.strip_prefix("before "));
+            work.before.push(seen.unwrap_or_default().to_owned());
         }
         Ok(())
     }

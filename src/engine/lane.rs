@@ -59,8 +59,6 @@ pub struct Order {
     pub armed: bool,
     /// The step has taken the new host key that it announces.
     pub key_taken: bool,
-    /// The host is only asked: it has no folder of ours.
-    pub only_asks: bool,
 }
 
 impl Order {
@@ -92,7 +90,6 @@ impl Order {
             unseen: at.unseen,
             armed: at.armed,
             key_taken: at.host_key.as_ref().is_some_and(|(by, _)| *by == step),
-            only_asks: false,
         }
     }
 }

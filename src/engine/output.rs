@@ -15,10 +15,10 @@ pub const TAIL_BYTES: usize = 512 * 1024;
 pub const CAPTURE_BYTES: usize = 64 * 1024;
 /// So many last lines go into the record of a failure.
 const EVIDENCE_LINES: usize = 12;
-/// So much of each stream's end is kept where a migrator's words are read from it, in bytes. They come last.
-const END_BYTES: usize = 128 * 1024;
 /// And so many bytes of them.
 const EVIDENCE_BYTES: usize = 2048;
+/// So much of each stream's end is kept where a migrator's words are read from it, in bytes. They come last.
+const END_BYTES: usize = 128 * 1024;
 
 /// Whose output it is.
 #[derive(Clone, Debug)]

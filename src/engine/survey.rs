@@ -426,7 +426,6 @@ impl Walk {
             boot_id: None,
             armed: false,
             key_taken: false,
-            only_asks: true,
             reopened: 0,
         }
     }

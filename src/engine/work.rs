@@ -20,7 +20,7 @@ pub(super) struct Work {
     pub findings: Vec<Finding>,
     /// The ends of what the step printed on its two outputs, where they are read.
     pub said: [String; 2],
-    /// What was there of each file of a report before the step, where that was asked.
+    /// What was there of each file of a report before the step, where that was asked now.
     pub before: Vec<String>,
     pub never: bool,
     context: Option<minijinja::Value>,

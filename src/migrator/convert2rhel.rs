@@ -1,7 +1,7 @@
 //! Reports of convert2rhel, of the formats 1.0, 1.1 and 1.2, plain or as a service wraps them.
 
 use super::{
-    item::{Item, field},
+    item::{ITEMS_MAX, Item, field},
     leapp,
 };
 use crate::playbook::Severity;
@@ -19,7 +19,8 @@ pub(super) fn read(text: &str) -> Option<Vec<Item>> {
         let messages = action.get("messages").and_then(Json::as_array);
         let result = action.get("result").filter(|result| result.is_object());
         let said = messages.into_iter().flatten().chain(result);
-        items.extend(said.filter_map(|said| item(name, said)));
+        let left = (ITEMS_MAX + 1).saturating_sub(items.len());
+        items.extend(said.filter_map(|said| item(name, said)).take(left));
     }
     let status = field(&report, "status").to_uppercase();
     if blocks(&status) && !items.iter().any(Item::blocks) {

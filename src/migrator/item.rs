@@ -13,6 +13,9 @@ const TEXT_MAX: usize = 400;
 /// Of a key; the longest that a migrator makes itself has 80.
 const KEY_MAX: usize = 120;
 
+/// More findings than this are no report of any migrator: what lies behind them is not read, and that is a doubt.
+pub(super) const ITEMS_MAX: usize = 1000;
+
 /// One thing that a migrator has found, under its own key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {

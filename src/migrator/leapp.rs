@@ -1,7 +1,7 @@
 //! leapp's reports: JSON of the schemas 1.0.0, 1.1.0 and 1.2.0, made whole by the text beside it and by what leapp printed.
 
 use super::{
-    item::{Item, field, text_of, words},
+    item::{ITEMS_MAX, Item, field, text_of, words},
     leapp_text::{self, Console, Marked},
 };
 use crate::playbook::Severity;
@@ -72,7 +72,8 @@ pub(super) fn entries(text: &str) -> Option<Vec<Item>> {
         Json::Object(table) => table.get("entries")?.as_array()?,
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => return None,
     };
-    Some(entries.iter().filter(|entry| entry.is_object()).map(entry).collect())
+    let entries = entries.iter().filter(|entry| entry.is_object());
+    Some(entries.take(ITEMS_MAX + 1).map(entry).collect())
 }
 
 fn entry(entry: &Json) -> Item {

@@ -1,7 +1,7 @@
 //! leapp's texts: the report as text, and what it prints.
 
 use super::{
-    item::Item,
+    item::{ITEMS_MAX, Item},
     leapp::{joined, severity_of_risk},
 };
 use crate::playbook::Severity;
@@ -37,7 +37,7 @@ pub(super) fn report(text: &str) -> Vec<Marked> {
             block.push(line);
         }
     }
-    blocks.iter().filter_map(|lines| block(lines)).collect()
+    blocks.iter().filter_map(|lines| block(lines)).take(ITEMS_MAX + 1).collect()
 }
 
 /// A value goes on over lines until the next label.
@@ -90,6 +90,9 @@ pub(super) fn console(text: &str) -> Console {
     let mut listing = false;
     let mut lines = text.lines().map(without_prefix).peekable();
     while let Some(line) = lines.next() {
+        if console.errors.len() + console.inhibitors.len() > ITEMS_MAX {
+            break;
+        }
         if let Some(actor) = error_of(line) {
             let mut said = [String::new(), String::new()];
             let mut at = None;

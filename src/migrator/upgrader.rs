@@ -1,7 +1,10 @@
 //! `do-release-upgrade`: what it prints, and its own log. Its exit code is 0 or 1 and says little: 1 is also "there is nothing
 //! newer", and an upgrade that was given up may end with 0.
 
-use super::{apt, item::Item};
+use super::{
+    apt,
+    item::{ITEMS_MAX, Item},
+};
 use crate::playbook::Severity;
 
 /// Words of its messages, the key of such a finding, and what helps.
@@ -39,6 +42,9 @@ pub(super) fn read(texts: &[&str], log: Option<&str>) -> Vec<Item> {
         }
     }
     for line in log.unwrap_or_default().lines() {
+        if items.len() > ITEMS_MAX {
+            break;
+        }
         let Some(said) = error_in_log(line) else { continue };
         let item = Item::new("log", Severity::Blocker, said, "it stands in its main.log");
         if !items.iter().any(|other| other.title == item.title) {

@@ -2,7 +2,7 @@
 
 use super::{
     apt, convert2rhel,
-    item::Item,
+    item::{ITEMS_MAX, Item},
     leapp::{self, Left},
     results, upgrader,
 };
@@ -22,7 +22,7 @@ pub struct ReportFile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     Absent,
-    /// It is there, and older than the attempt: it tells of another run.
+    /// It is there as it was before the attempt: it tells of another run.
     Old,
     /// It is there, and cannot be read.
     Closed,
@@ -92,6 +92,10 @@ pub fn weigh(reads: Reads, said: &Said<'_>) -> Vec<Item> {
         false if is_needed(reads) => items.push(nothing_read(reads, said)),
         false => {}
     }
+    if items.len() > ITEMS_MAX {
+        let title = format!("{reads} has more than {ITEMS_MAX} findings: the rest was not read");
+        items.insert(0, Item::doubt("too-many", &title, ""));
+    }
     // Exit codes by which a migrator says that what blocks stands in its report.
     let explains = match (reads, said.exit) {
         (_, 0) => false,
@@ -100,15 +104,10 @@ pub fn weigh(reads: Reads, said: &Said<'_>) -> Vec<Item> {
         (Reads::Apt, code) => code == 100 || code == 1,
         (Reads::MigrationResults, _) => false,
     };
-    // By these it says so even where the step's author takes them for good.
-    let accuses = explains && matches!(reads, Reads::Leapp | Reads::Convert2rhel);
+    // Theirs mean what they mean, also where the step's author takes another code for good.
+    let strict = said.exit != 0 && matches!(reads, Reads::Leapp | Reads::Convert2rhel);
     let found = items.iter().any(Item::blocks);
-    let unexplained = match (found, explains) {
-        (true, true) => false,
-        (false, true) => accuses || !said.passes,
-        (_, false) => !said.passes,
-    };
-    if unexplained {
+    if (strict || !said.passes) && !(found && explains) {
         items.push(unexplained_exit(reads, said, found));
     }
     // What blocks comes first; then as the migrator has it.
@@ -167,6 +166,10 @@ fn damaged(reads: Reads, file: &ReportFile) -> Option<Item> {
             let title = format!("{path} is no whole report: only what lies beside it was read");
             Some(Item::doubt("damaged", &title, ""))
         }
+        // Its other report is of something else.
+        Content::Cut(_) if reads == Reads::Convert2rhel => {
+            Some(Item::doubt("damaged", &format!("{path} is too long to be read"), ""))
+        }
         Content::Cut(_) if is_needed(reads) => {
             let title = format!("{path} is too long: only what lies beside it was read");
             Some(Item::new("too-long", Severity::Warning, &title, ""))
@@ -183,8 +186,8 @@ fn nothing_read(reads: Reads, said: &Said<'_>) -> Item {
         match &file.content {
             Content::Absent => format!("{path} is not there"),
             Content::Old => match age(reads) {
-                Age::Attempt => format!("{path} is older than this attempt"),
-                Age::Hop => format!("{path} is older than this hop"),
+                Age::Attempt => format!("{path} was not written by this attempt"),
+                Age::Hop => format!("{path} was not written in this hop"),
             },
             Content::Closed => format!("{path} cannot be read"),
             Content::Whole(text) if text.trim().is_empty() => format!("{path} is empty"),

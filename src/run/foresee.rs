@@ -232,20 +232,6 @@ fn shortened(plan: &Plan) -> Plan {
         estimate: Duration::ZERO,
         measured: None,
     };
-    let rendered = Rendered {
-        report: None,
-        step: 0,
-        late: false,
-        skip: None,
-        task: Task::Act(Action::Run(Arc::from(""))),
-        when: None,
-        unless: None,
-        verify: None,
-        expect: None,
-        probe: None,
-        disarm: None,
-        env: BTreeMap::new(),
-    };
     let hop = PlanHop {
         name: String::new(),
         title: String::new(),
@@ -277,7 +263,7 @@ fn shortened(plan: &Plan) -> Plan {
         steps: vec![step],
         waves: plan.waves.iter().map(foreseen).collect(),
         hosts: plan.hosts.iter().map(host).collect(),
-        rendered: vec![rendered],
+        rendered: vec![nothing_to_do()],
         connections: plan.connections.clone(),
         limits: plan.limits.clone(),
         interrupts: Vec::new(),
@@ -285,6 +271,23 @@ fn shortened(plan: &Plan) -> Plan {
         accepts: Vec::new(),
         inputs: Vec::new(),
         origin: None,
+    }
+}
+
+fn nothing_to_do() -> Rendered {
+    Rendered {
+        step: 0,
+        late: false,
+        skip: None,
+        task: Task::Act(Action::Run(Arc::from(""))),
+        when: None,
+        unless: None,
+        verify: None,
+        expect: None,
+        probe: None,
+        disarm: None,
+        report: None,
+        env: BTreeMap::new(),
     }
 }
 

@@ -22,6 +22,8 @@ use std::{
 struct Case {
     reads: Reads,
     exit: i32,
+    /// The step's author takes the code for good.
+    taken: bool,
     to: Option<System>,
     out: String,
     err: String,
@@ -35,7 +37,7 @@ impl Case {
             content: Content::Whole((*text).to_owned()),
         };
         let files = files.iter().map(file).collect();
-        Self { reads, exit, to: None, out: out.to_owned(), err: String::new(), files }
+        Self { reads, exit, taken: false, to: None, out: out.to_owned(), err: String::new(), files }
     }
 
     fn parse(text: &str) -> Self {
@@ -46,6 +48,7 @@ impl Case {
         let mut case = Self {
             reads: Reads::ALL.into_iter().find(|one| one.as_str() == reads).unwrap(),
             exit: said("exit ").unwrap().parse().unwrap(),
+            taken: said("taken for good").is_some(),
             to: said("to ").map(|to| {
                 let (id, version) = to.split_once(' ').unwrap();
                 System { id: id.to_owned(), version: version.to_owned() }
@@ -81,7 +84,7 @@ impl Case {
     fn weigh(&self) -> Vec<Item> {
         let said = Said {
             exit: self.exit,
-            passes: self.exit == 0,
+            passes: self.taken || self.exit == 0,
             out: &self.out,
             err: &self.err,
             files: &self.files,
@@ -377,6 +380,17 @@ fn what_is_kept_of_a_report_is_bounded_and_what_blocks_is_not_lost() {
         let size: usize = findings.iter().map(|f| serde_json::to_string(f).unwrap().len()).sum();
         assert!(size < 40 * 1024, "{size}");
     }
+}
+
+#[test]
+fn a_report_without_end_is_a_doubt() {
+    let Heard { findings, failure, .. } = heard(&plan("blocker", ""), 0, 5000);
+    assert_eq!(findings[0].key(), Some("leapp:too-many"));
+    assert!(failure.unwrap().to_string().contains("1 blocker: leapp has more than 1000 findings"));
+    let lines = "2026-11-21 09:16:40,001 ERROR number N\n";
+    let log: String = (0..50_000).map(|n| lines.replace('N', &n.to_string())).collect();
+    let items = Case::of(Reads::DoReleaseUpgrade, 1, &[&log], "").weigh();
+    assert!(items.iter().any(|item| item.key == "too-many") && items.len() < 1010);
 }
 
 #[test]

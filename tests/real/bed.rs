@@ -13,7 +13,7 @@ use std::{
 use tempfile::TempDir;
 
 /// How long anything may take that a test waits for: far longer than on a busy machine, so that only what never comes fails.
-const LONG: Duration = Duration::from_secs(1800);
+const LONG: Duration = Duration::from_secs(900);
 
 pub struct Bed {
     dir: TempDir,

@@ -417,6 +417,36 @@ mod tests {
         }
     }
 
+    /// A slow host: the question's time is over before it has a session of its own. Whatever else is in ours is left alone.
+    #[test]
+    fn a_question_that_is_late_ends_nobody_else() {
+        let (id, dir) = (std::process::id(), tempfile::tempdir().unwrap());
+        let late = dir.path().join("setsid");
+        std::fs::write(&late, "#!/bin/sh\nsleep 60\n").unwrap();
+        std::fs::set_permissions(&late, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+        let path = std::env::var_os("PATH").unwrap();
+        let setsid = std::env::split_paths(&path).map(|folder| folder.join("setsid"));
+        let Some(setsid) = setsid.into_iter().find(|file| file.exists()) else {
+            eprintln!("SKIPPED: no setsid here");
+            return;
+        };
+        let path = format!("{}:{}", dir.path().display(), path.display());
+        let token = format!("fl-{id}-late");
+        let values = [("token", &*token), ("limit", "1"), ("script", "true"), ("size", "")];
+        let text = Text::new(&values).program(Program::Ask);
+        for shell in SHELLS {
+            // In a session of its own, so that this test is not one of those that could be ended.
+            let mut command = Command::new(&setsid);
+            command.arg("--wait").args(shell).args(["-c", &text, "fleetlift", "m"]);
+            let Ok(output) = command.env("PATH", &path).stdin(Stdio::null()).output() else {
+                continue;
+            };
+            let out = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(out, "m-go\nm-end gone\n", "{shell:?}: {output:?}");
+        }
+    }
+
     #[test]
     fn every_shell_parses_the_programs() {
         let programs = ALL.map(|program| Text::new(&[("path", "x")]).program(program));

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The systems that hosts begin with: one Debian 12, and for each role what it serves on top.
+# The systems that hosts begin with: one Debian, and for each role what it serves on top.
 
 SUITE=${TESTBED_SUITE:-bookworm}
 PACKAGES=openssh-server,systemd,systemd-sysv,dbus,sudo,iproute2,iputils-ping,procps,ca-certificates,apt-utils,less,kmod,udev,ifupdown,locales,cron,rsyslog,curl,btrfs-progs
@@ -40,10 +40,10 @@ base_up() {
     local tar
     tar=$CACHE/$SUITE-$(printf %s "$PACKAGES" | cksum | cut -d' ' -f1).tar
     if [ ! -s "$tar" ]; then
-        say "making a Debian 12 (half a minute, once)"
+        say "making a Debian, $SUITE (half a minute, once)"
         network_exec mmdebstrap --quiet --mode=root --variant=minbase --include="$PACKAGES" "$SUITE" "${tar%.tar}.part.tar" \
             "deb $(archive_url debian) $SUITE main" "deb $(archive_url debian) $SUITE-updates main" \
-            "deb $(archive_url debian-security) $SUITE-security main" || fail "mmdebstrap could not make a Debian 12" "" "what it asked for: $DIR/archive.log"
+            "deb $(archive_url debian-security) $SUITE-security main" || fail "mmdebstrap could not make a Debian" "" "what it asked for: $DIR/archive.log"
         mv "${tar%.tar}.part.tar" "$tar"
     fi
     subvolume_away "$DISK/base.part"

@@ -26,15 +26,27 @@ if ! wait "$fl_dog" 2>/dev/null; then
   fl_end "$?"
 fi
 
-fl_pid=
-fl_list
-# All that it started is in its session, also what has lost its token.
-for fl_one in ${fl_setsid:+$fl_found}; do
-  { read -r fl_line <"/proc/$fl_one/stat"; } 2>/dev/null || continue
+# Sets fl_session to the session of the process $1.
+fl_find_session() {
+  fl_line=
+  { read -r fl_line <"/proc/$1/stat"; } 2>/dev/null || :
   # shellcheck disable=SC2086 # The fields are numbers.
   set -- ${fl_line##*) }
-  fl_pid=$4
-  break
+  fl_session=$4
+}
+
+fl_pid=
+fl_list
+fl_find_session "$$"
+fl_own=$fl_session
+# All that it started is in its session, also what has lost its token. What has not come as far as to have its own session is
+# still in ours, where others are as well.
+for fl_one in ${fl_setsid:+$fl_found}; do
+  fl_find_session "$fl_one"
+  if [ -n "$fl_session" ] && [ "$fl_session" != "$fl_own" ]; then
+    fl_pid=$fl_session
+    break
+  fi
 done
 if [ ! -r /proc/self/stat ]; then
   kill -s KILL "$fl_asker" 2>/dev/null

@@ -8,7 +8,7 @@ fl_list() {
     # shellcheck disable=SC2086 # The fields are numbers.
     set -- ${fl_line##*) }
     [ "$1" = Z ] && continue
-    if [ "$3" = "$fl_pid" ] || [ "$4" = "$fl_pid" ]; then
+    if [ -n "$fl_pid" ] && { [ "$3" = "$fl_pid" ] || [ "$4" = "$fl_pid" ]; }; then
       fl_found="$fl_found $fl_one"
     fi
   done
