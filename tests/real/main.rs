@@ -60,7 +60,7 @@ fn four_hosts_one_fault_one_dead_controller() {
 
 #[test]
 #[ignore = "takes minutes: just real fifteen"]
-fn fifteen_hosts_in_four_waves() {
+fn fifteen_hosts_wave_by_wave() {
     need_real_hosts!();
     let bed = Bed::up("fifteen", 15);
     let began = Instant::now();
@@ -95,7 +95,7 @@ fn el_host_goes_three_hops_and_back() {
     assert_eq!(after, 5, "two for each upgrade, one for the conversion");
     started_once(&bed.journal());
 
-    bed.fleetlift(&["rollback", "last", "--yes"]).exits(1);
+    bed.fleetlift(&["rollback", "last", "--yes"]).exits(0);
     assert_eq!(bed.ends()["el-01"], "rolled_back", "{}", bed.why("el-01"));
     assert_eq!(bed.sh("el-01", ". /etc/os-release; echo $ID $VERSION_ID"), "centos 7");
     // Updates within CentOS 7 come before the snapshot, and stay.
