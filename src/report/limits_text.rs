@@ -42,6 +42,8 @@ pub(super) fn of_wave(wave: &PlanWave) -> Vec<String> {
         notes.extend(bad);
         notes.extend(also(budget));
     }
+    notes.extend(wave.rehearse_rollback.then(|| "canaries rehearse the rollback".to_owned()));
+    notes.extend(wave.rest_between_hops.then(|| "rests between hops".to_owned()));
     notes.extend(wave.soak.map(|soak| format!("soaks {}", format_length(soak))));
     notes
 }

@@ -1,6 +1,6 @@
 //! A plan for a terminal: readable for 15 hosts and for 10,000, since hosts that are alike are folded.
 
-use super::limits_text;
+use super::{limits_text, watch_text};
 use crate::{
     base::{
         name::HostName,
@@ -25,6 +25,7 @@ pub fn plan_text(plan: &Plan, digest: &str, scripts: bool, colour: bool) -> Stri
     // Writing to a string does not fail.
     let _ = view.head(&mut text, digest);
     let _ = view.waves(&mut text);
+    let _ = view.watches(&mut text);
     let _ = view.accepts(&mut text);
     let _ = view.way(&mut text);
     let _ = view.unknown(&mut text);
@@ -121,6 +122,15 @@ impl View<'_> {
             writeln!(out, "     {}", one_line(&line))?;
         }
         Ok(())
+    }
+
+    /// What is asked again and again, and what an answer does.
+    fn watches(&self, out: &mut String) -> std::fmt::Result {
+        let watches = watch_text::of_plan(self.plan);
+        if !watches.is_empty() {
+            writeln!(out, "\n{}", self.bold("Asked while it runs"))?;
+        }
+        watches.iter().try_for_each(|line| writeln!(out, "  {line}"))
     }
 
     /// Findings that will not block, by whose word.

@@ -1,9 +1,45 @@
 //! What is asked again and again, and limits that were changed, in words.
 
 use super::words::Words;
-use crate::{base::text::one_line, rollout::Allowance, run::RunState};
+use crate::{
+    base::{text::one_line, time::format_length},
+    plan::Plan,
+    rollout::{Act, Allowance, Question, Watch},
+    run::RunState,
+};
 use serde_json::json;
 use std::fmt::Write as _;
+
+/// What a plan will ask while it runs, a line each.
+pub(super) fn of_plan(plan: &Plan) -> Vec<String> {
+    let health = plan.waves.iter().filter_map(|wave| {
+        wave.health.as_ref().map(|watch| (format!("health of wave {}", wave.name), watch))
+    });
+    let interrupts = plan.interrupts.iter().map(|one| (one.name.clone(), &one.watch));
+    health.chain(interrupts).map(|(name, watch)| watch_line(&name, watch)).collect()
+}
+
+fn watch_line(name: &str, watch: &Watch) -> String {
+    let asks = match &watch.ask {
+        Question::IsWell { run, expect: None } => format!("`{run}` must exit with 0"),
+        Question::IsWell { run, expect: Some(expect) } => format!("`{run}` must give {expect}"),
+        Question::Holds { run } => format!("`{run}` must not exit with 0"),
+        Question::Prometheus { server, query } => format!("no value of `{query}` at {server}"),
+    };
+    let act = match watch.act {
+        Act::Pause => "pauses the run",
+        Act::Stop => "stops the run at safe points",
+        Act::RollbackWave => "rolls back what is migrated",
+    };
+    let failures = match watch.failures {
+        1 => "an answer that is not good".to_owned(),
+        n => format!("{n} in a row that are not good"),
+    };
+    let recovery = watch.recovery.as_ref().map(|text| format!("; then: {text}"));
+    let every = format_length(watch.every);
+    let recovery = recovery.unwrap_or_default();
+    one_line(&format!("{name:<26} every {every}: {asks}; {failures} {act}{recovery}")).into_owned()
+}
 
 /// An operator's change of limits, as a line of the display or of `why`.
 pub(super) fn tuned(

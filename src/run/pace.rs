@@ -90,7 +90,9 @@ pub fn rest_of_way(
         None => step_length(plan, state, step, mark).0,
     };
     let mut rest: Duration = steps_left(plan, host).map(length).sum();
-    if will_rehearse(plan, state, index) {
+    if host.rehearsing {
+        rest += plan.hops.iter().flat_map(|hop| hop.forward.clone()).map(length).sum::<Duration>();
+    } else if will_rehearse(plan, state, index) {
         let once_more =
             plan.hops.iter().flat_map(|hop| hop.rollback.clone().chain(hop.forward.clone()));
         rest += once_more.map(length).sum::<Duration>();

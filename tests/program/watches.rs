@@ -68,6 +68,9 @@ fn an_interrupt_pauses_the_run_and_a_resume_goes_on() {
         [[interrupt]]\nname = \"red button\"\nrun = \"echo x >>asked; test -e pressed\"\nevery = \"1s\"\n\
         recovery = \"Call the on-call.\"\n";
     let desk = desk(&bed, rollout);
+    let plan = desk.say(&["plan", "-i", "fleet", "-p", "playbook.toml"]).exits(0).out;
+    let line = plan.lines().find(|line| line.contains("red button")).unwrap_or_default();
+    assert!(line.contains("every 1s") && line.contains("pauses the run; then: Call"), "{plan}");
     let mut running = desk.start(&RUN);
     // It is asked before any host starts, and its answer is recorded.
     running.wait_for("the first host", |r| r["event"] == "host_started");
