@@ -159,22 +159,8 @@ impl<'a> History<'a> {
 
 /// The gate that a run paused for, where it did.
 fn gate_of(reason: &PauseReason) -> Option<String> {
-    match reason {
-        PauseReason::Approval { gate, .. } => Some(gate.to_string()),
-        PauseReason::Stopped { .. }
-        | PauseReason::Held { .. }
-        | PauseReason::OverBudget { .. }
-        | PauseReason::Consecutive { .. }
-        | PauseReason::Rate { .. }
-        | PauseReason::Domain { .. }
-        | PauseReason::Watch { .. }
-        | PauseReason::Rehearsal { .. }
-        | PauseReason::Hop { .. }
-        | PauseReason::Soak { .. }
-        | PauseReason::Canary { .. }
-        | PauseReason::Window { .. }
-        | PauseReason::Journal { .. } => None,
-    }
+    let PauseReason::Approval { gate, .. } = reason else { return None };
+    Some(gate.to_string())
 }
 
 impl<'a> HostHistory<'a> {

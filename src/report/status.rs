@@ -173,22 +173,8 @@ fn run_state(words: &Words, standing: &Standing<'_>) -> String {
                 };
                 return words.say(key, &values);
             }
-            let key = match reason {
-                PauseReason::Held { .. } => "status.paused_held",
-                PauseReason::Stopped { .. }
-                | PauseReason::OverBudget { .. }
-                | PauseReason::Consecutive { .. }
-                | PauseReason::Rate { .. }
-                | PauseReason::Domain { .. }
-                | PauseReason::Watch { .. }
-                | PauseReason::Rehearsal { .. }
-                | PauseReason::Hop { .. }
-                | PauseReason::Soak { .. }
-                | PauseReason::Canary { .. }
-                | PauseReason::Window { .. }
-                | PauseReason::Approval { .. }
-                | PauseReason::Journal { .. } => "status.paused",
-            };
+            let held = matches!(reason, PauseReason::Held { .. });
+            let key = if held { "status.paused_held" } else { "status.paused" };
             let reason = reason.to_string();
             words.say(key, &[("reason", &one_line(&reason)), ("run", standing.run)])
         }

@@ -3,7 +3,7 @@
 
 use crate::{
     bed::Bed,
-    desk::{Desk, end_of},
+    desk::{Desk, RUN, end_of, starts},
     need_bed,
 };
 use serde_json::Value;
@@ -40,8 +40,6 @@ name = "clean"
 run = "true"
 "#;
 
-const RUN: [&str; 6] = ["run", "-i", "fleet", "-p", "playbook.toml", "--yes"];
-
 fn desk(bed: &Bed, rollout: &str) -> Desk {
     let desk = bed.desk("", PLAYBOOK);
     desk.write("fleet/rollout.toml", rollout);
@@ -50,10 +48,6 @@ fn desk(bed: &Bed, rollout: &str) -> Desk {
 
 fn may(bed: &Bed, host: &str) {
     std::fs::write(bed.file(host, "/go"), "").unwrap();
-}
-
-fn begins(host: &str) -> impl Fn(&Value) -> bool {
-    move |r| r["event"] == "attempt_started" && r["step"] == "change" && r["host"] == host
 }
 
 fn told(kind: &'static str) -> impl Fn(&Value) -> bool {
@@ -75,7 +69,7 @@ fn an_interrupt_pauses_the_run_and_a_resume_goes_on() {
     // It is asked before any host starts, and its answer is recorded.
     running.wait_for("the first host", |r| r["event"] == "host_started");
     assert!(running.seen.iter().any(told("well")), "{:#?}", running.seen);
-    running.wait_for("its change", begins("web-01"));
+    running.wait_for("its change", starts("change", "web-01"));
     desk.write("pressed", "");
     running.wait_for("the answer", told("bad"));
     // The limit that is changed meanwhile starts nobody: the run drains.
@@ -297,7 +291,7 @@ fn a_query_of_a_real_prometheus_pauses_the_run() {
     );
     let desk = desk(&bed, &rollout);
     let mut running = desk.start(&RUN);
-    running.wait_for("the first host's change", begins("web-01"));
+    running.wait_for("the first host's change", starts("change", "web-01"));
     assert!(running.seen.iter().any(told("well")), "{:#?}", running.seen);
     // The number crosses its limit while a host is being changed: that one goes on to its end, and no other starts.
     exporter.number.store(7, Ordering::SeqCst);
@@ -313,7 +307,7 @@ fn a_query_of_a_real_prometheus_pauses_the_run() {
     exporter.number.store(0, Ordering::SeqCst);
     server.wait_for("sum%28test_errors%29", "\"0\"]");
     let mut running = desk.start(&["resume"]);
-    running.wait_for("the second host's change", begins("web-02"));
+    running.wait_for("the second host's change", starts("change", "web-02"));
     drop(server);
     running.wait_for("that nobody knows", told("unclear"));
     may(&bed, "web-02");
