@@ -104,6 +104,7 @@ impl Lane {
         work: &mut Work,
     ) -> Result<Knock, Stop> {
         if self.session.is_none() {
+            self.tried = true;
             match self.shared.transport.connect(&self.target).await {
                 Ok(session) => self.session = Some(session),
                 Err(error) => return self.not_let_in(error, dark),

@@ -48,7 +48,6 @@ impl Engine {
             let shared = Arc::clone(&self.shared);
             let mut lane = Lane::new(shared, host, taken, self.messages.0.clone());
             lane.remember(&order, at);
-            lane.comes_late = true;
             let (words, waiting) = mpsc::channel(WORDS_MAX);
             let _ = words.try_send(Word::Leave(leave(end, at.failure.as_ref())));
             self.tasks.spawn(lane.run(waiting));

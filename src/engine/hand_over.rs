@@ -233,6 +233,7 @@ impl Lane {
         deadline: Instant,
     ) -> Result<&mut Box<dyn Session>, Stop> {
         if self.session.is_none() {
+            self.tried = true;
             self.session = Some(connect(&*self.shared.transport, &self.target, deadline).await?);
         }
         // The line above has just put it there; the error names the bug if it has not.

@@ -139,8 +139,8 @@ pub struct Lane {
     pub(super) notes: Vec<String>,
     /// Whether the login user is root.
     pub(super) is_root: bool,
-    /// Has nothing to do but to leave the host, for a lane that is gone.
-    pub(super) comes_late: bool,
+    /// Whether it has tried to reach its host. One that has not, since all that it did was here, reaches it to leave it.
+    pub(super) tried: bool,
 }
 
 /// What the dispatcher tells a lane.
@@ -182,7 +182,7 @@ impl Lane {
             held_as: BTreeSet::new(),
             notes: Vec::new(),
             is_root: false,
-            comes_late: false,
+            tried: false,
         }
     }
 

@@ -89,7 +89,7 @@ impl Lane {
             let session = match &mut self.session {
                 Some(session) => session,
                 // What could not be reached just now is not worth the wait.
-                None if how == Leave::Keeps && !self.comes_late => return,
+                None if how == Leave::Keeps && self.tried => return,
                 None => {
                     let Ok(session) = self.shared.transport.connect(&self.target).await else {
                         return;
