@@ -2,7 +2,7 @@
 //!
 //! Nothing here spawns a task for a channel, so that in a fleet of ten thousand the controller's own cost shows.
 
-use super::{framed, judge};
+use super::{Penalties, admit, framed, judge, penalties::Visit};
 use crate::spec::{CannedAnswers, CannedReply, CannedRequest};
 use russh::{
     Channel, ChannelId,
@@ -27,14 +27,15 @@ pub(crate) async fn serve_canned(
     answers: Arc<CannedAnswers>,
     stop: CancellationToken,
 ) {
+    let penalties = Arc::<Penalties>::default();
     loop {
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (mut stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, say: those in use must get the time to end.
                 tracing::warn!(%error, "a connection could not be taken");
@@ -43,7 +44,9 @@ pub(crate) async fn serve_canned(
             }
         };
         let _ = stream.set_nodelay(true);
+        let Some(visit) = admit(&penalties, &mut stream, peer.ip()).await else { continue };
         let connection = Connection {
+            visit,
             authorized: authorized.clone(),
             answers: answers.clone(),
             user: String::new(),
@@ -60,6 +63,7 @@ pub(crate) async fn serve_canned(
 }
 
 struct Connection {
+    visit: Visit,
     authorized: Arc<KeyData>,
     answers: Arc<CannedAnswers>,
     user: String,
@@ -119,7 +123,9 @@ impl Handler for Connection {
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Self::Error> {
         user.clone_into(&mut self.user);
-        Ok(judge(key.public_key, &self.authorized))
+        let said = judge(key.public_key, &self.authorized);
+        self.visit.tried(matches!(said, Auth::Accept));
+        Ok(said)
     }
 
     async fn channel_open_session(

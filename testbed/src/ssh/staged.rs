@@ -1,6 +1,6 @@
 //! The server of a staged host: real commands in the host's root.
 
-use super::{cut::Cuttable, exec::Exec, judge};
+use super::{Penalties, admit, cut::Cuttable, exec::Exec, judge, penalties::Visit};
 use crate::{host::Staged, spec::Fault};
 use russh::{
     Channel, ChannelId,
@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) async fn serve_staged(
     host: Arc<Staged>,
     config: Arc<Config>,
-    stream: TcpStream,
+    penalties: Arc<Penalties>,
+    mut stream: TcpStream,
     peer: SocketAddr,
     refuses: bool,
     cut: CancellationToken,
@@ -23,9 +24,10 @@ pub(crate) async fn serve_staged(
         cut.cancelled().await;
         return;
     }
+    let Some(visit) = admit(&penalties, &mut stream, peer.ip()).await else { return };
     let _ = stream.set_nodelay(true);
     let (user, channels) = (String::new(), BTreeMap::new());
-    let connection = Connection { host, peer, user, refuses, cut: cut.clone(), channels };
+    let connection = Connection { host, peer, visit, user, refuses, cut: cut.clone(), channels };
     let session =
         match russh::server::run_stream(config, Cuttable::new(stream, cut), connection).await {
             Ok(session) => session.await,
@@ -43,6 +45,7 @@ const GOING_DOWN: &str =
 struct Connection {
     host: Arc<Staged>,
     peer: SocketAddr,
+    visit: Visit,
     user: String,
     /// Nobody is let in, whatever key is shown: the host goes down or comes up.
     refuses: bool,
@@ -88,10 +91,12 @@ impl Handler for Connection {
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Self::Error> {
         user.clone_into(&mut self.user);
-        if self.refuses {
-            return Ok(Auth::reject());
-        }
-        Ok(judge(key.public_key, &self.host.authorized))
+        let said = match self.refuses {
+            true => Auth::reject(),
+            false => judge(key.public_key, &self.host.authorized),
+        };
+        self.visit.tried(matches!(said, Auth::Accept));
+        Ok(said)
     }
 
     async fn channel_open_session(
