@@ -30,7 +30,8 @@ pub(super) trait Needs {
 }
 
 /// By the forecast that nine of ten hosts keep.
-pub(super) struct Forecast<'a> {
+#[derive(Clone, Copy)]
+pub struct Forecast<'a> {
     pub plan: &'a Plan,
     pub state: &'a RunState,
     pub now: Timestamp,

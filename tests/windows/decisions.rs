@@ -6,7 +6,7 @@ use crate::{
 };
 use fleetlift::{
     journal::{Event, PauseReason, Verdict},
-    run::{HostPhase, RunPhase, WaitingOn, decide},
+    run::{Expected, HostPhase, HostWaits, RunPhase, WaitingOn, Waits, decide},
 };
 use std::time::Duration;
 
@@ -88,6 +88,43 @@ fn a_host_that_is_too_long_for_tonight_keeps_nobody_waiting() {
     play.play_out();
     assert_eq!(play.said("host_started")[2], "2026-11-28T10:00:00.000Z web-1");
     assert_eq!(play.state.phase, RunPhase::Finished(Verdict::Completed));
+}
+
+/// Each host by itself says what it waits for: those behind the first for other things than it does.
+#[test]
+fn every_host_says_what_it_waits_for() {
+    let mut play = one_long("parallel = 1\n");
+    let waits = |play: &Play| -> Vec<String> {
+        let expected = Expected { plan: &play.plan, state: &play.state, now: play.now };
+        let waits = Waits::new(&expected, &play.waiting_on);
+        let told = |wait| match wait {
+            None => "nothing".to_owned(),
+            Some(HostWaits::Own(own)) => format!("{own:?}"),
+            Some(HostWaits::For(WaitingOn::Window { opens, .. })) => {
+                opens.map_or_else(|| "never".to_owned(), |opens| opens.to_string())
+            }
+            Some(HostWaits::For(other)) => format!("{other:?}"),
+        };
+        (0..3).map(|host| told(waits.of(host))).collect()
+    };
+    let (night, weekend) = ("2026-11-23T01:00:00.000Z", "2026-11-28T10:00:00.000Z");
+    play.settle();
+    assert_eq!(waits(&play), [weekend, night, night]);
+    play.until("2026-11-23T01:00:30Z");
+    assert_eq!(waits(&play), [weekend, "nothing", "Slot"]);
+    // Two hosts rest where their window has closed; one is held, which is said otherwise.
+    play.slow.insert("ask".into(), Duration::from_secs(7200));
+    play.until("2026-11-23T04:00:00Z");
+    assert_eq!(play.said("host_rested").len(), 1, "{:?}", play.said("host_rested"));
+    let tomorrow = "2026-11-24T01:00:00.000Z";
+    assert_eq!(waits(&play), [weekend, tomorrow, tomorrow]);
+    play.record(Event::HoldRequested {
+        hosts: vec!["web-3".parse().unwrap()],
+        by: "alice".into(),
+        request: "r1".parse().unwrap(),
+    });
+    play.settle();
+    assert_eq!(waits(&play), [weekend, tomorrow, "nothing"]);
 }
 
 /// Who goes first was chosen: canaries keep their order.
