@@ -28,7 +28,7 @@ impl Clock for Paused {
 }
 
 fn at(text: &str) -> Timestamp {
-    Timestamp::try_from(text.to_owned()).unwrap()
+    text.parse().unwrap()
 }
 
 /// The rollout of the other tests, with this window.
