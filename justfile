@@ -49,6 +49,6 @@ stopped SECONDS="60":
 testbed *ARGS:
     testbed/real/testbed {{ARGS}}
 
-# Upgrades real hosts from Debian 12 to 13, as root: `four` (with a fault and a dead controller), `faults`, `fifteen`, `el_host`.
+# Upgrades real hosts from Debian 12 to 13, as root: `four` (with a fault and a dead controller), `faults`, `fifteen`, `el_host`; `penalties` of an sshd.
 real WHAT="four":
     cargo test --test real -- --ignored --nocapture {{WHAT}}
