@@ -45,7 +45,10 @@ archive_command() {
         fault)
             case ${2-} in
                 none) rm -f "$DIR/faults" ;;
-                refuse | cut | corrupt | hang) echo "$2 ${3:?a part of the addresses}" >> "$DIR/faults" ;;
+                refuse | cut | corrupt | hang)
+                    [ -n "${3-}" ] || fail "which addresses?" "" "testbed archive fault $2 pool/main/n/nginx"
+                    echo "$2 $3${4:+ $(address_of "$(host_named "$4")")}" >> "$DIR/faults"
+                    ;;
                 *) fail "'${2-}' is no fault of the archive" "" "refuse, cut, corrupt, hang, or none" ;;
             esac
             ;;

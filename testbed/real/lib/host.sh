@@ -25,17 +25,34 @@ host_start() {
     echo $! > "$state/supervisor.pid"
 }
 
+# The host's first process, as this machine numbers it.
+host_first() {
+    ps -o pid= --ppid "$(cat "$HOSTS/$1/container.pid" 2> /dev/null)" 2> /dev/null | head -n 1
+}
+
 # The power is cut: the first process of the host is killed, and with it all others, in the middle of whatever they do.
 host_kill() {
     local state=$HOSTS/$1 first
     alive "$state/supervisor.pid" || return 0
-    first=$(ps -o pid= --ppid "$(cat "$state/container.pid")" 2> /dev/null | head -n 1) || true
+    first=$(host_first "$1") || true
     # A container whose first process is not there yet is cut before it begins.
     kill -KILL "${first:-$(cat "$state/container.pid")}" 2> /dev/null || true
     within 20 host_is_dark "$1" || fail "$1 does not go dark" "" "its console: $state/console"
 }
 
 host_is_dark() { ! alive "$HOSTS/$1/supervisor.pid"; }
+
+# As root at the host's own console: also where it has no network, and lets nobody in any more.
+host_console() {
+    local name first
+    name=$(host_named "${1-}")
+    shift
+    first=$(host_first "$name") || true
+    [ -n "$first" ] || fail "$name has no power" "" "testbed start $name"
+    [ $# -gt 0 ] || set -- bash -l
+    exec nsenter --target "$first" --mount --uts --ipc --net --pid --root --wd \
+        env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" "$@"
+}
 
 # From outside, as a hypervisor does it. The host sees nothing of it.
 host_snapshot() {
