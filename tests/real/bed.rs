@@ -264,7 +264,7 @@ fn wait(what: &str, mut passes: impl FnMut() -> bool) {
     let began = Instant::now();
     while !passes() {
         assert!(began.elapsed() < LONG, "it never comes to this: {what}");
-        thread::sleep(Duration::from_millis(200));
+        thread::sleep(Duration::from_millis(500));
     }
 }
 

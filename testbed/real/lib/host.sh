@@ -20,6 +20,7 @@ host_make() {
 host_start() {
     local state=$HOSTS/$1
     if alive "$state/supervisor.pid"; then fail "$1 has power already"; fi
+    ip -n "$NAME" link set "$1" up
     mkdir -p "$DIR/cgroup/$NAME/$1"
     setsid "$HERE/lib/boot-loop" "$state" "$DISK/$1" "$1" "/run/netns/$NAME.$1" "$DIR/cgroup/$NAME/$1" >> "$state/console" 2>&1 < /dev/null &
     echo $! > "$state/supervisor.pid"
@@ -34,6 +35,8 @@ host_first() {
 host_kill() {
     local state=$HOSTS/$1 first
     alive "$state/supervisor.pid" || return 0
+    # Who has no power says no goodbye: connections stay open until somebody misses an answer.
+    ip -n "$NAME" link set "$1" down
     first=$(host_first "$1") || true
     # A container whose first process is not there yet is cut before it begins.
     kill -KILL "${first:-$(cat "$state/container.pid")}" 2> /dev/null || true
@@ -44,11 +47,10 @@ host_is_dark() { ! alive "$HOSTS/$1/supervisor.pid"; }
 
 # As root at the host's own console: also where it has no network, and lets nobody in any more.
 host_console() {
-    local name first
-    name=$(host_named "${1-}")
+    local first
+    first=$(host_first "$1") || true
+    [ -n "$first" ] || fail "$1 has no power" "" "testbed start $1"
     shift
-    first=$(host_first "$name") || true
-    [ -n "$first" ] || fail "$name has no power" "" "testbed start $name"
     [ $# -gt 0 ] || set -- bash -l
     exec nsenter --target "$first" --mount --uts --ipc --net --pid --root --wd \
         env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" "$@"
@@ -56,14 +58,15 @@ host_console() {
 
 # From outside, as a hypervisor does it. The host sees nothing of it.
 host_snapshot() {
-    local kept=$DISK/$1/kept/${2:?a name for the snapshot}
+    [ -n "${2-}" ] || fail "what is the snapshot to be called?" "" "testbed snapshot $1 before"
+    local kept=$DISK/$1/kept/$2
     if [ -d "$kept" ]; then btrfs -q subvolume delete "$kept"; fi
     btrfs -q subvolume snapshot -r "$DISK/$1/root" "$kept"
 }
 
 host_rollback() {
     local disk=$DISK/$1
-    [ -d "$disk/kept/${2:?the name of a snapshot}" ] || fail "$1 has no snapshot '$2'" "" "testbed snapshot $1 $2"
+    [ -n "${2-}" ] && [ -d "$disk/kept/$2" ] || fail "$1 has no snapshot '${2-}'" "it has: $(cd "$disk/kept" && echo * | sed 's/^[*]$/none/')" "testbed snapshot $1 NAME makes one"
     host_kill "$1"
     btrfs -q subvolume delete "$disk/root"
     btrfs -q subvolume snapshot "$disk/kept/$2" "$disk/root"

@@ -56,5 +56,5 @@ network_exec() {
 }
 
 network_needed() {
-    [ -e "/run/netns/$NAME" ] || fail "no testbed is up" "" "testbed up"
+    [ -e "/run/netns/$NAME" ] || fail "no testbed is up in $DIR" "" "testbed up"
 }
