@@ -13,15 +13,23 @@ archive_sources() {
 
 archive_url() { echo "http://$GATEWAY:$ARCHIVE_PORT/$1"; }
 
+ARCHIVE=${CARGO_TARGET_DIR:-$ROOT/target}/debug/fleetlift-archive
+
+# The whole workspace's choice of features: what its tests have built is not built again with others.
+archive_build() {
+    if [ -x "$ARCHIVE" ] && [ -z "$(find "$ROOT/testbed/src" "$ROOT/testbed/Cargo.toml" -newer "$ARCHIVE" -print -quit)" ]; then return; fi
+    say "building the archive's program"
+    (cd "$ROOT" && cargo build --quiet --workspace --bin fleetlift-archive)
+}
+
 archive_up() {
     alive "$DIR/archive.pid" && return
     local arguments=() source
     for source in $SOURCES; do arguments+=(--source "$source"); done
-    say "building the archive's program"
-    (cd "$ROOT" && cargo build --quiet -p fleetlift-testbed --bin fleetlift-archive)
+    archive_build
     mkdir -p "$CACHE/archive"
     : > "$DIR/archive.log"
-    setsid "${CARGO_TARGET_DIR:-$ROOT/target}/debug/fleetlift-archive" --store "$CACHE/archive" --faults "$DIR/faults" "${arguments[@]}" \
+    setsid "$ARCHIVE" --store "$CACHE/archive" --faults "$DIR/faults" "${arguments[@]}" \
         --listen "$GATEWAY:$ARCHIVE_PORT" --network "/run/netns/$NAME" \
         >> "$DIR/archive.log" 2>&1 < /dev/null &
     echo $! > "$DIR/archive.pid"
