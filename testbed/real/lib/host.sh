@@ -11,7 +11,7 @@ host_make() {
     echo "$name" > "$disk/root/etc/hostname"
     printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" > "$disk/root/etc/hosts"
     tr -d - < /proc/sys/kernel/random/uuid > "$disk/root/etc/machine-id"
-    ssh-keygen -q -A -f "$disk/root"
+    ssh-keygen -A -f "$disk/root" > /dev/null
     network_host "$name" "$address"
     echo "$address" > "$HOSTS/$name.part/address"
     mv "$HOSTS/$name.part" "$HOSTS/$name"
