@@ -66,6 +66,7 @@ fn shown_last(line: &str) -> &str {
     line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or(line).trim_end()
 }
 
+/// One line, with those behind it that belong to it.
 fn item<'a>(line: &str, next: &mut Peekable<impl Iterator<Item = &'a str>>) -> Option<Item> {
     if let Some(said) = line.strip_prefix("E: ").or_else(|| line.strip_prefix("E:")) {
         let (key, remedy) = known(said).unwrap_or(("error", ""));
@@ -80,7 +81,7 @@ fn item<'a>(line: &str, next: &mut Peekable<impl Iterator<Item = &'a str>>) -> O
     if let Some(said) = line.strip_prefix("dpkg: error processing ") {
         let said = said.trim_end_matches(':');
         let title = format!("dpkg could not process {said}");
-        let why = next.next().unwrap_or_default();
+        let why = next.next_if(|line| line.starts_with(' ')).unwrap_or_default();
         let remedy = Some("dpkg --configure -a, and what the package's own message asks for.");
         return Some(Item::new("dpkg-package", Severity::Blocker, &title, why).with_remedy(remedy));
     }
