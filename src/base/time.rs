@@ -45,14 +45,6 @@ impl fmt::Display for Timestamp {
     }
 }
 
-impl TryFrom<String> for Timestamp {
-    type Error = jiff::Error;
-
-    fn try_from(text: String) -> Result<Self, jiff::Error> {
-        text.parse()
-    }
-}
-
 impl FromStr for Timestamp {
     type Err = jiff::Error;
 
@@ -219,6 +211,6 @@ mod tests {
     #[test]
     fn a_timestamp_survives_its_text() {
         let at = Timestamp::from_millis(1_795_252_502_120);
-        assert_eq!(Timestamp::try_from(at.to_string()).ok(), Some(at));
+        assert_eq!(at.to_string().parse().ok(), Some(at));
     }
 }

@@ -13,7 +13,7 @@ use fleetlift::{
 use std::{sync::Arc, time::Duration};
 
 fn at(text: &str) -> Timestamp {
-    Timestamp::try_from(text.to_owned()).unwrap()
+    text.parse().unwrap()
 }
 
 /// The rollout of the other tests, with this window.
