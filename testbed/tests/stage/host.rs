@@ -200,6 +200,14 @@ impl Host {
         self.root.join(path).exists()
     }
 
+    /// Puts a program before the stage's own of that name.
+    pub fn program(&self, name: &str, script: &str) {
+        let dir = self.root.join("usr/local/bin");
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
     pub fn write(&self, path: &str, text: &str) {
         fs::write(self.root.join(path), text).unwrap();
     }
