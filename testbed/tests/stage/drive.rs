@@ -177,6 +177,19 @@ fn attempt(host: &dyn Machine, texts: &Texts, step: &Table, before: &Facts) -> R
     Ok(())
 }
 
+/// One step of a hop alone: skipped (false), passed (true), or why it failed.
+pub fn single(
+    host: &dyn Machine,
+    hop: &Hop,
+    vars: &Table,
+    phase: &str,
+    name: &str,
+) -> Result<bool, String> {
+    let wanted = hop.steps[phase].iter().find(|step| text(step, "name") == Some(name));
+    let wanted = wanted.unwrap_or_else(|| panic!("{}: no {phase}.{name}", hop.name));
+    step(host, &Texts::new(hop, vars, "web-01"), wanted, &facts(host))
+}
+
 fn system(host: &dyn Machine, wanted: &(String, String)) -> bool {
     let release = host.read("etc/os-release");
     let value = |key: &str| {

@@ -2,10 +2,21 @@
 //! wants them to say.
 
 use super::{
-    drive::{self, End, Trip},
+    drive::{self, End, Machine as _, Trip},
     host::Host,
-    playbook, skipped,
+    playbook::{self, Hop},
+    skipped,
 };
+use toml::Table;
+
+fn hop(name: &str) -> Hop {
+    playbook::hops(name).remove(0)
+}
+
+/// Whether a step passes, with the playbook's own variables.
+fn passes(host: &Host, hop: &Hop, phase: &str, name: &str) -> Result<(), String> {
+    drive::single(host, hop, &Table::new(), phase, name).map(drop)
+}
 
 #[test]
 fn an_installation_that_does_not_begin_leaves_no_host_to_be_installed_by_its_next_reboot() {
@@ -52,5 +63,89 @@ fn an_installation_that_does_not_begin_leaves_no_host_to_be_installed_by_its_nex
         let armed = boot != new && forget.is_empty();
         assert_eq!(host.has("forgotten"), boot != new && !armed, "{boot}");
         assert_eq!(host.has("drained"), end != back(), "{boot}");
+    }
+}
+
+/// Without sudo, with a package on hold and one that was never asked for: all of it was so before, and none of it is a fault.
+#[test]
+fn a_debian_with_its_own_choice_of_packages_comes_to_its_end() {
+    if skipped() {
+        return;
+    }
+    let host = Host::build("debian12", "web", "");
+    let shelf = "/usr/lib/testbed/trixie/packages";
+    let out = host.sh(&format!(
+        "sed -i '/^sudo\t/d; s/^\\(cron\t.*\\)ii$/\\1ri/; s/^\\(chrony\t.*\\)ii$/\\1hi/' /var/lib/dpkg/packages &&
+         sed -i '/\tsudo\t/d; /\tc[hr]*ony*\t/s/\t[a-z]*$/\tkeep/' {shelf}"
+    ));
+    assert_eq!(out.code, 0, "{}", out.stderr);
+    let (vars, before, mut trip) =
+        (playbook::stage_vars("web"), drive::facts(&host), Trip::default());
+    let hop = hop("debian12-to-debian13");
+    let end = drive::hop(&host, &hop, &vars, &before, &mut trip);
+    assert_eq!(end, End::Migrated, "{}", trip.evidence);
+    let list = host.read("var/lib/dpkg/packages");
+    assert!(list.contains("\tri\n") && list.contains("\thi\n"), "{list}");
+
+    // What was there has to stay, also where it was on hold.
+    for (package, state) in [("openssh-server", "rc"), ("openssh-server", "iU"), ("apt", "")] {
+        let kept = host.read("var/lib/dpkg/packages");
+        let lines = kept.lines().filter_map(|line| match line.split_once('\t') {
+            Some((name, rest)) if name == package => {
+                let line = format!("{name}\t{}", rest.replace("ii", state));
+                (!state.is_empty()).then_some(line)
+            }
+            _ => Some(line.to_owned()),
+        });
+        host.write("var/lib/dpkg/packages", &(lines.collect::<Vec<_>>().join("\n") + "\n"));
+        let said = passes(&host, &hop, "migrate", "sound-before-the-reboot").unwrap_err();
+        assert!(said.contains(&format!("{package} is not there")), "{state}: {said}");
+        host.write("var/lib/dpkg/packages", &kept);
+    }
+}
+
+/// What dpkg keeps of a removed package is no package.
+#[test]
+fn ubuntu_counts_what_is_installed_and_not_what_was() {
+    if skipped() {
+        return;
+    }
+    let hop = hop("ubuntu2204-to-ubuntu2404");
+    let host = Host::build("debian12", "web", "");
+    let installed = host.read("var/lib/dpkg/packages");
+    let left = (0..installed.lines().count()).map(|n| format!("old-{n}\t1.0\trc\n"));
+    host.write("var/lib/dpkg/packages", &(installed.clone() + &left.collect::<String>()));
+    passes(&host, &hop, "backup", "archive-etc").unwrap();
+    passes(&host, &hop, "backup", "package-state").unwrap();
+    passes(&host, &hop, "migrate", "sound-before-the-reboot").unwrap();
+    // A list that lost its end.
+    let few: Vec<&str> = installed.lines().take(installed.lines().count() / 2).collect();
+    host.write("var/lib/dpkg/packages", &(few.join("\n") + "\n"));
+    let said = passes(&host, &hop, "migrate", "sound-before-the-reboot").unwrap_err();
+    assert!(said.contains("packages only"), "{said}");
+}
+
+/// A run that failed after its upgrade leaves a host that looks migrated by its packages.
+#[test]
+fn an_upgrade_that_did_not_come_to_its_end_is_not_taken_for_done() {
+    if skipped() {
+        return;
+    }
+    let host = Host::build("debian12", "web", "");
+    for name in ["debian11-to-debian12", "debian12-to-debian13", "ubuntu2204-to-ubuntu2404"] {
+        let hop = hop(name);
+        let asked =
+            hop.steps["verify"].iter().find(|s| s["name"].as_str() == Some("came-to-its-end"));
+        assert_eq!(asked.unwrap()["already"].as_bool(), Some(true), "{name}");
+        let dir = format!("/var/backups/fleetlift/{name}");
+        passes(&host, &hop, "verify", "came-to-its-end").unwrap();
+        host.sh(&format!("mkdir -p {dir} && touch {dir}/begun"));
+        let said = passes(&host, &hop, "verify", "came-to-its-end").unwrap_err();
+        assert!(said.contains(&format!("touch {dir}/ended")), "{said}");
+        passes(&host, &hop, "migrate", "note-the-end").unwrap();
+        passes(&host, &hop, "verify", "came-to-its-end").unwrap();
+        // The next attempt begins without the marks of this one.
+        passes(&host, &hop, "backup", "archive-etc").unwrap();
+        assert!(!host.has(&format!("{}/ended", &dir[1..])), "{name}");
     }
 }
