@@ -147,7 +147,9 @@ fn read(reads: Reads, said: &Said<'_>) -> (Vec<Item>, bool) {
             (read.unwrap_or_default(), is_read)
         }
         Reads::Apt => (apt::read(&[said.out, said.err]), true),
-        Reads::DoReleaseUpgrade => (upgrader::read(&[said.out, said.err], texts().next()), true),
+        Reads::DoReleaseUpgrade => {
+            (upgrader::read(said.exit, &[said.out, said.err], texts().next()), true)
+        }
     }
 }
 

@@ -149,3 +149,64 @@ fn an_upgrade_that_did_not_come_to_its_end_is_not_taken_for_done() {
         assert!(!host.has(&format!("{}/ended", &dir[1..])), "{name}");
     }
 }
+
+const PPA: &str = "Enabled: no
+Types: deb
+URIs: https://ppa.launchpadcontent.net/somebody/tools/ubuntu/
+Suites: OLD
+Components: main
+Signed-By:
+ -----BEGIN PGP PUBLIC KEY BLOCK-----
+ .
+ OLD
+ -----END PGP PUBLIC KEY BLOCK-----
+";
+
+/// What is switched off is no source, in either form; what is on is one, wherever its suites stand.
+#[test]
+fn sources_of_the_old_system_are_those_that_are_switched_on() {
+    if skipped() {
+        return;
+    }
+    let host = Host::build("debian12", "web", "");
+    host.sh("rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*");
+    for (name, old) in [
+        ("debian11-to-debian12", "bullseye"),
+        ("debian12-to-debian13", "bookworm"),
+        ("ubuntu2204-to-ubuntu2404", "jammy"),
+    ] {
+        let hop = hop(name);
+        let key = format!(
+            "# {old}\ndeb [signed-by=/usr/share/keyrings/{old}.gpg] http://m/ubuntu new main\n"
+        );
+        let off = PPA.replace("OLD", old);
+        let on = off.replace("Enabled: no\n", "");
+        let own = format!("Types: deb\nURIs: http://m/ubuntu\nSuites: new\n {old}-updates\n");
+        for (list, sources, said) in [
+            (key.clone(), format!("X-Note: {old}\n{off}"), ""),
+            (format!("deb http://m/ubuntu {old} main\n"), off.clone(), "vendor.list"),
+            (key.clone(), on, "vendor.sources"),
+            (key.clone(), format!("{off}\n{own}"), "vendor.sources"),
+            (key, own.clone() + "\n" + &off, "vendor.sources"),
+        ] {
+            host.write("etc/apt/sources.list.d/vendor.list", &list);
+            host.write("etc/apt/sources.list.d/vendor.sources", &sources);
+            let came = passes(&host, &hop, "verify", "sources").err().unwrap_or_default();
+            assert!(came.contains(said), "{name}: {came}");
+            assert_eq!(came.is_empty(), said.is_empty(), "{name}: {sources}\n{came}");
+        }
+    }
+    let hop = hop("ubuntu2204-to-ubuntu2404");
+    let own = "Types: deb\nURIs: http://archive.ubuntu.com/ubuntu/\nSuites: jammy\n\n";
+    for (sources, told) in [
+        (own.to_owned() + PPA, false),
+        (own.to_owned() + &PPA.replace("no\n", "yes\n"), true),
+        (own.replace("URIs:", "URIs: https://download.docker.com/linux/ubuntu"), true),
+        (own.replace("URIs:", "URIs:\n https://packages.vendor.example/apt\n"), true),
+    ] {
+        host.write("etc/apt/sources.list.d/vendor.list", "");
+        host.write("etc/apt/sources.list.d/vendor.sources", &sources);
+        let came = passes(&host, &hop, "precheck", "third-party-sources");
+        assert_eq!(came.is_err(), told, "{sources}\n{came:?}");
+    }
+}
