@@ -132,7 +132,15 @@ fn an_upgrade_that_did_not_come_to_its_end_is_not_taken_for_done() {
         return;
     }
     let host = Host::build("debian12", "web", "");
-    for name in ["debian11-to-debian12", "debian12-to-debian13", "ubuntu2204-to-ubuntu2404"] {
+    for name in [
+        "alma8-to-alma9",
+        "alma9-to-rocky9",
+        "centos7-to-alma8",
+        "debian11-to-debian12",
+        "debian12-to-debian13",
+        "rocky8-to-rocky9",
+        "ubuntu2204-to-ubuntu2404",
+    ] {
         let hop = hop(name);
         let asked =
             hop.steps["verify"].iter().find(|s| s["name"].as_str() == Some("came-to-its-end"));
@@ -208,5 +216,69 @@ fn sources_of_the_old_system_are_those_that_are_switched_on() {
         host.write("etc/apt/sources.list.d/vendor.sources", &sources);
         let came = passes(&host, &hop, "precheck", "third-party-sources");
         assert_eq!(came.is_err(), told, "{sources}\n{came:?}");
+    }
+}
+
+/// rpm, dnf and leapp with two packages: the release package of a site, and leapp-upgrade in a version of its own.
+fn pretend_leapp(host: &Host, version: &str) {
+    host.write("leapp-version", version);
+    host.program(
+        "rpm",
+        r#"case "$*" in
+    '-q --whatprovides leapp-upgrade') test -s /leapp-version ;;
+    *whatprovides*) cat /leapp-version ;;
+    '-qp '*) echo our-leapp ;;
+    '-q our-leapp') test -e /our-leapp ;;
+    '-e --nodeps our-leapp') rm /our-leapp ;;
+    '-e --nodeps leapp'*) : > /leapp-version ;;
+    -qa*) if test -s /leapp-version; then echo leapp-upgrade-el8toel9; fi ;;
+    *) echo "what is $*" >&2; exit 9 ;;
+esac"#,
+    );
+    host.program(
+        "dnf",
+        r#"case "$*" in
+    '-y install '*our.rpm) : > /our-leapp ;;
+    '-y install leapp-upgrade') echo 0.25.1 > /leapp-version ;;
+    *) exit 9 ;;
+esac"#,
+    );
+    host.program("leapp", "");
+}
+
+#[test]
+fn rocky_takes_no_leapp_that_does_not_know_it_and_leaves_none_behind() {
+    if skipped() {
+        return;
+    }
+    let hop = hop("rocky8-to-rocky9");
+    let mut vars = Table::new();
+    vars.insert("leapp_release".into(), "https://here.example/our.rpm".into());
+    let host = Host::build("centos7", "web", "");
+    host.sh("mkdir -p /etc/leapp/repos.d /var/backups/fleetlift/rocky8-to-rocky9");
+    for (version, brought_before, runs) in [
+        ("", false, true),
+        ("0.20.0\n", false, true),
+        ("0.20.0\n", true, true),
+        ("0.25.0\n0.20.0\n", false, false),
+        ("0.9.0\n", true, true),
+        ("1.0\n", true, false),
+    ] {
+        for phase in ["migrate", "rollback"] {
+            pretend_leapp(&host, version);
+            if brought_before {
+                host.write("our-leapp", "");
+            }
+            let ran = drive::single(&host, &hop, &vars, "migrate", "install-leapp");
+            assert_eq!(ran, Ok(runs), "{version}");
+            let ran = drive::single(&host, &hop, &vars, phase, "remove-leapp");
+            assert_eq!(ran, Ok(true), "{version}");
+            assert_eq!(host.has("our-leapp"), brought_before, "{version}");
+            assert_eq!(host.read("leapp-version"), "", "{version}");
+            // Whoever comes again finds nothing more to do.
+            let again = drive::single(&host, &hop, &vars, phase, "remove-leapp");
+            assert_eq!(again, Ok(false), "{version}");
+            host.sh("rm -f /our-leapp");
+        }
     }
 }
