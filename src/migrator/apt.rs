@@ -3,7 +3,10 @@
 
 use super::item::Item;
 use crate::playbook::Severity;
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    iter::{self, Peekable},
+};
 
 /// Words that stand in an error or a warning, the key of such a finding, and what helps. The first that fits counts.
 const KNOWN: [(&str, &str, &str); 10] = [
@@ -49,8 +52,10 @@ pub(super) fn read(texts: &[&str]) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::new();
     let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
     for text in texts {
-        let mut lines =
-            text.lines().map(|line| line.rsplit('\r').find(|p| !p.is_empty()).unwrap_or(line));
+        let mut lines = text
+            .lines()
+            .map(|line| line.rsplit('\r').find(|p| !p.is_empty()).unwrap_or(line))
+            .peekable();
         while let Some(line) = lines.next() {
             let Some(item) = item(line.trim_end(), &mut lines) else { continue };
             if seen.insert((item.key.clone(), item.title.clone())) {
@@ -61,7 +66,9 @@ pub(super) fn read(texts: &[&str]) -> Vec<Item> {
     items
 }
 
-fn item<'a>(line: &str, next: &mut impl Iterator<Item = &'a str>) -> Option<Item> {
+/// One line, with those behind it that are set in: they belong to it.
+fn item<'a>(line: &str, next: &mut Peekable<impl Iterator<Item = &'a str>>) -> Option<Item> {
+    let mut set_in = || next.next_if(|line| line.starts_with(' '));
     if let Some(said) = line.strip_prefix("E: ").or_else(|| line.strip_prefix("E:")) {
         let (key, remedy) = known(said).unwrap_or(("error", ""));
         return Some(Item::new(key, Severity::Blocker, said, "").with_remedy(Some(remedy)));
@@ -75,7 +82,7 @@ fn item<'a>(line: &str, next: &mut impl Iterator<Item = &'a str>) -> Option<Item
     if let Some(said) = line.strip_prefix("dpkg: error processing ") {
         let said = said.trim_end_matches(':');
         let title = format!("dpkg could not process {said}");
-        let why = next.next().unwrap_or_default();
+        let why = set_in().unwrap_or_default();
         let remedy = Some("dpkg --configure -a, and what the package's own message asks for.");
         return Some(Item::new("dpkg-package", Severity::Blocker, &title, why).with_remedy(remedy));
     }
@@ -85,7 +92,7 @@ fn item<'a>(line: &str, next: &mut impl Iterator<Item = &'a str>) -> Option<Item
         return Some(Item::new(key, Severity::Blocker, said, "").with_remedy(Some(remedy)));
     }
     if line == "The following packages have been kept back:" {
-        let names: Vec<&str> = next.take_while(|line| line.starts_with(' ')).collect();
+        let names: Vec<&str> = iter::from_fn(set_in).collect();
         let names = names.join(" ");
         return Some(Item::new(
             "kept-back",

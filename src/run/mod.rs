@@ -19,7 +19,7 @@ mod tally;
 mod waiting;
 mod watching;
 
-pub use approvals::{GateState, Word};
+pub use approvals::{GateState, Word, good_until};
 pub use calendar::{Calendar, Forecast, Night, WaveCalendar, calendar, forecast};
 pub use decide::{Decision, Todo, decide, decide_at};
 pub use domains::Domains;

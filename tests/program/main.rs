@@ -8,6 +8,7 @@ mod support;
 
 mod bed;
 mod desk;
+mod plain;
 mod pty;
 
 mod connect;

@@ -2,8 +2,9 @@
 
 use crate::{
     bed::{Bed, LENIENT},
-    desk::{Desk, end_of},
+    desk::{Desk, RUN, end_of},
     need_bed,
+    support::wait_until,
 };
 use serde_json::Value;
 use std::fs;
@@ -198,16 +199,14 @@ fn a_report_is_read_by_the_controller_that_comes_after() {
         fs::write(bed.file(name, JSON), r#"{"entries": []}"#).unwrap();
     }
     let desk = bed.desk(VARS, PLAYBOOK);
-    let mut running = desk.start(&["run", "-i", "fleet", "-p", "playbook.toml", "--yes"]);
+    let mut running = desk.start(&RUN);
     for _ in 0..2 {
         running.wait_for("an analysis that began", |record| {
             record["event"] == "attempt_started" && record["step"] == "analysis"
         });
     }
     for name in ["inhibited", "silent"] {
-        while !bed.file(name, "/begun").exists() {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        wait_until("its analysis began", || bed.file(name, "/begun").exists());
     }
     running.signal(rustix::process::Signal::KILL);
     running.end();

@@ -1,23 +1,20 @@
 //! The SSH server: one key may log in, commands may be run, and nothing else.
 //!
 //! [`staged`] runs commands in a host's root by [`exec`], [`canned`] answers them from a table ([`framed`] for
-//! fleetlift's own launcher). Every connection is a
-//! [`cut::Cuttable`], so that a host can lose all of its connections at once.
+//! fleetlift's own launcher); [`login`] is what both have in common. Every connection is a [`cut::Cuttable`], so that a host
+//! can lose all of its connections at once.
 
 mod canned;
 mod cut;
 mod exec;
 mod framed;
+mod login;
 mod staged;
 
 pub(crate) use canned::serve_canned;
 pub(crate) use staged::serve_staged;
 
-use russh::{
-    MethodKind, MethodSet, SshId,
-    keys::{PrivateKey, PublicKey, ssh_key::public::KeyData},
-    server::{Auth, Config},
-};
+use russh::{MethodKind, MethodSet, SshId, keys::PrivateKey, server::Config};
 use std::{borrow::Cow, time::Duration};
 
 /// The settings of a host with this key.
@@ -33,9 +30,4 @@ pub(crate) fn config(key: PrivateKey) -> Config {
         nodelay: true,
         ..Config::default()
     }
-}
-
-/// Any user name is taken, with the one key.
-fn judge(key: &PublicKey, authorized: &KeyData) -> Auth {
-    if key.key_data() == authorized { Auth::Accept } else { Auth::reject() }
 }
