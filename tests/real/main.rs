@@ -4,6 +4,7 @@
 mod bed;
 mod claims;
 mod faults;
+mod penalties;
 
 use bed::Bed;
 use claims::{Mark, is_whole, started_once};
