@@ -151,6 +151,8 @@ pub struct Host {
     pub dirs: BTreeMap<String, Dir>,
     /// Which controller of the run has its lock, by how often the run was taken over.
     pub lock: Option<u32>,
+    /// For the scripts of which folder it was taken last.
+    lock_of: String,
     /// Folders in which nothing begins any more.
     pub ended: BTreeSet<String>,
     /// Steps whose work is in place.
@@ -195,6 +197,7 @@ impl Host {
             restoring: None,
             dirs: BTreeMap::new(),
             lock: None,
+            lock_of: String::new(),
             ended: BTreeSet::new(),
             done: BTreeSet::new(),
             copies: BTreeMap::new(),
@@ -424,6 +427,7 @@ impl Host {
             );
         }
         self.lock = Some(epoch);
+        folder.clone_into(&mut self.lock_of);
         Ok(())
     }
 
@@ -440,6 +444,10 @@ impl Host {
             self.dirs.retain(|name, _| !inside(name));
         }
         if self.lock.is_some_and(|taken| taken <= epoch) {
+            if self.lock_of != folder {
+                let wrong = format!("{folder} gives back the lock of {}", self.lock_of);
+                self.wrong.push(wrong);
+            }
             self.lock = None;
         }
         self.tell(|| format!("is left: {how:?}"));

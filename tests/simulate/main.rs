@@ -11,3 +11,4 @@ mod oracle;
 mod runs;
 mod scenario;
 mod sim;
+mod undo;

@@ -529,6 +529,10 @@ impl Session for Line {
             match self.go().await {
                 Way::There => {
                     let sim = self.sim.clone();
+                    let mut chance = sim.draw(&self.host, "leave");
+                    if chance.percent(20) {
+                        sim.pause(chance.between(0, 15_000)).await;
+                    }
                     sim.on(&self.host, |host, _| host.leave(&holder.folder, holder.epoch, how));
                     sim.call().await;
                     Ok(())
@@ -609,7 +613,13 @@ async fn watch(sim: &Sim, id: &str, timeout: Duration, output: &mut dyn OutputSi
     let is_interrupt = id.starts_with("interrupt");
     let (well, bad) = if is_interrupt { (1, 0) } else { (0, 1) };
     sim.world().oracle.limits.asked(id, asked);
+    // What is ill stays so for a while: more than one answer in a row.
+    let ill = {
+        let scenario = &sim.world().scenario;
+        scenario.chance(&format!("{id}/ill/{}", asked / 100_000)).percent(scenario.trouble.ill)
+    };
     let (code, takes) = match chance.between(0, 99) {
+        _ if ill => (bad, chance.between(0, limit / 2)),
         0..97 => (well, chance.between(0, limit / 2)),
         97 => (bad, chance.between(0, limit / 2)),
         98 => (127, 0),

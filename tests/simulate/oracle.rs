@@ -47,6 +47,8 @@ struct Told {
     wave: usize,
     /// Taken up again by an operator: it has no slot.
     reopened: bool,
+    /// How often it was taken up again.
+    lives: u32,
     open: Option<Open>,
     /// Steps that are over, in the phase that the host is in.
     settled: BTreeSet<String>,
@@ -65,6 +67,8 @@ struct Told {
     /// It goes back as a rehearsal; and it has done so.
     rehearsing: bool,
     rehearsed: bool,
+    /// The system that its rehearsal has brought it back to.
+    rehearsed_on: Option<usize>,
     /// Hops that it rested before.
     rested: BTreeSet<usize>,
     /// The last hop that it has finished.
@@ -110,6 +114,7 @@ impl Oracle {
             at: At::Pending,
             wave,
             reopened: false,
+            lives: 0,
             open: None,
             settled: BTreeSet::new(),
             failed: None,
@@ -122,6 +127,7 @@ impl Oracle {
             begun: BTreeSet::new(),
             rehearsing: false,
             rehearsed: false,
+            rehearsed_on: None,
             rested: BTreeSet::new(),
             finished: None,
             last: BTreeMap::new(),
@@ -168,6 +174,12 @@ impl Oracle {
             }
             _ => wrong("for another step"),
         }
+    }
+
+    /// Whether a host has come to its end in this life, by the journal.
+    pub fn has_ended(&self, host: &str, life: u32) -> bool {
+        let told = &self.hosts[host];
+        life < told.lives || (life == told.lives && matches!(told.at, At::Ended(_)))
     }
 
     /// The word for a host's state, by the journal.
@@ -391,6 +403,7 @@ impl Oracle {
                 let was_good =
                     matches!(told.at, At::Ended(End::Migrated | End::Already | End::Committed));
                 (told.at, told.reopened) = (At::InFlight, true);
+                told.lives += 1;
                 told.failed = None;
                 told.rehearsing = false;
                 told.lowest = back;
@@ -445,6 +458,9 @@ impl Oracle {
         (told.hop, told.finished) = (0, None);
         told.settled.clear();
         told.begun.clear();
+        // The second way has its own rests.
+        told.rested.clear();
+        told.rehearsed_on = truth.place;
     }
 
     /// The first of the hops that a host can be brought back through.
@@ -723,7 +739,7 @@ impl Oracle {
             said.push("was changed, and ends as not touched".to_owned());
         }
         let place = truth.place;
-        let back = if told.reopened { told.lowest } else { told.back };
+        let back = if told.reopened { told.lowest } else { told.back.or(told.rehearsed_on) };
         match end {
             End::Migrated | End::Already if place != Some(last) => {
                 said.push(format!("ends {end:?} on system {place:?} of {last}"));
@@ -737,6 +753,9 @@ impl Oracle {
                     && !told.rehearsed =>
             {
                 said.push("is a canary, migrated without a rehearsal".to_owned());
+            }
+            End::Blocked if touched || truth.changed || told.rehearsed => {
+                said.push("ends blocked, and was changed".to_owned());
             }
             End::RolledBack | End::Migrated if truth.armed.is_some() => {
                 said.push(format!("ends {end:?} and is armed"));
