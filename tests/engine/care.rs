@@ -1,17 +1,19 @@
 //! Rehearsals of the way back, and rests between two hops.
 
-use super::{Ran, good, lenient, playbook, run, step, system};
-use crate::support::fake::{Answer, FakeFleet, FakeHost};
+use crate::{
+    fake::{Answer, FakeFleet, FakeHost},
+    stage::{Ran, good, lenient, playbook, run},
+    support::plans::{self, build, hop, inventory, step, system},
+};
 use fleetlift::{
     base::{facts::Facts, phase::Phase, text_set::TextSet},
     engine::Outcome,
     journal::{End, Event, Moment, Outcome as Passed, PauseReason, Record, Verdict},
-    plan::build,
-    playbook::{Hop, Playbook},
+    playbook::Playbook,
     rollout::{Rollout, Wave},
     run::{Ending, RunState, Todo, WaitingOn, decide, judge},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 fn rehearsing() -> Rollout {
     let mut rollout = Rollout::default();
@@ -69,25 +71,19 @@ fn a_rehearsal_that_fails_closes_the_wave() {
 fn a_rehearsal_needs_a_way_back() {
     let mut playbook = playbook();
     playbook.hops[0].steps.remove(&Phase::Rollback);
-    let inventory = super::inventory(&["a"]);
-    let all = inventory.hosts.keys().cloned().collect();
-    let faults = build(&inventory, &playbook, &rehearsing(), "@all", &all).unwrap_err();
+    let faults = build(&inventory(&["a"]), &playbook, &rehearsing()).unwrap_err();
     assert!(faults.render(false).contains("no rollback that could be rehearsed"));
 }
 
 /// Two hops, each of one step that changes the system.
 fn two_hops() -> Playbook {
-    let hop = |name: &str, from: (&str, &str), to: (&str, &str)| Hop {
-        name: name.to_owned(),
-        title: name.to_owned(),
-        from: system(from.0, from.1),
-        to: system(to.0, to.1),
-        vars: BTreeMap::new(),
-        steps: BTreeMap::from([(Phase::Migrate, vec![step("go", &format!("go-{}", to.0))])]),
+    let hop = |name: &str, (from, a): (&str, &str), (to, b): (&str, &str)| {
+        let go = step("go", &format!("go-{to}"));
+        hop(name, Some(system(from, a)), Some(system(to, b)), [(Phase::Migrate, vec![go])])
     };
     let first = hop("first", ("old", "1"), ("mid", "2"));
     let second = hop("second", ("mid", "2"), ("new", "3"));
-    Playbook { hops: vec![first, second], ..playbook() }
+    plans::playbook(vec![first, second])
 }
 
 #[test]
@@ -174,7 +170,7 @@ fn the_second_way_begins_on_the_machine_and_the_system_of_the_first() {
         [("another", "1", Some(End::NeedsHands)), ("", "9", Some(End::NeedsHands)), ("", "1", None)]
     {
         let (mut state, mut facts) = second_look(&ran);
-        facts.system = system("old", version);
+        facts.system = Some(system("old", version));
         facts.machine_id += machine;
         let result = fleetlift::run::Result {
             ending: Ending::Passed { exit: None, outcome: Passed::Unchanged, stdout: None },
