@@ -120,7 +120,7 @@ impl Walk {
             steps: BTreeMap::new(),
             findings: Vec::new(),
         };
-        let lane = Lane::new(Arc::clone(&shared), host, None, messages);
+        let lane = Lane::new(Arc::clone(&shared), (host, 0), None, messages);
         let known = Known::default();
         Self { shared, host, now, lane, known, survey, blocked: None, reboot: None }
     }
