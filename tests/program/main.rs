@@ -18,6 +18,7 @@ mod gates;
 mod guards;
 mod hostile;
 mod locks;
+mod penalties;
 mod plans;
 mod real_ssh;
 mod reboots;

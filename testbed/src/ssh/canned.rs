@@ -3,7 +3,7 @@
 //! Nothing here spawns a task for a channel, so that in a fleet of ten thousand the controller's own cost shows.
 
 use super::{
-    framed,
+    Penalties, admit, framed,
     login::{Commands, Login},
 };
 use crate::spec::{CannedAnswers, CannedReply, CannedRequest};
@@ -30,14 +30,15 @@ pub(crate) async fn serve_canned(
     answers: Arc<CannedAnswers>,
     stop: CancellationToken,
 ) {
+    let penalties = Arc::<Penalties>::default();
     loop {
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (mut stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, say: those in use must get the time to end.
                 tracing::warn!(%error, "a connection could not be taken");
@@ -46,11 +47,15 @@ pub(crate) async fn serve_canned(
             }
         };
         let _ = stream.set_nodelay(true);
-        let connection = Login::new(Connection {
-            authorized: authorized.clone(),
-            answers: answers.clone(),
-            asked: BTreeMap::new(),
-        });
+        let Some(visit) = admit(&penalties, &mut stream, peer.ip()).await else { continue };
+        let connection = Login::new(
+            visit,
+            Connection {
+                authorized: authorized.clone(),
+                answers: answers.clone(),
+                asked: BTreeMap::new(),
+            },
+        );
         let stream = super::cut::Cuttable::new(stream, stop.child_token());
         let config = config.clone();
         tokio::spawn(async move {

@@ -1,5 +1,6 @@
 //! What the servers have in common: who may log in, and what nobody is given. What becomes of commands is their own.
 
+use super::penalties::Visit;
 use russh::{
     Channel, ChannelId,
     keys::ssh_key::public::KeyData,
@@ -50,12 +51,13 @@ pub(super) trait Commands: Send + 'static {
 /// One connection. Any user name is taken, with the one key.
 pub(super) struct Login<C> {
     user: String,
+    visit: Visit,
     commands: C,
 }
 
 impl<C> Login<C> {
-    pub(super) fn new(commands: C) -> Self {
-        Self { user: String::new(), commands }
+    pub(super) fn new(visit: Visit, commands: C) -> Self {
+        Self { user: String::new(), visit, commands }
     }
 }
 
@@ -73,6 +75,7 @@ impl<C: Commands> Handler for Login<C> {
     ) -> Result<Auth, Self::Error> {
         user.clone_into(&mut self.user);
         let may = self.commands.key() == Some(key.public_key.key_data());
+        self.visit.tried(may);
         Ok(if may { Auth::Accept } else { Auth::reject() })
     }
 

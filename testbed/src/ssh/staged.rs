@@ -1,6 +1,7 @@
 //! The server of a staged host: real commands in the host's root.
 
 use super::{
+    Penalties, admit,
     cut::Cuttable,
     exec::Exec,
     login::{Commands, Login},
@@ -19,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) async fn serve_staged(
     host: Arc<Staged>,
     config: Arc<Config>,
-    stream: TcpStream,
+    penalties: Arc<Penalties>,
+    mut stream: TcpStream,
     peer: SocketAddr,
     refuses: bool,
     cut: CancellationToken,
@@ -28,9 +30,11 @@ pub(crate) async fn serve_staged(
         cut.cancelled().await;
         return;
     }
+    let Some(visit) = admit(&penalties, &mut stream, peer.ip()).await else { return };
     let _ = stream.set_nodelay(true);
     let channels = BTreeMap::new();
-    let connection = Login::new(Connection { host, peer, refuses, cut: cut.clone(), channels });
+    let connection = Connection { host, peer, refuses, cut: cut.clone(), channels };
+    let connection = Login::new(visit, connection);
     let session =
         match russh::server::run_stream(config, Cuttable::new(stream, cut), connection).await {
             Ok(session) => session.await,
