@@ -130,6 +130,13 @@ impl Walk {
         if let Err(reach) = self.ask_all(&plan).await {
             self.survey.reach = reach;
         }
+        // What the plan knows without the host is known also where it does not answer.
+        for step in plan.hops.iter().flat_map(|hop| hop.forward.clone()) {
+            if let Some(when) = &plan.rendered(self.host, step).skip {
+                let skipped = Prospect::Skipped { when: Arc::clone(when) };
+                self.survey.steps.entry(step).or_insert(skipped);
+            }
+        }
         self.survey.fill(&plan, &Prospect::Unknown { until: Until::Asked });
         if let Some(session) = self.lane.session.take() {
             session.close().await;
