@@ -374,6 +374,10 @@ pub(super) fn waits_on(words: &Words, reason: &WaitingOn) -> String {
             let names = fold_names(hosts.iter().map(|host| host.as_str()));
             words.say("waits.held", &[("hosts", &shorten(&names, FOLDED_COLUMNS_MAX))])
         }
+        WaitingOn::Hop { hosts } => {
+            let names = fold_names(hosts.iter().map(|host| host.as_str()));
+            words.say("waits.hop", &[("hosts", &shorten(&names, FOLDED_COLUMNS_MAX))])
+        }
         WaitingOn::Draining { reason } => words.say("waits.draining", &[("reason", reason)]),
     }
 }

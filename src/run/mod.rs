@@ -28,7 +28,7 @@ pub use gate::{Forecast as Expected, ROOM};
 pub use host::{Fate, HostPhase, HostState, LeftBoot, Registered, Retry, Unseen, Way};
 pub use judge::{Ending, Result, acceptance, found, judge, key_taken, tells, wrong_system};
 pub use learned::{Learned, Past};
-pub use pace::{Basis, Mark, Pace, basis, rest_of_way, step_length};
+pub use pace::{Basis, Mark, Pace, basis, rest_of_way};
 pub use reported::{Heard, hear, hear_until_then};
 pub use state::{Illegal, RunPhase, RunState, Tuned, WaveState};
 pub use survey::{Downtime, HostSurvey, Lengths, Prospect, Reach, Until};

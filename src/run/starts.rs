@@ -23,7 +23,7 @@ pub(super) fn settle_waves(
     decision: &mut Decision,
 ) {
     for (number, (wave, at)) in plan.waves.iter().zip(&state.waves).enumerate() {
-        if at.finished {
+        if at.finished || is_undone(plan, state, (wave, at)) {
             continue;
         }
         let open: Vec<WaveName> = wave
@@ -61,6 +61,11 @@ pub(super) fn settle_waves(
             decision.waiting_on.push(WaitingOn::Wave { wave: name, after: open });
         }
     }
+}
+
+/// Whether a wave goes back, and has hosts that are still to go. It is not over before: nobody would take them back afterwards.
+fn is_undone(plan: &Plan, state: &RunState, (wave, at): (&PlanWave, &WaveState)) -> bool {
+    state.watches.undoes(plan, wave) && !at.migrated.is_empty()
 }
 
 /// So many hosts of a wave are asked at the gate in one decision: a host that waits behind as many that are too long for
@@ -138,8 +143,7 @@ pub(super) fn start_hosts(
     gates: &Gates<'_>,
     decision: &mut Decision,
 ) {
-    let in_flight: usize = state.waves.iter().map(|wave| wave.in_flight).sum();
-    let mut slots = state.tuned.parallel(plan).saturating_sub(in_flight);
+    let mut slots = state.tuned.parallel(plan).saturating_sub(state.in_flight());
     let mut taken = Taken::default();
     if let Some(watch) = state.watches.doubt(plan) {
         decision.waiting_on.push(WaitingOn::Watch { watch });
@@ -156,7 +160,7 @@ pub(super) fn start_hosts(
         let places = state.tuned.parallel_of(plan, wave);
         let mut free = slots.min(places.saturating_sub(at.in_flight));
         if at.good < wave.canary {
-            free = free.min(wave.canary.saturating_sub(at.good + at.in_flight));
+            free = free.min(state.canaries_left(plan, number));
             decision.waiting_on.push(WaitingOn::Canary { wave: wave.name.clone() });
         }
         if let Some(barrier) = wave.barrier {
@@ -191,28 +195,30 @@ pub(super) fn start_hosts(
     }
 }
 
-/// Where an answer says so, hosts that are migrated go back: as many at once as may be in flight, and be away.
+/// Where an answer says so, hosts that are migrated go back: as many at once as may be in flight, and be down. Windows are not
+/// asked: what is migrated and not well had better not wait for tomorrow night.
 pub(super) fn undo_waves(plan: &Plan, state: &RunState, decision: &mut Decision) {
-    let in_flight: usize = state.waves.iter().map(|wave| wave.in_flight).sum();
-    let mut slots = state.tuned.parallel(plan).saturating_sub(in_flight);
+    let mut slots = state.tuned.parallel(plan).saturating_sub(state.in_flight());
     let mut taken = Taken::default();
     let Some(trip) = &state.watches.tripped else { return };
     for (wave, at) in plan.waves.iter().zip(&state.waves) {
-        if at.finished || state.stopping.is_some() || !state.watches.undoes(plan, wave) {
+        if at.finished || state.stopping.is_some() || !is_undone(plan, state, (wave, at)) {
             continue;
         }
+        let places = state.tuned.parallel_of(plan, wave);
+        let mut free = slots.min(places.saturating_sub(at.in_flight));
         for index in &at.migrated {
-            if slots == 0 {
-                return;
+            if free == 0 {
+                break;
             }
-            if state.domains.blocks(*index, &taken).is_some() {
+            if !state.domains.may_go_back(*index, &taken) {
                 continue;
             }
             let host = plan.hosts[*index].name.clone();
             let (phase, operator) = (Phase::Rollback, trip.watch.to_string());
             decision.todo.push(Todo::Record(Event::HostReopened { host, phase, operator }));
             taken.take(&state.domains, *index);
-            slots -= 1;
+            (slots, free) = (slots - 1, free - 1);
         }
     }
 }

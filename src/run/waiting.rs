@@ -47,6 +47,8 @@ pub enum WaitingOn {
     Watch { watch: WatchId },
     /// Operators hold these hosts; they go on when they are released.
     Held { hosts: Vec<HostName> },
+    /// These hosts rest between two hops; they go on when somebody resumes the run.
+    Hop { hosts: Vec<HostName> },
     /// No new host starts, for this reason; hosts in flight go on to their end or to a safe point.
     Draining { reason: PauseReason },
 }
@@ -66,7 +68,8 @@ impl WaitingOn {
             | Self::Domain { .. }
             | Self::Barrier { .. }
             | Self::Soak { .. }
-            | Self::Held { .. } => false,
+            | Self::Held { .. }
+            | Self::Hop { .. } => false,
         }
     }
 
@@ -81,7 +84,9 @@ impl WaitingOn {
             | Self::Soak { wave, .. } => *wave == of.name,
             Self::Approval { gate, .. } => *gate == of.name,
             Self::Draining { .. } | Self::Watch { .. } => true,
-            Self::Attempts { .. } | Self::Retry { .. } | Self::Held { .. } => false,
+            Self::Attempts { .. } | Self::Retry { .. } | Self::Held { .. } | Self::Hop { .. } => {
+                false
+            }
         }
     }
 
@@ -95,13 +100,15 @@ impl WaitingOn {
                 Some(PauseReason::Domain { wave, domain, hosts })
             }
             Self::Held { hosts } => Some(PauseReason::Held { hosts }),
-            Self::Draining { reason } => Some(reason),
+            Self::Hop { hosts } => Some(PauseReason::Hop { hosts }),
             Self::Attempts { .. }
             | Self::Retry { .. }
             | Self::Wave { .. }
             | Self::Canary { .. }
             | Self::Watch { .. }
-            | Self::Barrier { .. } => None,
+            | Self::Barrier { .. }
+            // It has paused already, as far as it can.
+            | Self::Draining { .. } => None,
         }
     }
 }
