@@ -251,23 +251,25 @@ impl SshSession {
                 let gone = Ending::Gone { handed: false, why };
                 self.settle(gone).map(|_| Whereabouts::Running)
             }
-            Finish::InTime(ending) => match self.settle(ending)?.as_str() {
-                // Its time was over, and whoever ended it did not hear whether all of it is gone.
-                "stopped" => {
-                    let said = stop_now(&self.link, self.stop_job(dir, "", sudo)).await;
-                    let stopped = said.as_deref() == Some("gone");
-                    Ok(Whereabouts::Finished(Exit::TimedOut { stopped }))
+            Finish::InTime(ending) => {
+                let words = self.settle(ending)?;
+                // Its time was over, and whoever ended it did not hear whether all of it is gone; or it is over now.
+                if !matches!(words.as_str(), "stopped" | "overdue") {
+                    return whereabouts(&words);
                 }
-                "overdue" => match stop_now(&self.link, self.stop_job(dir, "", sudo)).await {
+                match stop_now(&self.link, self.stop_job(dir, "", sudo)).await {
                     // In the last moment it ended by itself, and its output is not whole yet.
-                    Some(said) if said == "over" => Ok(Whereabouts::Running),
-                    said => {
+                    Ok(Some(said)) if said == "over" => Ok(Whereabouts::Running),
+                    Ok(said) => {
                         let stopped = said.as_deref() == Some("gone");
                         Ok(Whereabouts::Finished(Exit::TimedOut { stopped }))
                     }
-                },
-                words => whereabouts(words),
-            },
+                    Err(why) => {
+                        let gone = Ending::Gone { handed: false, why };
+                        self.settle(gone).map(|_| Whereabouts::Running)
+                    }
+                }
+            }
             Finish::Stopped { gone } => Ok(Whereabouts::Finished(Exit::TimedOut { stopped: gone })),
             Finish::Never => Ok(Whereabouts::Never),
         }
@@ -315,12 +317,18 @@ fn whereabouts(words: &str) -> Result<Whereabouts, SessionError> {
     }
 }
 
-/// Ends a script whose time is over, or what is left of it. What the host says of it, where it says anything.
-async fn stop_now(link: &Link, stop: Job<'_>) -> Option<String> {
+/// Ends a script whose time is over, or what is left of it. What the host says of it; nothing where it will not be told. An
+/// error where nobody heard what it says: over another connection it can be asked.
+async fn stop_now(link: &Link, stop: Job<'_>) -> Result<Option<String>, String> {
     let mut words = String::new();
     let mut hear = |_: Stream, bytes: &[u8]| words.push_str(&String::from_utf8_lossy(bytes));
-    let ended = timeout(STOP_LIMIT, link.exchange(stop, &mut hear)).await;
-    matches!(ended, Ok(Ending::Ended(_))).then(|| words.trim().to_owned())
+    match timeout(STOP_LIMIT, link.exchange(stop, &mut hear)).await {
+        Ok(Ending::Ended(_)) => Ok(Some(words.trim().to_owned())),
+        Ok(Ending::No(_) | Ending::NoProgram { .. }) => Ok(None),
+        Ok(Ending::Gone { why, .. }) => Err(format!("while it was being ended: {why}")),
+        // A connection that died quietly looks like this until its keep-alives are over.
+        Err(_) => Err("the host did not answer when it was to be ended".to_owned()),
+    }
 }
 
 /// How a script with a limit ended.
@@ -353,14 +361,7 @@ async fn run_in_time(
     limit: Duration,
     output: &mut dyn OutputSink,
 ) -> (Finish, Aside) {
-    let may_block = output.may_block();
-    let mut sink = |stream: Stream, bytes: &[u8]| {
-        if may_block {
-            exchange::patiently(|| output.take(stream, bytes));
-        } else {
-            output.take(stream, bytes);
-        }
-    };
+    let mut sink = exchange::sink(output);
     let mut running = pin!(link.exchange_aside(launch, &mut sink));
     tokio::select! {
         biased;
@@ -368,11 +369,9 @@ async fn run_in_time(
         () = pass(limit) => {}
     }
     // The first channel is read on meanwhile: one that is not read stops the whole connection, the second with it.
-    let mut words = String::new();
-    let mut hear = |_: Stream, bytes: &[u8]| words.push_str(&String::from_utf8_lossy(bytes));
     let mut ended = None;
-    let stopping = {
-        let mut stopping = pin!(timeout(STOP_LIMIT, link.exchange(stop(), &mut hear)));
+    let stopped = {
+        let mut stopping = pin!(stop_now(link, stop()));
         loop {
             tokio::select! {
                 biased;
@@ -381,23 +380,26 @@ async fn run_in_time(
             }
         }
     };
-    let trouble = match stopping {
-        Ok(Ending::Ended(_)) => None,
-        Ok(Ending::Gone { why, .. }) => {
-            Some(Finish::Lost(format!("while it was being ended: {why}")))
-        }
-        // A connection that died quietly looks like this until its keep-alives are over: another one must ask.
-        Err(_) => Some(Finish::Lost("the host did not answer when it was to be ended".to_owned())),
-        Ok(Ending::No(_) | Ending::NoProgram { .. }) => Some(Finish::Stopped { gone: false }),
-    };
-    if ended.is_none() && trouble.is_none() {
+    if ended.is_none() && matches!(stopped, Ok(Some(_))) {
         ended = timeout(TAIL_LIMIT, &mut running).await.ok();
     }
     let (ended, aside) = ended.map_or((None, Aside::default()), |(end, aside)| (Some(end), aside));
-    let finish = trouble.unwrap_or(match (words.trim(), ended) {
+    let finish = match stopped {
+        Ok(Some(said)) => weigh(&said, ended),
+        Ok(None) => Finish::Stopped { gone: false },
+        Err(why) => Finish::Lost(why),
+    };
+    (finish, aside)
+}
+
+/// What became of a script that was to be ended: by what the host said then, and by how its own channel has ended.
+fn weigh(said: &str, ended: Option<Ending>) -> Finish {
+    match (said, ended) {
         ("never", Some(Ending::No(_) | Ending::NoProgram { .. } | Ending::Gone { .. }) | None) => {
             Finish::Never
         }
+        // Who followed it has heard the same.
+        ("never", Some(Ending::Ended(how))) if how == "never" => Finish::Never,
         // It had ended by itself, and only we heard of it late: since we were stopped, or its last words were long.
         ("over", Some(ending)) => Finish::InTime(ending),
         ("over", None) => Finish::Lost("it has ended, but its output does not come".to_owned()),
@@ -407,8 +409,7 @@ async fn run_in_time(
             Some(Ending::Ended(_) | Ending::Gone { .. }) | None => Finish::Lost(said.to_owned()),
         },
         (_, _) => Finish::Stopped { gone: false },
-    });
-    (finish, aside)
+    }
 }
 
 pub(super) fn exit_of(how: &str) -> Exit {
@@ -574,5 +575,19 @@ impl Session for SshSession {
             };
             let _ = timeout(CLOSE_LIMIT, goodbye).await;
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_is_heard_twice_of_a_script_that_is_followed_and_never_of_one_that_has_ended() {
+        let weighed = |how: &str| weigh("never", Some(Ending::Ended(how.to_owned())));
+        assert!(matches!(weighed("never"), Finish::Never));
+        assert!(matches!(weighed("0"), Finish::Stopped { gone: false }));
+        let gone = Ending::Gone { handed: true, why: String::new() };
+        assert!(matches!(weigh("never", Some(gone)), Finish::Never));
     }
 }
