@@ -138,7 +138,7 @@ pub fn execute(
     confirm(yes, &what, hosts, Some(&planned.digest))?;
     let mut ready = Ready { no_wait, ..begin(store, planned)? };
     ready.first.extend(ahead);
-    driving::runtime()?.block_on(driving::drive(common, ready))
+    driving::block_on(driving::drive(common, ready))?
 }
 
 /// Makes the run in the store.
@@ -257,7 +257,7 @@ pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> 
     let (aim, no_wait) = (None, args.no_wait);
     let ready =
         Ready { store, run, plan, digest, journal, state, first, not_left, secrets, aim, no_wait };
-    driving::runtime()?.block_on(driving::drive(common, ready))
+    driving::block_on(driving::drive(common, ready))?
 }
 
 fn driver() -> engine::Driver {
@@ -329,7 +329,7 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
     let no_wait = false;
     let ready =
         Ready { store, run, plan, digest, journal, state, first, not_left, secrets, aim, no_wait };
-    driving::runtime()?.block_on(driving::drive(common, ready))
+    driving::block_on(driving::drive(common, ready))?
 }
 
 /// After a commit there is no way back: it waits until the hosts have soaked, and until nobody is in doubt about any of them.
