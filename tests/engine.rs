@@ -6,6 +6,8 @@ mod care;
 mod holds;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;
+#[path = "engine/taken_over.rs"]
+mod taken_over;
 #[path = "engine/windows.rs"]
 mod windows;
 #[path = "engine/wire.rs"]

@@ -7,7 +7,7 @@ use crate::{
 };
 use fleetlift::{
     base::phase::Phase,
-    host::{Exit, Leave},
+    host::{Exit, LEASE, Leave},
     playbook::OnLost,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,6 +130,12 @@ pub struct Troubles {
 }
 
 const POWER_CUT: &str = "power cut";
+/// Another run may take a lock of which nothing was heard for longer than its lease.
+const LEASE_MS: u64 = LEASE.as_millis() as u64;
+/// A script that cannot be reached any more arrives within this time, or not at all.
+pub const LATE_MS: u64 = 20_000;
+/// What a call takes at most on its way.
+const TRIP_MS: u64 = 1000;
 /// So long after it was written a name may be lost with the power.
 const UNWRITTEN_MS: u64 = 30_000;
 
@@ -151,6 +157,8 @@ pub struct Host {
     pub dirs: BTreeMap<String, Dir>,
     /// Which controller of the run has its lock, by how often the run was taken over.
     pub lock: Option<u32>,
+    /// When the lock's lease last began anew.
+    heard: u64,
     /// Folders in which nothing begins any more.
     pub ended: BTreeSet<String>,
     /// Steps whose work is in place.
@@ -165,6 +173,8 @@ pub struct Host {
     pub starts: BTreeMap<String, u32>,
     pub attempts: BTreeMap<(String, u32), u32>,
     pub outputs: BTreeMap<(String, u32), String>,
+    /// When it was last told to reboot.
+    pub told_to_reboot: Option<u64>,
     /// The boot in which a hop's system was put in place.
     switched_in: BTreeMap<usize, u32>,
     first_asked: BTreeMap<String, u64>,
@@ -195,6 +205,7 @@ impl Host {
             restoring: None,
             dirs: BTreeMap::new(),
             lock: None,
+            heard: 0,
             ended: BTreeSet::new(),
             done: BTreeSet::new(),
             copies: BTreeMap::new(),
@@ -203,6 +214,7 @@ impl Host {
             starts: BTreeMap::new(),
             attempts: BTreeMap::new(),
             outputs: BTreeMap::new(),
+            told_to_reboot: None,
             switched_in: BTreeMap::new(),
             first_asked: BTreeMap::new(),
             happenings: BTreeMap::new(),
@@ -350,6 +362,8 @@ impl Host {
     fn come_up(&mut self, at: u64, fate: Fate) {
         self.up = true;
         self.up_since = at;
+        // After a boot the lease begins again.
+        self.heard = at;
         self.boot += 1;
         let (armed, restoring) = (self.armed.take(), self.restoring.take());
         if fate != Fate::OldSystem {
@@ -423,8 +437,37 @@ impl Host {
                 "locked by run ours of a later one, which has taken this run over".to_owned()
             );
         }
+        self.hear(epoch, at);
         self.lock = Some(epoch);
+        self.heard = at;
         Ok(())
+    }
+
+    /// Its controller is heard of, and renews what it has. Where nothing keeps the two apart the lease has not run out.
+    pub fn hear(&mut self, epoch: u32, at: u64) {
+        if self.lock != Some(epoch) {
+            return;
+        }
+        let silent = at.saturating_sub(self.heard);
+        let runs = |dir: &Dir| matches!(dir, Dir::Begun(begun) if begun.runs());
+        let free = silent > LEASE_MS && !self.dirs.values().any(runs);
+        if free && self.scenario.trouble.network == 0 && self.troubles.partitions.is_empty() {
+            let name = &self.name;
+            self.wrong.push(format!("{name}: nothing was heard for {silent} ms of its lock"));
+        }
+        self.heard = at;
+    }
+
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// What a question of which nothing is left is answered.
+    pub fn asked(&mut self, sentence: &Sentence, at: u64) -> (Exit, String) {
+        match sentence {
+            Sentence::Facts => (Exit::Code(0), self.facts(at)),
+            Sentence::Say { word, step } => (self.answer(word, step, at), String::new()),
+        }
     }
 
     /// Gives the lock back; after its end the folder is closed, and emptied where nothing of it is needed any more.
@@ -445,12 +488,20 @@ impl Host {
         self.tell(|| format!("is left: {how:?}"));
     }
 
+    /// Folders of scripts in which something may still begin.
+    pub fn open_folders(&self) -> impl Iterator<Item = &str> {
+        let folders = self.dirs.keys().filter_map(|dir| dir.rsplit_once('/'));
+        let folders: BTreeSet<&str> = folders.map(|(folder, _)| folder).collect();
+        folders.into_iter().filter(|folder| *folder != "local" && !self.ended.contains(*folder))
+    }
+
     /// Whether nothing keeps a controller from its door, for good or now and then.
     pub fn can_be_left(&self) -> bool {
         let troubles = &self.troubles;
         !troubles.unreachable
             && troubles.key_changes_at_boot.is_none()
             && troubles.partitions.is_empty()
+            && troubles.replaced_at.is_none()
             && self.up
     }
 
@@ -581,6 +632,7 @@ impl Host {
         let nth = self.count_start(cause);
         self.check_start(&spec, cause);
         let mut chance = self.chance(&format!("reboot/{}/{nth}", cause.step));
+        self.told_to_reboot = Some(at);
         if spec.phase == Phase::Migrate {
             self.changed = true;
             self.begun_hops.insert(spec.hop);
@@ -621,7 +673,12 @@ impl Host {
                 }
                 fine
             }
-            "until" => at.saturating_sub(self.up_since) >= chance.between(0, 20_000),
+            "until" => {
+                let timeout = self.spec(step).map_or(0, |spec| spec.timeout_ms);
+                let slow = chance.percent(30) && timeout > 2 * LEASE_MS;
+                let takes = if slow { timeout / 2 } else { 20_000 };
+                at.saturating_sub(self.up_since) >= chance.between(takes / 2, takes)
+            }
             _ => {
                 let first = *self.first_asked.entry(step.to_owned()).or_insert(at);
                 let never = chance.percent(steps / 2);
@@ -658,6 +715,8 @@ impl Host {
             return;
         }
         begun.ended = Some(begun.exit.clone());
+        // While a script was at work nobody could take the lock.
+        self.heard = begun.ends;
         let (sentence, works, exit) = (begun.sentence.clone(), begun.works, begun.exit.clone());
         let attempt = begun.cause.attempt;
         self.tell(|| {
@@ -708,6 +767,7 @@ impl Host {
     pub fn kill(&mut self, dir: &str) -> bool {
         let now = self.now;
         self.tell(|| format!("is told to end {dir}"));
+        self.check_time(dir, now);
         match self.dirs.get_mut(dir) {
             Some(Dir::Begun(begun)) if begun.runs() && begun.killable => {
                 begun.ended = Some(Exit::Signal("TERM".to_owned()));
@@ -716,6 +776,18 @@ impl Host {
             }
             Some(Dir::Begun(begun)) => !begun.runs(),
             Some(Dir::Never) | None => true,
+        }
+    }
+
+    /// Nobody ends a step before its time is over. A script that came late has less of it, by the count of who sent it.
+    fn check_time(&mut self, dir: &str, now: u64) {
+        let Some(Dir::Begun(begun)) = self.dirs.get(dir) else { return };
+        let Sentence::Say { word, step } = &begun.sentence else { return };
+        let Some(spec) = self.spec(step).filter(|_| word == "run" && begun.runs()) else { return };
+        let had = now.saturating_sub(begun.began);
+        if had + LATE_MS + TRIP_MS < spec.timeout_ms {
+            let (name, limit) = (&self.name, spec.timeout_ms);
+            self.wrong.push(format!("{name}: {dir} is ended after {had} ms of {limit}"));
         }
     }
 

@@ -2,7 +2,7 @@
 //! scripts promise is kept; nothing else is.
 
 use crate::{
-    host::{Begun, Cause, Dir, Host, Sentence},
+    host::{Begun, Cause, Dir, Host, LATE_MS, Sentence},
     sim::Sim,
 };
 use fleetlift::{
@@ -19,8 +19,6 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 const SILENCE_MS: u64 = 45_000;
 /// What a host needs to end a script that can be ended, and to find that it cannot.
 const STOPPING_MS: (u64, u64) = (1500, 10_000);
-/// A script that cannot be reached any more arrives within this time, or not at all.
-const LATE_MS: u64 = 20_000;
 
 /// The network of a simulation.
 pub struct Network(pub Sim);
@@ -283,6 +281,9 @@ impl Line {
     /// What a host looks at before it begins a script.
     fn may_begin(&self, script: &Script) -> Result<(), SessionError> {
         self.sim.on(&self.host, |host, now| {
+            if self.holder.is_none() {
+                host.wrong.push(format!("{}: {} was sent without a lock", host.name, script.dir));
+            }
             let refused = |reason: &str| Err(SessionError::Refused { reason: reason.to_owned() });
             if script.sudo && host.troubles.sudo_refused {
                 return refused("sudo: a password is required");
@@ -302,6 +303,24 @@ impl Line {
         })
     }
 
+    /// A question of which nothing is left.
+    async fn put_question(
+        &mut self,
+        script: &Script,
+        output: &mut dyn OutputSink,
+    ) -> Result<Exit, SessionError> {
+        let sentence = sentence(&script.text);
+        self.sim.cause(&self.host, &sentence, "a question");
+        if let Way::Closed | Way::Broken { .. } = self.go().await {
+            let reason = "the connection was closed".to_owned();
+            return Err(SessionError::NotStarted { reason });
+        }
+        let (exit, said) = self.sim.on(&self.host, |host, now| host.asked(&sentence, now));
+        self.sim.call().await;
+        output.take(Stream::Out, said.as_bytes());
+        Ok(exit)
+    }
+
     /// What every question about a script begins with.
     async fn find(&mut self, dir: &str, sudo: bool) -> Result<(), SessionError> {
         if let Way::Closed | Way::Broken { .. } = self.go().await {
@@ -317,6 +336,9 @@ impl Line {
             if !host.dirs.contains_key(dir) && host.ended.contains(folder) {
                 let reason = "the run has ended with this host".to_owned();
                 return Err(SessionError::Refused { reason });
+            }
+            if let Some(epoch) = self.epoch() {
+                host.hear(epoch, now);
             }
             if !host.dirs.contains_key(dir) && !host.disk_is_full(now) {
                 host.dirs.insert(dir.to_owned(), Dir::Never);
@@ -471,6 +493,14 @@ impl Session for Line {
         Box::pin(self.run_script(script, output))
     }
 
+    fn ask<'a>(
+        &'a mut self,
+        script: &'a Script,
+        output: &'a mut dyn OutputSink,
+    ) -> BoxFuture<'a, Result<Exit, SessionError>> {
+        Box::pin(self.put_question(script, output))
+    }
+
     fn look<'a>(
         &'a mut self,
         dir: &'a str,
@@ -521,6 +551,22 @@ impl Session for Line {
 
     fn hold(&mut self, holder: &Arc<Holder>) {
         self.holder = Some(Arc::clone(holder));
+    }
+
+    fn renew(&mut self, _: bool) -> BoxFuture<'_, Result<(), SessionError>> {
+        Box::pin(async move {
+            let Some(holder) = self.holder.clone() else { return Ok(()) };
+            let Way::There = self.go().await else {
+                let reason = "the connection was closed".to_owned();
+                return Err(SessionError::NotStarted { reason });
+            };
+            let locked = |host: &mut Host, now| {
+                host.take_lock(&format!("{}/", holder.folder), Some(holder.epoch), now)
+            };
+            let renewed = self.sim.on(&self.host, locked);
+            self.sim.call().await;
+            renewed.map_err(|reason| SessionError::Refused { reason })
+        })
     }
 
     fn leave(&mut self, how: Leave, _: bool) -> BoxFuture<'_, Result<(), SessionError>> {

@@ -8,7 +8,7 @@ use crate::{
 };
 use fleetlift::{
     base::phase::Phase,
-    journal::{End, Event, Failure, Record, Skip, Then},
+    journal::{End, Event, Failure, RebootVerdict, Record, Skip, Then},
     plan::Plan,
     plan::Task,
     playbook::{Action, OnLost},
@@ -97,7 +97,13 @@ pub struct Oracle {
     resumes: u64,
     at: i64,
     pub limits: Limits,
+    /// Controllers have clocks that do not agree: what was counted across two of them is as wrong as they are.
+    pub clocks: bool,
 }
+
+/// Between the decision to reboot a host and its command, where that is given at the first try; and between what happens
+/// and its record.
+const DARK_SLACK_MS: u64 = 60_000;
 
 fn id(step: &fleetlift::journal::StepId) -> String {
     format!("{}.{}.{}", step.hop, step.phase.as_str(), step.step.as_str())
@@ -131,6 +137,7 @@ impl Oracle {
         let limits = Limits::new(&plan);
         Self {
             limits,
+            clocks: false,
             specs: Arc::clone(&scenario.specs),
             plan,
             hosts,
@@ -368,10 +375,13 @@ impl Oracle {
                     said.push("dark without a boot id".to_owned());
                 }
             }
-            Event::HostReturned { .. } => match &mut self.told(name).open {
-                Some(open) => open.returned = true,
-                None => said.push("returned without an attempt".to_owned()),
-            },
+            Event::HostReturned { dark_ms, .. } => {
+                self.was_dark(*dark_ms, truth, &mut said);
+                match &mut self.told(name).open {
+                    Some(open) => open.returned = true,
+                    None => said.push("returned without an attempt".to_owned()),
+                }
+            }
             Event::RollbackStarted { hop, .. } => {
                 let told = self.told(name);
                 told.back = Some(usize::from(*hop));
@@ -406,6 +416,30 @@ impl Oracle {
             _ => said.push("an event of the run with a host".to_owned()),
         }
         wrong.extend(said.into_iter().map(|said| format!("{name}: {said}")));
+    }
+
+    /// A host is dark from its command on, however long ago that was decided. One that went down by itself has none.
+    fn was_dark(&self, dark_ms: u64, truth: &Host, said: &mut Vec<String>) {
+        let Some(told) = truth.told_to_reboot.filter(|_| !self.clocks) else { return };
+        let most = truth.now().saturating_sub(told) + DARK_SLACK_MS;
+        if dark_ms > most {
+            said.push(format!("was dark for {dark_ms} ms, and was told to reboot {most} ms ago"));
+        }
+    }
+
+    /// A reboot is given up: has it had its time?
+    fn gave_up(&self, failure: &Failure, truth: &Host, said: &mut Vec<String>) {
+        let Failure::Reboot(
+            RebootVerdict::NeverBack { limit_ms, .. } | RebootVerdict::NotOver { limit_ms, .. },
+        ) = failure
+        else {
+            return;
+        };
+        let Some(told) = truth.told_to_reboot.filter(|_| !self.clocks) else { return };
+        let had = truth.now().saturating_sub(told) + DARK_SLACK_MS;
+        if had < *limit_ms {
+            said.push(format!("is given up {had} ms after its command: {failure:?}"));
+        }
     }
 
     fn told(&mut self, name: &str) -> &mut Told {
@@ -668,6 +702,7 @@ impl Oracle {
         truth: &Host,
         said: &mut Vec<String>,
     ) {
+        self.gave_up(failure, truth, said);
         let untouched = matches!(failure, Failure::Unreachable { .. } | Failure::Refused { .. });
         let began = truth.attempts.contains_key(&(step.to_owned(), attempt));
         if untouched && began && self.is_script(step) {
