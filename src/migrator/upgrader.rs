@@ -30,8 +30,12 @@ const SAID: [(&str, &str, &str); 7] = [
     ("The upgrade has aborted", "aborted", "Its log says why; dpkg --configure -a."),
 ];
 
+/// Words of an error in its log after which there is no upgrade, whatever its exit code. Other errors there are of things on
+/// the way: where it ends with 0, these are told and do not block.
+const GIVEN_UP: [&str; 4] = ["Dist-upgrade failed", "aborted", "'E:", "error from dpkg"];
+
 /// The items of an output and of a log, where one was written.
-pub(super) fn read(texts: &[&str], log: Option<&str>) -> Vec<Item> {
+pub(super) fn read(texts: &[&str], log: Option<&str>, exit: i32) -> Vec<Item> {
     let mut items = apt::read(texts);
     for line in texts.iter().flat_map(|text| text.lines()) {
         let known = SAID.iter().find(|(words, _, _)| line.contains(words));
@@ -46,7 +50,9 @@ pub(super) fn read(texts: &[&str], log: Option<&str>) -> Vec<Item> {
             break;
         }
         let Some(said) = error_in_log(line) else { continue };
-        let item = Item::new("log", Severity::Blocker, said, "it stands in its main.log");
+        let grave = exit != 0 || GIVEN_UP.iter().any(|words| said.contains(words));
+        let severity = if grave { Severity::Blocker } else { Severity::Warning };
+        let item = Item::new("log", severity, said, "it stands in its main.log");
         if !items.iter().any(|other| other.title == item.title) {
             items.push(item);
         }

@@ -1,17 +1,17 @@
 //! What a controller does that takes up what another has begun, and what a busy fleet must not keep from its controller.
 
-use super::{good, inventory, lenient, playbook, step, system};
-use crate::support::fake::{Answer, FakeFleet, FakeHost, Play, Shows, TokioClock};
+use crate::{
+    fake::{Answer, FakeFleet, FakeHost, Play, Shows},
+    stage::{Driver, PausedClock, Ran, Stage, good, lenient, planned, playbook},
+    support::plans::step,
+};
 use fleetlift::{
-    base::{phase::Phase, template::Templates, time::Timestamp},
-    engine::{
-        Control, Controller, Driver, Engine, LocalScript, Observer, Outcome, Page, Secrets, Shared,
-        ThisMachine, opening, reopening,
-    },
+    base::{phase::Phase, time::Timestamp},
+    engine::{self, Control, Controller, LocalScript, Observer, Outcome, Page, reopening},
     host::{BoxFuture, Exit, OutputSink},
-    journal::{Contact, End, Event, Failure, PauseReason, Record, Store},
-    plan::{Plan, build},
-    playbook::{Action, Playbook, Reboot},
+    journal::{Contact, End, Event, Failure, PauseReason, Record},
+    plan::Plan,
+    playbook::{Action, Reboot, Step},
     rollout::{Act, Interrupt, OnFailure, Question, Rollout, Watch},
     run::{HostPhase, RunState},
 };
@@ -26,11 +26,11 @@ use std::{
 use tokio::sync::mpsc;
 
 /// Leaves the run at a record of this kind.
-struct LeavesAt(Option<fn(&Event) -> bool>, mpsc::Sender<Control>);
+struct LeavesAt(fn(&Event) -> bool, mpsc::Sender<Control>);
 
 impl Observer for LeavesAt {
     fn record(&mut self, record: &Record, _: &RunState, _: &Plan) {
-        if self.0.is_some_and(|wanted| wanted(&record.event)) {
+        if self.0(&record.event) {
             self.1.try_send(Control::Leave).unwrap();
         }
     }
@@ -38,93 +38,33 @@ impl Observer for LeavesAt {
     fn tick(&mut self, _: Timestamp, _: &RunState, _: &Plan) {}
 }
 
-/// A run whose controllers come and go, in paused time.
-struct Desk {
-    dir: tempfile::TempDir,
-    store: Store,
-    fleet: FakeFleet,
-    plan: Arc<Plan>,
-    digest: String,
-    controller: Arc<dyn Controller>,
-    clock: Arc<TokioClock>,
+/// A controller that leaves as soon as a record of this kind is on the disk.
+fn left_at(fleet: &FakeFleet, first: Option<Vec<Event>>, wanted: fn(&Event) -> bool) -> Driver {
+    let (control, orders) = mpsc::channel(4);
+    let observer = Box::new(LeavesAt(wanted, control));
+    Driver { observer, orders: Some(orders), first, ..Driver::of(fleet.clone()) }
 }
 
-impl Desk {
-    fn new(
-        fleet: &FakeFleet,
-        playbook: &Playbook,
-        rollout: &Rollout,
-        controller: Arc<dyn Controller>,
-    ) -> Self {
-        let names: Vec<String> = fleet.0.lock().unwrap().keys().map(ToString::to_string).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let inventory = inventory(&names);
-        let selected = inventory.hosts.keys().cloned().collect();
-        let plan = build(&inventory, playbook, rollout, "@all", &selected).unwrap();
-        let text = serde_json::to_string(&plan).unwrap();
-        let digest = fleetlift::base::digest::digest(text.as_bytes());
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::new(dir.path());
-        drop(store.create(&"r".parse().unwrap(), &text, &digest).unwrap());
-        let (fleet, clock) = (fleet.clone(), Arc::new(TokioClock::start()));
-        Self { dir, store, fleet, plan: Arc::new(plan), digest, controller, clock }
-    }
-
-    fn records(&self) -> Vec<Record> {
-        self.store.read(&"r".parse().unwrap()).unwrap().records(0).unwrap()
-    }
-
-    fn state(&self) -> RunState {
-        RunState::replay(&self.plan, &self.records()).unwrap()
-    }
-
-    fn driver(&self) -> Driver {
-        Driver { operator: "tester".into(), controller: "here".into() }
-    }
-
-    /// One controller: up to a record of this kind, or to the end.
-    async fn drive(&self, until: Option<fn(&Event) -> bool>) -> Outcome {
-        let first = opening(&self.plan, &self.digest, &self.state(), &self.driver());
-        self.begin_with(first.into_iter().collect(), until).await
-    }
-
-    async fn begin_with(&self, first: Vec<Event>, until: Option<fn(&Event) -> bool>) -> Outcome {
-        let run = "r".parse().unwrap();
-        let journal = self.store.take_over(&run).unwrap();
-        let shared = Shared {
-            plan: Arc::clone(&self.plan),
-            run,
-            transport: Arc::new(self.fleet.clone()),
-            clock: Arc::clone(&self.clock) as _,
-            controller: Arc::clone(&self.controller),
-            secrets: Arc::new(Secrets::default()),
-            templates: Templates::default(),
-            outputs: journal.outputs(),
-            artifacts: self.dir.path().join("artifacts"),
-        };
-        let (control, orders) = mpsc::channel(4);
-        let observer = Box::new(LeavesAt(until, control));
-        let engine = Engine::new(shared, self.state(), journal, orders, observer);
-        engine.drive(first).await.unwrap().0
-    }
+/// So long after the last record.
+fn later(stage: &Stage, fleet: &FakeFleet, after: Duration) -> Ran {
+    let stands = stage.records().last().unwrap().at;
+    let clock = || Arc::new(PausedClock::starting(stands + after)) as _;
+    stage.drive(|| Driver { clock: Some(clock()), ..Driver::of(fleet.clone()) }).unwrap()
 }
 
-fn in_paused_time<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(work)
+/// Takes the host up again for its rollback.
+fn back(stage: &Stage) -> Vec<Event> {
+    let (operator, controller) = ("tester".to_owned(), "here".to_owned());
+    let driver = engine::Driver { operator, controller };
+    reopening(&stage.plan, &[0], Phase::Rollback, &driver)
 }
 
 /// The intent to reboot was on the disk, and its controller died before the command: the host has all of the reboot's time.
 #[test]
 fn the_time_of_a_reboot_begins_with_its_command() {
     const SLOW: Play = &[(150, Shows::Out(Contact::PortClosed)), (0, Shows::Boot("new", "2"))];
-    let host = good();
-    let rules = host.rules.into_iter().filter(|rule| rule.containing != "reboot-now").collect();
-    let host = FakeHost { rules, ..FakeHost::new("old", "1") };
+    let mut host = good();
+    host.rules.retain(|rule| rule.containing != "reboot-now");
     let fleet = FakeFleet::with([("a", host.rule("reboot-now", Answer::Plays(SLOW)))]);
     let mut playbook = playbook();
     let migrate = playbook.hops[0].steps.get_mut(&Phase::Migrate).unwrap();
@@ -132,56 +72,53 @@ fn the_time_of_a_reboot_begins_with_its_command() {
     let Action::Reboot(reboot) = &migrate[1].action else { panic!("{migrate:?}") };
     let longer = Reboot { timeout: time, down: time, each: time, ..reboot.clone() };
     migrate[1].action = Action::Reboot(longer);
-    in_paused_time(async {
-        let desk = Desk::new(&fleet, &playbook, &lenient(), Arc::new(ThisMachine));
-        let is_dark = |event: &Event| matches!(event, Event::HostDark { .. });
-        assert_eq!(desk.drive(Some(is_dark)).await, Outcome::Left);
-        assert!(!fleet.ran("a").contains(&"reboot-now".to_owned()));
-        tokio::time::sleep(Duration::from_secs(7200)).await;
-        desk.drive(None).await;
-        assert_eq!(desk.state().hosts[0].phase, HostPhase::Ended(End::Migrated));
-        let dark = desk.records().into_iter().find_map(|record| match record.event {
-            Event::HostReturned { dark_ms, .. } => Some(dark_ms),
-            _ => None,
-        });
-        assert!((100_000..400_000).contains(&dark.unwrap()), "{dark:?}");
+    let stage = Stage::new(planned(&fleet, &playbook, &lenient()));
+    let is_dark = |event: &Event| matches!(event, Event::HostDark { .. });
+    let ran = stage.drive(|| left_at(&fleet, None, is_dark)).unwrap();
+    assert_eq!(ran.outcome, Outcome::Left);
+    assert!(!fleet.ran("a").contains(&"reboot-now".to_owned()));
+    let ran = later(&stage, &fleet, Duration::from_secs(7200));
+    assert_eq!(ran.end("a"), End::Migrated);
+    let dark = ran.records.iter().find_map(|record| match record.event {
+        Event::HostReturned { dark_ms, .. } => Some(dark_ms),
+        _ => None,
     });
+    assert!((100_000..400_000).contains(&dark.unwrap()), "{dark:?}");
 }
 
 /// Whoever takes up an attempt that was recorded and not made looks first, as the controller before had to.
 #[test]
 fn nothing_is_written_beside_a_step_that_still_runs_whoever_comes() {
-    let host = good().rule("upgrade", Answer::Lost);
-    let fleet = FakeFleet::with([("a", host)]);
+    let fleet = FakeFleet::with([("a", good().rule("upgrade", Answer::Lost))]);
     let mut playbook = playbook();
     let template =
         Action::Template { text: "restored".into(), to: "/etc/restored".into(), mode: 0o644 };
-    let restore = fleetlift::playbook::Step { action: template, ..step("restore", "") };
+    let restore = Step { action: template, ..step("restore", "") };
     playbook.hops[0].steps.insert(Phase::Rollback, vec![restore]);
     let rollout = Rollout { on_failure: OnFailure::Hold, ..lenient() };
-    in_paused_time(async {
-        let desk = Desk::new(&fleet, &playbook, &rollout, Arc::new(ThisMachine));
-        desk.drive(None).await;
-        assert_eq!(desk.state().hosts[0].phase, HostPhase::Ended(End::NeedsHands));
-        fleet.0.lock().unwrap().values_mut().for_each(|host| host.at_work = true);
-        let first = reopening(&desk.plan, &[0], Phase::Rollback, &desk.driver());
-        let begins = |event: &Event| matches!(event, Event::AttemptStarted { step, .. } if step.phase == Phase::Rollback);
-        assert_eq!(desk.begin_with(first, Some(begins)).await, Outcome::Left);
-        desk.drive(None).await;
-        let host = fleet.0.lock().unwrap().values().next().unwrap().clone();
-        assert_eq!(host.uploaded, [""; 0]);
-        let state = desk.state();
-        let Some(Failure::Refused { reason }) = &state.hosts[0].failure else {
-            panic!("{:?}", state.hosts[0].failure)
-        };
-        assert!(reason.contains("still runs on the host"), "{reason}");
-        // When it is over the way back is free, and is asked for once.
-        fleet.0.lock().unwrap().values_mut().for_each(|host| host.at_work = false);
-        let first = reopening(&desk.plan, &[0], Phase::Rollback, &desk.driver());
-        desk.begin_with(first, None).await;
-        let host = fleet.0.lock().unwrap().values().next().unwrap().clone();
-        assert_eq!(host.uploaded, ["/etc/restored"]);
+    let stage = Stage::new(planned(&fleet, &playbook, &rollout));
+    let at_work = |is: bool| {
+        fleet.0.lock().unwrap().values_mut().for_each(|host| host.at_work = is);
+    };
+    let uploaded = || fleet.0.lock().unwrap().values().next().unwrap().uploaded.clone();
+    let ran = stage.drive(|| Driver::of(fleet.clone())).unwrap();
+    assert_eq!(ran.end("a"), End::NeedsHands);
+    at_work(true);
+    let begins = |event: &Event| matches!(event, Event::AttemptStarted { step, .. } if step.phase == Phase::Rollback);
+    let ran = stage.drive(|| left_at(&fleet, Some(back(&stage)), begins)).unwrap();
+    assert_eq!(ran.outcome, Outcome::Left);
+    let ran = stage.drive(|| Driver::of(fleet.clone())).unwrap();
+    assert_eq!((ran.end("a"), uploaded()), (End::NeedsHands, Vec::new()));
+    let refused = ran.records.iter().any(|record| {
+        matches!(&record.event, Event::AttemptFailed { failure: Failure::Refused { reason }, .. }
+            if reason.contains("still runs on the host"))
     });
+    assert!(refused, "{:#?}", ran.records);
+    // When it is over the way back is free.
+    at_work(false);
+    let first = Some(back(&stage));
+    stage.drive(|| Driver { first, ..Driver::of(fleet.clone()) }).unwrap();
+    assert_eq!(uploaded(), ["/etc/restored"]);
 }
 
 /// A question that is answered well once, and never again.
@@ -212,18 +149,15 @@ impl Controller for Alarm {
 
 #[test]
 fn an_interrupt_is_heard_however_much_a_fleet_has_to_say() {
-    const NAMES: [&str; 2] = ["a", "b"];
-    let names: Vec<String> =
-        (0..150).flat_map(|n| NAMES.map(|name| format!("{name}{n:03}"))).collect();
-    let fleet = FakeFleet::default();
-    for name in &names {
-        let host = FakeHost::new("old", "1").rule("step-9", Answer::Becomes("new", "2"));
-        fleet.0.lock().unwrap().insert(name.parse().unwrap(), host);
+    let mut hosts = Vec::new();
+    for n in 0..300 {
+        let name: &'static str = format!("h{n:03}").leak();
+        hosts.push((name, FakeHost::new("old", "1").rule("step-9", Answer::Becomes("new", "2"))));
     }
+    let fleet = FakeFleet::with(hosts);
     let mut playbook = playbook();
     let steps = (0..10).map(|n| step(&format!("s{n}"), &format!("step-{n}"))).collect();
     playbook.hops[0].steps = [(Phase::Migrate, steps)].into();
-    playbook.hops[0].to = system("new", "2");
     let watch = Watch {
         ask: Question::Holds { run: "alarm".to_owned() },
         every: Duration::from_millis(1),
@@ -234,12 +168,11 @@ fn an_interrupt_is_heard_however_much_a_fleet_has_to_say() {
     };
     let interrupts = vec![Interrupt { name: "alarm".to_owned(), watch }];
     let rollout = Rollout { parallel: 40, interrupts, ..lenient() };
-    in_paused_time(async {
-        let alarm = Arc::new(Alarm(AtomicU32::new(0)));
-        let desk = Desk::new(&fleet, &playbook, &rollout, alarm);
-        let outcome = desk.drive(None).await;
-        assert!(matches!(outcome, Outcome::Paused(PauseReason::Watch { .. })), "{outcome:?}");
-        let started = desk.state().hosts.iter().filter(|at| at.phase != HostPhase::Pending).count();
-        assert!(started <= 80, "{started} hosts have started since");
-    });
+    let stage = Stage::new(planned(&fleet, &playbook, &rollout));
+    let machine = Arc::new(Alarm(AtomicU32::new(0)));
+    let ran = stage.drive(|| Driver { machine, ..Driver::of(fleet.clone()) }).unwrap();
+    let outcome = ran.outcome;
+    assert!(matches!(outcome, Outcome::Paused(PauseReason::Watch { .. })), "{outcome:?}");
+    let started = ran.state.hosts.iter().filter(|at| at.phase != HostPhase::Pending).count();
+    assert!(started <= 80, "{started} hosts have started since");
 }
