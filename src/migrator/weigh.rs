@@ -158,7 +158,7 @@ fn read(reads: Reads, said: &Said<'_>) -> (Vec<Item>, bool) {
         }
         Reads::Apt => (apt::read(&[said.out, said.err]), true),
         Reads::DoReleaseUpgrade => {
-            (upgrader::read(&[said.out, said.err], texts().next(), said.exit), true)
+            (upgrader::read(said.exit, &[said.out, said.err], texts().next()), true)
         }
     }
 }
