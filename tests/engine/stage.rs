@@ -15,9 +15,7 @@ use fleetlift::{
         template::Templates,
         time::{Clock, Timestamp},
     },
-    engine::{
-        Control, Controller, Engine, EngineError, Observer, Outcome, Secrets, Shared, ThisMachine,
-    },
+    engine::{Control, Engine, EngineError, Observer, Outcome, Secrets, Shared, ThisMachine},
     host::Transport,
     journal::{End, Event, Record, Store},
     plan::Plan,
@@ -75,23 +73,12 @@ pub struct Driver {
     pub no_wait: bool,
     /// What it begins with, where that is not all of the run.
     pub first: Option<Vec<Event>>,
-    /// The machine that it runs on.
-    pub machine: Arc<dyn Controller>,
 }
 
 impl Driver {
     pub fn of(transport: impl Transport + 'static) -> Self {
         let (transport, observer) = (Arc::new(transport), Box::new(Silent));
-        let machine = Arc::new(ThisMachine);
-        Self {
-            transport,
-            clock: None,
-            observer,
-            orders: None,
-            no_wait: false,
-            first: None,
-            machine,
-        }
+        Self { transport, clock: None, observer, orders: None, no_wait: false, first: None }
     }
 }
 
@@ -153,7 +140,7 @@ impl Stage {
                 run: run_id(),
                 transport: driver.transport,
                 clock: driver.clock.unwrap_or_else(|| Arc::new(PausedClock::starting(stands))),
-                controller: driver.machine,
+                controller: Arc::new(ThisMachine),
                 secrets: Arc::new(Secrets::default()),
                 templates: Templates::default(),
                 outputs: journal.outputs(),

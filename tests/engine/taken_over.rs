@@ -1,28 +1,20 @@
-//! What a controller does that takes up what another has begun, and what a busy fleet must not keep from its controller.
+//! What a controller does that takes up what another has begun.
 
 use crate::{
-    fake::{Answer, FakeFleet, FakeHost, Play, Shows},
+    fake::{Answer, FakeFleet, Play, Shows},
     stage::{Driver, PausedClock, Ran, Stage, good, lenient, planned, playbook},
     support::plans::step,
 };
 use fleetlift::{
     base::{phase::Phase, time::Timestamp},
-    engine::{self, Control, Controller, LocalScript, Observer, Outcome, Page, reopening},
-    host::{BoxFuture, Exit, OutputSink},
-    journal::{Contact, End, Event, Failure, PauseReason, Record},
+    engine::{self, Control, Observer, Outcome, reopening},
+    journal::{Contact, End, Event, Failure, Record},
     plan::Plan,
     playbook::{Action, Reboot, Step},
-    rollout::{Act, Interrupt, OnFailure, Question, Rollout, Watch},
-    run::{HostPhase, RunState},
+    rollout::{OnFailure, Rollout},
+    run::RunState,
 };
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 /// Leaves the run at a record of this kind.
@@ -119,60 +111,4 @@ fn nothing_is_written_beside_a_step_that_still_runs_whoever_comes() {
     let first = Some(back(&stage));
     stage.drive(|| Driver { first, ..Driver::of(fleet.clone()) }).unwrap();
     assert_eq!(uploaded(), ["/etc/restored"]);
-}
-
-/// A question that is answered well once, and never again.
-struct Alarm(AtomicU32);
-
-impl Controller for Alarm {
-    fn run<'a>(
-        &'a self,
-        _: &'a LocalScript,
-        _: &'a mut dyn OutputSink,
-    ) -> BoxFuture<'a, std::io::Result<Exit>> {
-        let asked = self.0.fetch_add(1, Ordering::Relaxed);
-        Box::pin(async move { Ok(Exit::Code(i32::from(asked == 0))) })
-    }
-
-    fn make_folder<'a>(&'a self, _: &'a Path) -> BoxFuture<'a, std::io::Result<()>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn answers<'a>(&'a self, _: &'a str, _: u16, _: Duration) -> BoxFuture<'a, bool> {
-        Box::pin(async { true })
-    }
-
-    fn get<'a>(&'a self, _: &'a str, _: Duration) -> BoxFuture<'a, Result<Page, String>> {
-        Box::pin(async { Err("there is no server here".to_owned()) })
-    }
-}
-
-#[test]
-fn an_interrupt_is_heard_however_much_a_fleet_has_to_say() {
-    let mut hosts = Vec::new();
-    for n in 0..300 {
-        let name: &'static str = format!("h{n:03}").leak();
-        hosts.push((name, FakeHost::new("old", "1").rule("step-9", Answer::Becomes("new", "2"))));
-    }
-    let fleet = FakeFleet::with(hosts);
-    let mut playbook = playbook();
-    let steps = (0..10).map(|n| step(&format!("s{n}"), &format!("step-{n}"))).collect();
-    playbook.hops[0].steps = [(Phase::Migrate, steps)].into();
-    let watch = Watch {
-        ask: Question::Holds { run: "alarm".to_owned() },
-        every: Duration::from_millis(1),
-        timeout: Duration::from_secs(10),
-        failures: 1,
-        act: Act::Pause,
-        recovery: None,
-    };
-    let interrupts = vec![Interrupt { name: "alarm".to_owned(), watch }];
-    let rollout = Rollout { parallel: 40, interrupts, ..lenient() };
-    let stage = Stage::new(planned(&fleet, &playbook, &rollout));
-    let machine = Arc::new(Alarm(AtomicU32::new(0)));
-    let ran = stage.drive(|| Driver { machine, ..Driver::of(fleet.clone()) }).unwrap();
-    let outcome = ran.outcome;
-    assert!(matches!(outcome, Outcome::Paused(PauseReason::Watch { .. })), "{outcome:?}");
-    let started = ran.state.hosts.iter().filter(|at| at.phase != HostPhase::Pending).count();
-    assert!(started <= 80, "{started} hosts have started since");
 }
