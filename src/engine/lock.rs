@@ -100,7 +100,7 @@ impl Lane {
             // Its end before it was taken up again is one, too, and perhaps nobody came to leave what was there then.
             let before = self.before.iter().filter(|_| how != Leave::Rests);
             let mut left = Ok(());
-            for holder in before.chain(&self.holder) {
+            for holder in self.holder.iter().chain(before) {
                 session.hold(holder);
                 left = left.and(session.leave(how, sudo).await);
             }

@@ -90,6 +90,8 @@ pub struct FakeHost {
     pub uploaded: Vec<String>,
     /// The ids of the machines that were left under its name.
     pub left: Vec<String>,
+    /// How long it takes to be left; that it was is then among what ran.
+    pub farewell: Option<Duration>,
 }
 
 impl FakeHost {
@@ -107,6 +109,7 @@ impl FakeHost {
             at_work: false,
             uploaded: Vec::new(),
             left: Vec::new(),
+            farewell: None,
         }
     }
 
@@ -327,15 +330,6 @@ impl Session for FakeSession {
         })
     }
 
-    fn leave(&mut self, _: Leave, _: bool) -> BoxFuture<'_, Result<(), SessionError>> {
-        Box::pin(async move {
-            let mut fleet = self.fleet.0.lock().unwrap();
-            let host = fleet.get_mut(&self.host).unwrap();
-            host.left.push(host.machine_id(&self.host));
-            Ok(())
-        })
-    }
-
     fn follow<'a>(
         &'a mut self,
         dir: &'a str,
@@ -351,6 +345,23 @@ impl Session for FakeSession {
                 true => Ok(Whereabouts::Never),
                 false => Err(SessionError::Refused { reason: "nobody knows of it".into() }),
             }
+        })
+    }
+
+    fn leave(&mut self, _: Leave, _: bool) -> BoxFuture<'_, Result<(), SessionError>> {
+        Box::pin(async move {
+            let takes = {
+                let mut fleet = self.fleet.0.lock().unwrap();
+                let host = fleet.get_mut(&self.host).unwrap();
+                host.left.push(host.machine_id(&self.host));
+                host.farewell
+            };
+            if let Some(takes) = takes {
+                tokio::time::sleep(takes).await;
+                let mut fleet = self.fleet.0.lock().unwrap();
+                fleet.get_mut(&self.host).unwrap().ran.push((String::new(), "left".into()));
+            }
+            Ok(())
         })
     }
 

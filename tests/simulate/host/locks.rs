@@ -26,6 +26,7 @@ impl Host {
         self.hear(epoch, at);
         self.lock = Some(epoch);
         self.heard = at;
+        folder.clone_into(&mut self.lock_of);
         Ok(())
     }
 
@@ -64,6 +65,10 @@ impl Host {
             self.dirs.retain(|name, _| !inside(name));
         }
         if self.lock.is_some_and(|taken| taken <= epoch) {
+            if self.lock_of != folder {
+                let wrong = format!("{folder} gives back the lock of {}", self.lock_of);
+                self.wrong.push(wrong);
+            }
             self.lock = None;
         }
         self.tell(|| format!("is left: {how:?}"));

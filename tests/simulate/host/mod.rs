@@ -84,6 +84,8 @@ pub struct Host {
     pub lock: Option<u32>,
     /// When the lock's lease last began anew.
     heard: u64,
+    /// For the scripts of which folder it was taken last.
+    lock_of: String,
     /// Folders in which nothing begins any more.
     pub ended: BTreeSet<String>,
     /// Steps whose work is in place.
@@ -131,6 +133,7 @@ impl Host {
             dirs: BTreeMap::new(),
             lock: None,
             heard: 0,
+            lock_of: String::new(),
             ended: BTreeSet::new(),
             done: BTreeSet::new(),
             copies: BTreeMap::new(),
