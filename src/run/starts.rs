@@ -8,7 +8,7 @@ use super::{
     waiting::WaitingOn,
 };
 use crate::{
-    base::{name::WaveName, phase::Phase, time::Timestamp},
+    base::{approval::Lack, name::WaveName, phase::Phase, time::Timestamp},
     journal::Event,
     plan::{Plan, PlanWave},
 };
@@ -50,12 +50,12 @@ pub(super) fn settle_waves(
             && !at.started
             && open.is_empty()
         {
-            if at
-                .ready
-                .first()
-                .is_none_or(|host| enters(gates, wave, at, (number, *host), decision))
-            {
+            let mut entry = Entry::new(gates, (number, wave), at);
+            let mut ready = at.ready.iter().copied();
+            if at.ready.is_empty() || entry.next(|| ready.next()).is_some() {
                 decision.todo.push(Todo::Record(Event::WaveStarted { wave: name }));
+            } else {
+                entry.tell(decision);
             }
         } else if !at.started && !open.is_empty() {
             decision.waiting_on.push(WaitingOn::Wave { wave: name, after: open });
@@ -68,29 +68,72 @@ fn is_undone(plan: &Plan, state: &RunState, (wave, at): (&PlanWave, &WaveState))
     state.watches.undoes(plan, wave) && !at.migrated.is_empty()
 }
 
-/// Whether this host of a wave may take a slot now. If not, it is said what for it waits.
-fn enters(
-    gates: &Gates<'_>,
-    wave: &PlanWave,
-    at: &WaveState,
-    (number, host): (usize, usize),
-    decision: &mut Decision,
-) -> bool {
-    if let Some(lack) = wave.approval.as_ref().and_then(|rule| at.gate.lack(rule, gates.wall())) {
-        decision.waiting_on.push(WaitingOn::Approval { gate: wave.name.clone(), lack });
-        return false;
+/// So many hosts of a wave are asked at the gate in one decision: a host that waits behind as many that are too long for
+/// tonight waits with them.
+const ASKED_MAX: usize = 1000;
+
+/// The entry to a wave: who may take a slot now, and what the others wait for.
+struct Entry<'a> {
+    gates: &'a Gates<'a>,
+    number: usize,
+    wave: &'a PlanWave,
+    /// Who goes first was chosen: canaries keep their order.
+    in_order: bool,
+    left: usize,
+    /// The gate is closed.
+    lack: Option<Lack>,
+    /// Somebody was refused; and from when on the first of these may start.
+    refused: bool,
+    opens: Option<Timestamp>,
+}
+
+impl<'a> Entry<'a> {
+    fn new(gates: &'a Gates<'a>, (number, wave): (usize, &'a PlanWave), at: &WaveState) -> Self {
+        let lack = wave.approval.as_ref().and_then(|rule| at.gate.lack(rule, gates.wall()));
+        let in_order = at.good < wave.canary;
+        Self { gates, number, wave, in_order, left: ASKED_MAX, lack, refused: false, opens: None }
     }
-    let opens = match gates.may_start(wave, number, host) {
-        Pass::Now => return true,
-        Pass::At(opens) => Some(opens),
-        Pass::Never => None,
-    };
-    if let Some(opens) = opens {
-        decision.wake_at(gates.wake(opens));
+
+    /// The next of these hosts that may start now. One whose way is too long for what is left of a window lets those behind it
+    /// pass.
+    fn next(&mut self, mut hosts: impl FnMut() -> Option<usize>) -> Option<usize> {
+        if self.lack.is_some() {
+            return None;
+        }
+        while self.left > 0 {
+            let host = hosts()?;
+            match self.gates.may_start(self.wave, self.number, host) {
+                Pass::Now => return Some(host),
+                Pass::At(opens) => {
+                    self.opens = Some(self.opens.map_or(opens, |sooner| sooner.min(opens)));
+                }
+                Pass::Never => {}
+            }
+            self.refused = true;
+            self.left -= 1;
+            // Nobody could start before that, either.
+            let soonest = self.gates.soonest(self.wave, self.number);
+            if self.in_order || soonest.is_none() || self.opens == soonest {
+                self.left = 0;
+            }
+        }
+        None
     }
-    let zone = wave.windows.as_ref().map_or_else(String::new, |windows| windows.zone().to_string());
-    decision.waiting_on.push(WaitingOn::Window { wave: wave.name.clone(), opens, zone });
-    false
+
+    /// What those wait for who were not let in.
+    fn tell(self, decision: &mut Decision) {
+        let Self { gates, wave, lack, refused, opens, .. } = self;
+        if let Some(lack) = lack {
+            decision.waiting_on.push(WaitingOn::Approval { gate: wave.name.clone(), lack });
+        } else if refused {
+            if let Some(opens) = opens {
+                decision.wake_at(gates.wake(opens));
+            }
+            let zone = wave.windows.as_ref();
+            let zone = zone.map_or_else(String::new, |windows| windows.zone().to_string());
+            decision.waiting_on.push(WaitingOn::Window { wave: wave.name.clone(), opens, zone });
+        }
+    }
 }
 
 /// Free slots take the next hosts that fit.
@@ -128,20 +171,27 @@ pub(super) fn start_hosts(
             free = free.min(left);
         }
         let mut queue = state.domains.queue(number);
+        let mut entry = Entry::new(gates, (number, wave), at);
         while free > 0 {
-            let Some(index) = queue.next(&taken) else {
-                decision.waiting_on.extend(away(plan, state, (wave, at), &taken));
+            let mut all = false;
+            let next = entry.next(|| {
+                let next = queue.next(&taken);
+                all = next.is_none();
+                next
+            });
+            let Some(index) = next else {
+                if all {
+                    decision.waiting_on.extend(away(plan, state, (wave, at), &taken));
+                }
                 break;
             };
-            if !enters(gates, wave, at, (number, index), decision) {
-                break;
-            }
             let host = plan.hosts[index].name.clone();
             let event = Event::HostStarted { host, wave: wave.name.clone() };
             decision.todo.push(Todo::Record(event));
             taken.take(&state.domains, index);
             (slots, free) = (slots - 1, free - 1);
         }
+        entry.tell(decision);
     }
 }
 

@@ -19,6 +19,7 @@ mod files;
 mod gates;
 mod guards;
 mod hostile;
+mod https;
 mod locks;
 mod penalties;
 mod plans;

@@ -300,6 +300,11 @@ impl Story {
         part
     }
 
+    /// A moment after its last record.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millis(START + self.last() + 12_000)
+    }
+
     pub fn last(&self) -> i64 {
         self.events.iter().map(|(at, _)| *at).max().unwrap_or(0)
     }
