@@ -444,6 +444,43 @@ mod tests {
         }
     }
 
+    /// A disk that lost power has lost what was in the script's file, its token too. The scripts of others are left alone.
+    #[test]
+    fn a_script_without_its_token_ends_nobody_else() {
+        let root = tempfile::tempdir().unwrap();
+        let place = root.path().join("run/host/step");
+        std::fs::create_dir_all(&place).unwrap();
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let values =
+            [("root", root.path().to_str().unwrap()), ("dir", "run/host/step"), ("token", "")];
+        let text = Text::new(&values).program(Program::Stop);
+        for (boot, said) in [("before\n", "gone"), (&*boot, "alive, or not")] {
+            for (name, text) in
+                [("script", ""), ("began", ""), ("boot", boot), ("pid", "4194305 1\n")]
+            {
+                std::fs::write(place.join(name), text).unwrap();
+            }
+            for shell in SHELLS {
+                let mut other = Command::new("sleep");
+                let mut other =
+                    other.arg("600").env("FLEETLIFT_TOKEN", "of another").spawn().unwrap();
+                let mut command = Command::new(shell[0]);
+                command.args(&shell[1..]).args(["-c", &text, "fleetlift", "m"]);
+                let output = command.stdin(Stdio::null()).output();
+                let lives = other.try_wait().unwrap().is_none();
+                other.kill().unwrap();
+                other.wait().unwrap();
+                let Ok(output) = output else {
+                    skip(shell[0]);
+                    continue;
+                };
+                let out = String::from_utf8_lossy(&output.stdout);
+                assert!(lives, "{shell:?}: the script of another was ended: {out}");
+                assert!(out.contains(said), "{shell:?}: {output:?}");
+            }
+        }
+    }
+
     #[test]
     fn every_shell_parses_the_programs() {
         let programs = ALL.map(|program| Text::new(&[("path", "x")]).program(program));

@@ -1,4 +1,5 @@
-# The script's living processes: its session, its process group, and whatever carries its token. A zombie is gone.
+# The script's living processes: its session, its process group, and whatever carries its token, where that is known: without
+# one the scripts of all others would be found. A zombie is gone.
 fl_list() {
   fl_found=
   for fl_file in /proc/[0-9]*/stat; do
@@ -12,6 +13,7 @@ fl_list() {
       fl_found="$fl_found $fl_one"
     fi
   done
+  [ -n "$fl_token" ] || return 0
   # shellcheck disable=SC2013 # The names hold no blanks.
   for fl_file in $(grep -lF "FLEETLIFT_TOKEN=$fl_token" /proc/[0-9]*/environ 2>/dev/null); do
     fl_one=${fl_file#/proc/}

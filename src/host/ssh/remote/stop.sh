@@ -29,9 +29,12 @@ if [ -z "$fl_pid" ]; then
   fl_end 0
 fi
 # Asked once, then forced, as often as new ones are born.
-if fl_end_all TERM 1 || fl_end_all KILL 50; then
-  echo gone
-else
+if ! { fl_end_all TERM 1 || fl_end_all KILL 50; }; then
   echo "alive:$fl_found"
+elif [ -z "$fl_token" ] && [ "$fl_pid" != none ]; then
+  # A disk that lost power may have lost what was in the file.
+  echo "alive, or not: what left its session cannot be found, since its script has no token any more"
+else
+  echo gone
 fi
 fl_end 0
