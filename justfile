@@ -52,3 +52,8 @@ testbed *ARGS:
 # Upgrades real hosts from Debian 12 to 13, as root: `four` (with a fault and a dead controller), `faults`, `fifteen`, `el_host`.
 real WHAT="four":
     cargo test --test real -- --ignored --nocapture {{WHAT}}
+
+# One virtual machine, emulated where it must be: from Debian 12 to 13 with its kernel, and back by its snapshots: `lvm` (an
+# hour), `thin`, `btrfs` (half of it).
+machine WHAT="lvm":
+    cargo test --test real -- --ignored --nocapture machine::{{WHAT}}

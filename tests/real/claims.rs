@@ -25,6 +25,7 @@ pub fn is_whole(bed: &Bed, host: &str, version: &str) {
         Some("cache") => ("memcached", 11211),
         Some("web") => ("nginx", 80),
         Some("db") => ("redis-server", 6379),
+        Some("vm") => ("cron", 22),
         _ => panic!("{host} has no role"),
     };
     assert_eq!(bed.sh(host, &format!("systemctl is-active {unit}")), "active", "{host}");

@@ -4,6 +4,7 @@
 mod bed;
 mod claims;
 mod faults;
+mod machine;
 
 use bed::Bed;
 use claims::{is_whole, started_once};

@@ -20,6 +20,10 @@ host_make() {
 host_start() {
     local state=$HOSTS/$1
     if alive "$state/supervisor.pid"; then fail "$1 has power already"; fi
+    if is_vm "$1"; then
+        vm_start
+        return
+    fi
     mkdir -p "$DIR/cgroup/$NAME/$1"
     setsid "$HERE/lib/boot-loop" "$state" "$DISK/$1" "$1" "/run/netns/$NAME.$1" "$DIR/cgroup/$NAME/$1" >> "$state/console" 2>&1 < /dev/null &
     echo $! > "$state/supervisor.pid"
@@ -28,6 +32,10 @@ host_start() {
 # The power is cut: the first process of the host is killed, and with it all others, in the middle of whatever they do.
 host_kill() {
     local state=$HOSTS/$1 first
+    if is_vm "$1"; then
+        vm_kill
+        return
+    fi
     alive "$state/supervisor.pid" || return 0
     first=$(ps -o pid= --ppid "$(cat "$state/container.pid")" 2> /dev/null | head -n 1) || true
     # A container whose first process is not there yet is cut before it begins.
@@ -39,6 +47,7 @@ host_is_dark() { ! alive "$HOSTS/$1/supervisor.pid"; }
 
 # From outside, as a hypervisor does it. The host sees nothing of it.
 host_snapshot() {
+    if is_vm "$1"; then fail "the disk of a virtual machine is kept by itself" "" "its layouts all have snapshots of their own"; fi
     local kept=$DISK/$1/kept/${2:?a name for the snapshot}
     if [ -d "$kept" ]; then btrfs -q subvolume delete "$kept"; fi
     btrfs -q subvolume snapshot -r "$DISK/$1/root" "$kept"
@@ -51,6 +60,11 @@ host_rollback() {
     btrfs -q subvolume delete "$disk/root"
     btrfs -q subvolume snapshot "$disk/kept/$2" "$disk/root"
     host_start "$1"
+}
+
+# The host's public keys, a line each.
+host_keys() {
+    if is_vm "$1"; then cat "$(cat "$HOSTS/$1/cache")/host-keys"; else cat "$DISK/$1/root"/etc/ssh/ssh_host_*.pub; fi
 }
 
 host_answers() { fleet_ssh "$1" true 2> /dev/null; }
