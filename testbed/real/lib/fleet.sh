@@ -119,6 +119,7 @@ fleet_down() {
     cgroup_down
     network_down
     disk_down
+    libvirt_down
     vm_down
     rm -rf "$DIR"
 }

@@ -13,7 +13,8 @@ vm_section() {
         lvm) echo '## LVM, thick' ;;
         thin) echo '## LVM, thin' ;;
         btrfs) echo '## btrfs' ;;
-        *) fail "'${1-}' is no layout of a virtual machine's disk" "" "lvm, thin, btrfs" ;;
+        libvirt) echo '## Hypervisors' ;;
+        *) fail "'${1-}' is no layout of a virtual machine's disk" "" "lvm, thin, btrfs, libvirt" ;;
     esac
 }
 
@@ -22,13 +23,14 @@ vm_up() {
     vm_section "$layout" > /dev/null
     # What is kept: the installer's disk, an image for each layout, what they boot with and who may log in.
     VM_CACHE=$CACHE/vm-$({ echo "$SUITE $VM_PACKAGES"; cat "$HERE/vm/install"; declare -f vm_installer_fill base_dress; } | cksum | cut -d' ' -f1)
-    vm_needs_check
+    vm_needs_check "$layout"
     mkdir -p "$DIR" "$HOSTS" "$VM_CACHE"
     install -d -m 0700 "$FLEET"
     network_up
     archive_up
     vm_installer
-    vm_image "$layout"
+    # libvirt takes snapshots of any disk.
+    vm_image "${layout/libvirt/lvm}"
     install -m 0600 "$VM_CACHE/key" "$KEY"
     cp "$VM_CACHE/key.pub" "$KEY.pub"
     vm_make "$layout"
@@ -149,8 +151,8 @@ vm_make() {
     [ ! -d "$state" ] || return 0
     mkdir -p "$state.part" "$CACHE/disks"
     echo "$VM_CACHE" > "$state.part/cache"
-    qemu-img create -q -f qcow2 -b "$VM_CACHE/$1.qcow2" -F qcow2 "$(vm_disk)"
-    ip -n "$NAME" tuntap add "$VM_HOST" mode tap
+    qemu-img create -q -f qcow2 -b "$VM_CACHE/${1/libvirt/lvm}.qcow2" -F qcow2 "$(vm_disk)"
+    ip -n "$NAME" tuntap add "$VM_HOST" mode tap user "$LIBVIRT_USER"
     ip -n "$NAME" link set "$VM_HOST" master hosts up
     vm_address > "$state.part/address"
     echo "$1" > "$state.part/layout"
@@ -163,6 +165,10 @@ vm_disk() { echo "$CACHE/disks/$NAME.qcow2"; }
 vm_start() {
     local state=$HOSTS/$VM_HOST
     VM_CACHE=$(cat "$state/cache")
+    if [ "$(cat "$state/layout")" = libvirt ]; then
+        libvirt_start "$(vm_disk)" "$state/console"
+        return
+    fi
     # `exec`, so that the number of the process is the machine's.
     VM_RUN=(exec setsid ip netns exec "$NAME")
     # Each boot's console follows the last one's.
@@ -198,13 +204,18 @@ vm_needs_missing() {
     for pair in qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mmdebstrap:mmdebstrap mkfs.ext4:e2fsprogs ip:iproute2 ssh:openssh-client; do
         command -v "${pair%%:*}" > /dev/null || echo "${pair%%:*}: apt-get install --no-install-recommends ${pair##*:}"
     done
+    if [ "${1-}" = libvirt ]; then
+        for pair in libvirtd:libvirt-daemon virsh:libvirt-clients setpriv:util-linux; do
+            command -v "${pair%%:*}" > /dev/null || echo "${pair%%:*}: apt-get install --no-install-recommends ${pair##*:} libvirt-daemon-driver-qemu"
+        done
+    fi
     needs_machine
     [ -c /dev/net/tun ] || echo 'tap devices: there is no /dev/net/tun'
 }
 
 vm_needs_check() {
     local missing
-    missing=$(vm_needs_missing)
+    missing=$(vm_needs_missing "$1")
     [ -z "$missing" ] || fail "this machine cannot have a virtual machine yet" "$(printf '\n%s' "$missing" | sed 's/^/    /')"
     mkdir -p "$CACHE"
     if [ "$(df -Pk "$CACHE" | awk 'NR == 2 { print $4 }')" -lt $((8 * 1024 * 1024)) ]; then
