@@ -28,6 +28,7 @@ hosts_up() {
     local form=$1 number=$2 name
     shift 2
     needs_check $#
+    if [ -d "$HOSTS/$VM_HOST" ]; then fail "a virtual machine is up in this testbed" "" "containers want one of their own: testbed down, or TESTBED_NAME and TESTBED_DIR"; fi
     mkdir -p "$DIR" "$HOSTS" "$CACHE"
     install -d -m 0700 "$FLEET"
     [ -e "$KEY" ] || ssh-keygen -q -t ed25519 -N '' -C testbed -f "$KEY"

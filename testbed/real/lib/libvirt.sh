@@ -15,9 +15,17 @@ libvirt_virsh() { virsh --quiet --connect "$(libvirt_uri)" "$@"; }
 libvirt_up() {
     alive "$DIR/libvirt.pid" && return
     install -d -o "$LIBVIRT_USER" -m 0755 "$LIBVIRT"
-    setsid ip netns exec "$NAME" setpriv --reuid="$LIBVIRT_USER" --regid="$(id -g "$LIBVIRT_USER")" --clear-groups \
-        env HOME="$LIBVIRT" XDG_RUNTIME_DIR="$LIBVIRT" XDG_CONFIG_HOME="$LIBVIRT" XDG_CACHE_HOME="$LIBVIRT" libvirtd \
-        > "$DIR/libvirt.log" 2>&1 < /dev/null &
+    # In a mount namespace of its own, which `ip netns exec` makes: the user may open these devices there, and nowhere else.
+    setsid ip netns exec "$NAME" sh -c '
+        home=$1 user=$2
+        for device in net/tun kvm; do
+            if [ -c "/dev/$device" ]; then
+                cp -a "/dev/$device" "$home/device" && chown "$user" "$home/device"
+                mount --bind "$home/device" "/dev/$device" && rm "$home/device"
+            fi
+        done
+        exec setpriv --reuid="$user" --regid="$(id -g "$user")" --clear-groups env HOME="$home" XDG_RUNTIME_DIR="$home" XDG_CONFIG_HOME="$home" XDG_CACHE_HOME="$home" libvirtd
+    ' - "$LIBVIRT" "$LIBVIRT_USER" > "$DIR/libvirt.log" 2>&1 < /dev/null &
     echo $! > "$DIR/libvirt.pid"
     within 60 libvirt_answers || fail "libvirtd does not answer" "$(tail -n 3 "$DIR/libvirt.log")"
 }

@@ -5,6 +5,7 @@
 VM_HOST=vm-01
 VM_NUMBER=240
 VM_PACKAGES=openssh-server,systemd,systemd-sysv,dbus,sudo,iproute2,procps,ca-certificates,apt-utils,less,kmod,udev,cron,fdisk,linux-image-cloud-amd64,initramfs-tools,zstd,grub-pc,lvm2,thin-provisioning-tools,btrfs-progs
+
 is_vm() { [ "$1" = "$VM_HOST" ]; }
 
 # The layouts, and the part of docs/snapshots.md whose commands fit them.
@@ -24,6 +25,8 @@ vm_up() {
     # What is kept: the installer's disk, an image for each layout, what they boot with and who may log in.
     VM_CACHE=$CACHE/vm-$({ echo "$SUITE $VM_PACKAGES"; cat "$HERE/vm/install"; declare -f vm_installer_fill base_dress; } | cksum | cut -d' ' -f1)
     vm_needs_check "$layout"
+    # Its snapshot commands are not those of containers.
+    if fleet_hosts | grep -qvx "$VM_HOST"; then fail "containers are up in this testbed" "" "a machine wants one of its own: testbed down, or TESTBED_NAME and TESTBED_DIR"; fi
     mkdir -p "$DIR" "$HOSTS" "$VM_CACHE"
     install -d -m 0700 "$FLEET"
     network_up
