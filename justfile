@@ -49,7 +49,8 @@ stopped SECONDS="60":
 testbed *ARGS:
     testbed/real/testbed {{ARGS}}
 
-# Upgrades real hosts from Debian 12 to 13, as root: `four` (with a fault and a dead controller), `faults`, `fifteen`, `el_host`.
+# Upgrades real hosts from Debian 12 to 13, as root: `four` (a fault, a dead controller), `fifteen` (no fault), `faults` (fifteen
+# with ten faults and two dead controllers). Beside them `el_host`, CentOS 7 to Rocky Linux 9, and `penalties` of a real sshd.
 real WHAT="four":
     cargo test --test real -- --ignored --nocapture {{WHAT}}
 

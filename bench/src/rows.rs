@@ -278,9 +278,9 @@ fn head(quick: bool) -> String {
         if cfg!(debug_assertions) { " **Debug build: these figures mean nothing.**" } else { "" };
     let rounds = if quick { 1 } else { ROUNDS };
     let load = read("/proc/loadavg");
-    let load = load.split(' ').nth(2).unwrap_or("unknown");
+    let load = load.split(' ').next().unwrap_or("unknown");
     format!(
-        "fleetlift {}, russh {russh}, on {today}: {cores} cores of {cpu}, {memory}, Linux {} ({}). Medians of {rounds}; load at the end {load}.{build}\n",
+        "fleetlift {}, russh {russh}, on {today}: {cores} cores of {cpu}, {memory}, Linux {} ({}). Medians of {rounds}; load in the last minute {load}.{build}\n",
         env!("CARGO_PKG_VERSION"),
         kernel.trim(),
         env::consts::ARCH,
@@ -299,7 +299,7 @@ all output, and prints the summary. CPU is user and system time of the whole pro
 on one thread and without a journal, beside as many plain exec channels. With as many hosts at once as there are, connections wait for
 the server's queue.
 
-Where W1 goes: the bare loop has one command for each host, and a run has five: a look before, the step, a look after, and at the end
+Where W1 goes, by profiles of November 2026: the bare loop has one command for each host, and a run has five: a look before, the step, a look after, and at the end
 the host's locks are given back and scripts removed, by the login user and by root, since steps run by sudo. An exchange costs about a
 twelfth of a connection with its key exchange; the bare loop with five commands is at 1.3. About a tenth of the whole is the journal's thread, a
 quarter is cryptography, a third is the kernel. The first connections of a run are let in at 1,000 in a second.

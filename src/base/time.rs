@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr, time::Duration};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    pub fn from_millis(millis: i64) -> Self {
+    pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
@@ -42,14 +42,6 @@ impl fmt::Display for Timestamp {
                 Err(_) => write!(f, "{} ms after 1970", self.0),
             },
         }
-    }
-}
-
-impl TryFrom<String> for Timestamp {
-    type Error = jiff::Error;
-
-    fn try_from(text: String) -> Result<Self, jiff::Error> {
-        text.parse()
     }
 }
 
@@ -219,6 +211,6 @@ mod tests {
     #[test]
     fn a_timestamp_survives_its_text() {
         let at = Timestamp::from_millis(1_795_252_502_120);
-        assert_eq!(Timestamp::try_from(at.to_string()).ok(), Some(at));
+        assert_eq!(at.to_string().parse().ok(), Some(at));
     }
 }

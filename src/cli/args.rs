@@ -418,7 +418,7 @@ fn length(text: &str) -> Result<Duration, String> {
 
 /// A point in time with its offset: without one nobody knows which is meant.
 fn moment(text: &str) -> Result<Timestamp, String> {
-    Timestamp::try_from(text.to_owned()).map_err(|_| {
+    text.parse().map_err(|_| {
         "a time with its offset is wanted, such as 2024-09-07T12:00:00+08:00".to_owned()
     })
 }

@@ -197,7 +197,7 @@ fn which(runs: &[&RunId]) -> CliError {
     CliError::usage(format!("which run? {names}")).hint("name it, or say `last` for the newest")
 }
 
-/// Refuses hosts that another run of this store is working on: nothing on a host keeps two runs apart.
+/// Refuses hosts that another run of this store is working on, before any host is asked: each host's own lock would refuse them later.
 pub fn keep_apart(store: &Store, own: Option<&RunId>, plan: &Plan) -> Result<(), CliError> {
     type Door<'p> = (&'p str, u16);
     fn doors(plan: &Plan, host: usize) -> impl Iterator<Item = Door<'_>> {

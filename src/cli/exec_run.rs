@@ -19,7 +19,7 @@ use crate::{
     },
     engine,
     inventory::{self, Inventory, Selection},
-    journal::{End, Event, Store},
+    journal::{End, Store},
     plan::{self, Plan},
     playbook, rollout,
     run::{HostPhase, RunState},
@@ -108,14 +108,14 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitCode, CliError> {
         common::print(&crate::report::calendar_text(&planned.plan, &calendar, colours));
         return Ok(ExitCode::SUCCESS);
     }
-    execute(common, planned, Vec::new(), args.yes, args.no_wait)
+    execute(common, planned, None, args.yes, args.no_wait)
 }
 
-/// Shows the plan, asks, and executes it. `ahead` is what was said of the plan before this run of it.
+/// Shows the plan, asks, and executes it. Beside the file of a saved plan stands what was said of it before this run.
 pub fn execute(
     common: &Common,
     planned: Planned,
-    ahead: Vec<Event>,
+    saved: Option<&Path>,
     yes: bool,
     no_wait: bool,
 ) -> Result<ExitCode, CliError> {
@@ -136,8 +136,10 @@ pub fn execute(
     }
     let what = format!("This changes {}.", count(hosts));
     confirm(yes, &what, hosts, Some(&planned.digest))?;
+    // Read after the answer: what somebody said while it was waited for counts.
+    let ahead = saved.map(|file| gates::ahead(file, &planned.plan, &planned.digest)).transpose()?;
     let mut ready = Ready { no_wait, ..begin(store, planned)? };
-    ready.first.extend(ahead);
+    ready.first.extend(ahead.unwrap_or_default());
     driving::runtime()?.block_on(driving::drive(common, ready))
 }
 
@@ -333,25 +335,42 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
 }
 
 /// After a commit there is no way back: it waits until the hosts have soaked, and until nobody is in doubt about any of them.
-fn too_early_to_commit(seen: &Seen, chosen: &[usize]) -> Result<(), CliError> {
+fn too_early_to_commit(seen: &Seen, chosen_hosts: &[usize]) -> Result<(), CliError> {
     let (plan, state) = (&seen.plan, &seen.state);
     let now = SystemClock.now();
     for (number, (wave, at)) in plan.waves.iter().zip(&state.waves).enumerate() {
-        let soaks = at.soaks_until(wave).filter(|until| !at.finished && *until > now);
-        if let Some(until) = soaks
-            && chosen.iter().any(|host| plan.hosts[*host].wave == number)
-        {
-            let message = format!("wave {} soaks until {until}", wave.name);
-            return Err(CliError::refused(message)
-                .hint("after a commit there is no way back; other waves are named by --hosts"));
+        let chosen = |host: &usize| at.migrated.contains(host) && plan.hosts[*host].wave == number;
+        if at.finished || !chosen_hosts.iter().any(chosen) {
+            continue;
         }
+        // Hosts that are still to come would begin the soak anew; without them, too, those that are migrated are watched so long.
+        let Some(until) = at.ended.zip(wave.soak).map(|(ended, soak)| ended + soak) else {
+            continue;
+        };
+        let name = &wave.name;
+        let why = if until > now {
+            format!("wave {name} soaks until {until}")
+        } else if state.watches.is_in_doubt(wave) {
+            format!("the health of wave {name} has no good answer")
+        } else {
+            continue;
+        };
+        return Err(CliError::refused(why)
+            .hint("after a commit there is no way back; other waves are named by --hosts"));
     }
     let in_doubt = |host: &&usize| {
         let at = &state.hosts[**host];
         at.is_touched(plan)
             && match at.phase {
                 HostPhase::Ended(End::NeedsHands | End::Unreachable) => true,
-                HostPhase::Ended(_) => false,
+                HostPhase::Ended(
+                    End::Migrated
+                    | End::Committed
+                    | End::Already
+                    | End::Blocked
+                    | End::Failed
+                    | End::RolledBack,
+                ) => false,
                 HostPhase::Pending
                 | HostPhase::Idle
                 | HostPhase::Running { .. }
@@ -359,7 +378,7 @@ fn too_early_to_commit(seen: &Seen, chosen: &[usize]) -> Result<(), CliError> {
                 | HostPhase::Resting { .. } => true,
             }
     };
-    let doubtful = chosen.iter().filter(in_doubt).map(|host| plan.hosts[*host].name.as_str());
+    let doubtful = chosen_hosts.iter().filter(in_doubt).map(|host| plan.hosts[*host].name.as_str());
     let names = fold_names(doubtful);
     if names.is_empty() {
         return Ok(());

@@ -18,8 +18,8 @@ use crate::{
     },
     host::ssh::{self, SignError},
     journal::{Ask, Event, Store},
-    plan::{Plan, PlanWave},
-    run::{RunPhase, RunState},
+    plan::Plan,
+    run::{RunPhase, RunState, good_until},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -61,20 +61,24 @@ fn decide(
 ) -> Result<ExitCode, CliError> {
     let target = target(common, args)?;
     let (plan, state) = target.parts();
-    let (wave, rule) = gate(plan, &args.gate)?;
+    let (number, rule) = gate(plan, &args.gate)?;
+    let wave = &plan.waves[number];
     let approval = match &args.signature {
         Some(signature) => handed_in(args, signature, decision)?,
         None => {
-            let said = statement(args, &target, wave, rule, (decision, expires))?;
+            if args.key.is_some() && rule.signers.is_none() {
+                let message = format!("the word about wave {}: {}", wave.name, Unfit::NoSigners);
+                return Err(CliError::refused(message).hint("leave `--key` out"));
+            }
+            let said = statement(args, &target, (number, rule), (decision, expires))?;
             if args.print {
                 print(&said, rule)?;
                 return Ok(ExitCode::SUCCESS);
             }
-            let signature = match (&args.key, &rule.signers) {
-                (Some(key), Some(_)) => Some(sign(key, &said)?),
-                (Some(_), None) => return Err(unfit(&said, &Unfit::NoSigners)),
-                (None, Some(_)) => return Err(unfit(&said, &Unfit::Unsigned)),
-                (None, None) => None,
+            let signature = match &args.key {
+                Some(key) => Some(sign(key, &said)?),
+                None if rule.signers.is_some() => return Err(unfit(&said, &Unfit::Unsigned)),
+                None => None,
             };
             Approval { statement: said, signature }
         }
@@ -86,7 +90,7 @@ fn decide(
     let now = SystemClock.now();
     check(plan, state, target.run(), &approval, now)
         .map_err(|error| unfit(&approval.statement, &error))?;
-    let text = hand_over(&target, wave, rule, approval)?;
+    let text = hand_over(&target, (number, rule), approval)?;
     common::print(&text);
     Ok(ExitCode::SUCCESS)
 }
@@ -165,18 +169,18 @@ fn target(common: &Common, args: &DecideArgs) -> Result<Target, CliError> {
     }
 }
 
-/// The wave that is meant, and who may open it.
-fn gate<'p>(plan: &'p Plan, name: &str) -> Result<(&'p PlanWave, &'p Rule), CliError> {
+/// The number of the wave that is meant, and who may open it.
+fn gate<'p>(plan: &'p Plan, name: &str) -> Result<(usize, &'p Rule), CliError> {
     let gated = || plan.waves.iter().filter(|wave| wave.approval.is_some());
     let names: Vec<&str> = gated().map(|wave| wave.name.as_str()).collect();
     let list = || match names.as_slice() {
         [] => "no wave of this plan asks for approvals".to_owned(),
         names => format!("gates are {}", names.join(", ")),
     };
-    let found = plan.waves.iter().find(|wave| wave.name.as_str() == name);
-    match found.map(|wave| (wave, &wave.approval)) {
-        Some((wave, Some(rule))) => Ok((wave, rule)),
-        Some((wave, None)) => {
+    let found = plan.waves.iter().enumerate().find(|(_, wave)| wave.name.as_str() == name);
+    match found.map(|(number, wave)| (number, wave, &wave.approval)) {
+        Some((number, _, Some(rule))) => Ok((number, rule)),
+        Some((_, wave, None)) => {
             Err(CliError::refused(format!("wave {} needs no approval", wave.name)).hint(list()))
         }
         None => {
@@ -190,8 +194,7 @@ fn gate<'p>(plan: &'p Plan, name: &str) -> Result<(&'p PlanWave, &'p Rule), CliE
 fn statement(
     args: &DecideArgs,
     target: &Target,
-    wave: &PlanWave,
-    rule: &Rule,
+    (number, rule): (usize, &Rule),
     (decision, expires): (Decision, Option<Duration>),
 ) -> Result<Statement, CliError> {
     let reason = args.reason.clone().unwrap_or_default();
@@ -199,9 +202,9 @@ fn statement(
         CliError::usage(error.to_string()).hint("`--reason \"CHG0042, as agreed\"` says why")
     })?;
     let principal = principal(args, rule)?;
-    let (_, state) = target.parts();
-    let number = target.parts().0.waves.iter().position(|planned| planned.name == wave.name);
-    let last = number.and_then(|n| state.waves[n].gate.words.get(&principal)).map(|w| w.issued);
+    let (plan, state) = target.parts();
+    let wave = &plan.waves[number];
+    let last = state.waves[number].gate.words.get(&principal).map(|word| word.issued);
     let now = SystemClock.now();
     // Two words of one millisecond, or a clock that was set back a little: the later word is the later one.
     let soon = last.filter(|last| *last >= now && last.since(now) < SKEW);
@@ -231,21 +234,12 @@ fn principal(args: &DecideArgs, rule: &Rule) -> Result<Principal, CliError> {
         let key = ssh::public_key(path).map_err(|error| bad_key(path, &error))?;
         return match rule.owners(&key).as_slice() {
             [one] => Ok((*one).clone()),
-            [] => {
-                let print = key.fingerprint(Default::default());
-                let who = match rule.of.as_slice() {
-                    [one] => one.clone(),
-                    _ => {
-                        return Err(CliError::refused(format!(
-                            "the key {print} is that of nobody who may: {}",
-                            rule.names()
-                        ))
-                        .hint("allowed signers are a part of the plan; is this the right key?"));
-                    }
-                };
-                // The check says that the key is not theirs.
-                Ok(who)
-            }
+            [] => Err(CliError::refused(format!(
+                "the key {} is that of nobody who may: {}",
+                key.fingerprint(Default::default()),
+                rule.names()
+            ))
+            .hint("allowed signers are a part of the plan; is this the right key?")),
             _ => Err(CliError::usage("the key is that of several people").hint(name_one())),
         };
     }
@@ -372,18 +366,18 @@ fn unfit(said: &Statement, error: &Unfit) -> CliError {
 /// Records it, and says what the gate lacks then.
 fn hand_over(
     target: &Target,
-    wave: &PlanWave,
-    rule: &Rule,
+    (number, rule): (usize, &Rule),
     approval: Approval,
 ) -> Result<String, CliError> {
     let said = approval.statement.clone();
     let key = approval.key().map_or_else(String::new, |key| format!(" with the key {key}"));
-    let (does, until) = match (said.decision, said.expires) {
+    let (plan, _) = target.parts();
+    let (does, until) = match (said.decision, good_until(plan, &approval)) {
         (Decision::Approve, Some(at)) => ("approves", format!(", until {at}")),
-        (Decision::Approve, None) | (Decision::Reject, _) => ("rejects", String::new()),
+        (Decision::Approve, None) => ("approves", String::new()),
+        (Decision::Reject, _) => ("rejects", String::new()),
     };
-    let number = target.parts().0.waves.iter().position(|planned| planned.name == wave.name);
-    let gate_of = |state: &RunState| number.map(|n| state.waves[n].gate.clone());
+    let gate_of = |state: &RunState| state.waves[number].gate.clone();
     let (of, gate, afterwards) = match target {
         Target::Run(store, seen) => {
             let ask = Ask::Decide { approval: Arc::new(approval) };
@@ -410,12 +404,11 @@ fn hand_over(
             (format!("plan {}", said.plan), gate_of(&state), after)
         }
     };
-    let lack = gate.and_then(|gate| gate.lack(rule, SystemClock.now()));
-    let gate = match lack {
+    let gate = match gate.lack(rule, SystemClock.now()) {
         None => "The gate is open.".to_owned(),
         Some(lack) => format!("The gate is closed: {lack}."),
     };
-    let line = format!("{} {does} wave {} of {of}{until}{key}.", said.principal, wave.name);
+    let line = format!("{} {does} wave {} of {of}{until}{key}.", said.principal, said.wave);
     Ok(format!("{}\n{}\n{afterwards}", one_line(&line), one_line(&gate)))
 }
 

@@ -95,11 +95,16 @@ fn ask_for(store: &Store, run: &RunId, ask: &Ask, limit: Duration) -> Result<Ans
             inbox.put(&request)?;
             match wait(store, &seen, &inbox, &request.id, until)? {
                 Heard::Taken => return Ok(Answer::Taken),
-                // Controllers come and go, or something takes requests away: not for ever.
-                Heard::Never if Instant::now() < until => continue,
-                Heard::Never | Heard::Silence => {
-                    return Err(silence(store, run, &inbox, &request.id));
+                // Controllers come and go, or something takes requests away: not for ever. After the last one that went, it
+                // can be written down.
+                Heard::Never if Instant::now() < until || !store.is_driven(run) => continue,
+                Heard::Never => {
+                    return Err(CliError::refused(format!(
+                        "controllers of run {run} came and went, and none has taken the request"
+                    ))
+                    .hint("it will not be carried out: say it again"));
                 }
+                Heard::Silence => return Err(silence(store, run, &inbox, &request.id)),
             }
         }
         match ask {
@@ -230,8 +235,7 @@ mod tests {
         let _driven = store.create(&run, &text, &digest).unwrap();
         let (inbox, taken) = (store.inbox(&run), AtomicUsize::new(0));
         let said = thread::scope(|scope| {
-            let asks =
-                scope.spawn(|| ask_for(&store, &run, &Ask::Stop, Duration::from_millis(300)));
+            let asks = scope.spawn(|| ask_for(&store, &run, &Ask::Stop, Duration::from_secs(2)));
             while !asks.is_finished() {
                 for (id, _) in inbox.list() {
                     inbox.withdraw(&id);

@@ -6,7 +6,6 @@ use super::{
     common,
     error::CliError,
     exec_run::{self, Planned, make_plan},
-    gates,
     reports::{Mode, write_whole},
 };
 use crate::{
@@ -82,14 +81,15 @@ pub fn save(planned: &Planned, file: &Path) -> Result<(), CliError> {
 /// `apply`: executes exactly a saved plan, or says why not.
 pub fn apply(common: &Common, args: &ApplyArgs) -> Result<ExitCode, CliError> {
     let saved = read(&args.file)?;
+    let calendar = calendar_of(&saved.plan, SystemClock.now());
     if args.dry_run {
         let scripts = common.verbose > 0;
         let colours = common.colours_output();
         let text = report::plan_text(&saved.plan, &saved.digest, scripts, colours);
         common::print(&text);
         // One that can never end any more is told so below, after what has changed.
-        if let Ok(calendar) = calendar_of(&saved.plan, SystemClock.now()) {
-            common::print(&report::calendar_text(&saved.plan, &calendar, colours));
+        if let Ok(calendar) = &calendar {
+            common::print(&report::calendar_text(&saved.plan, calendar, colours));
         }
     }
     if saved.program != PROGRAM {
@@ -101,13 +101,13 @@ pub fn apply(common: &Common, args: &ApplyArgs) -> Result<ExitCode, CliError> {
     }
     refuse_if_stale(&saved, &args.file)?;
     if args.dry_run {
-        calendar_of(&saved.plan, SystemClock.now())?;
+        calendar?;
         common::complain("Nothing has changed since: it can be applied.\n");
         return Ok(ExitCode::SUCCESS);
     }
     let Saved { plan, text, digest, .. } = saved;
-    let ahead = gates::ahead(&args.file, &plan, &digest)?;
-    exec_run::execute(common, Planned { plan, text, digest }, ahead, args.yes, args.no_wait)
+    let planned = Planned { plan, text, digest };
+    exec_run::execute(common, planned, Some(&args.file), args.yes, args.no_wait)
 }
 
 /// Reads a saved plan.

@@ -1,4 +1,4 @@
-//! `stop`, `hold`, `release`: hands on a run that another process drives.
+//! `stop`, `hold`, `release`, `tune`: hands on a run that another process drives.
 
 use super::{
     args::{Common, HoldArgs, StopArgs, TuneArgs},

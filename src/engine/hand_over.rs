@@ -12,7 +12,7 @@ use crate::{
         ConnectError, Exit, Script, Session, SessionError, Target, Time, Transport, Whereabouts,
         facts,
     },
-    journal::{Failure, Part},
+    journal::{Contact, Failure, Part},
     plan::Rendered,
     run::Ending,
 };
@@ -23,6 +23,9 @@ use tokio::time::{Instant, sleep};
 const FIRST_CONTACT: Duration = Duration::from_secs(15);
 /// How long a host that we have changed is tried for before a step counts as not started.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a host is tried for at least that turns us away: sshd locks an address out for 15 s or more, for what others
+/// behind it have done.
+const LOCKED_OUT: Duration = Duration::from_secs(60);
 /// How long a host that does not answer any more is asked for what became of a step, at most.
 const GONE: Duration = Duration::from_secs(15 * 60);
 /// A step whose time is over is still given a moment to say that it had ended.
@@ -310,8 +313,9 @@ impl Lane {
 async fn connect(
     transport: &dyn Transport,
     target: &Target,
-    deadline: Instant,
+    mut deadline: Instant,
 ) -> Result<Box<dyn Session>, Stop> {
+    let began = Instant::now();
     let mut pause = PAUSE.0;
     let mut tries = 0;
     loop {
@@ -321,13 +325,12 @@ async fn connect(
             Err(
                 ConnectError::Refused { reason, hint } | ConnectError::HostKey { reason, hint, .. },
             ) => {
-                let reason = match hint {
-                    Some(hint) => format!("{reason} ({hint})"),
-                    None => reason,
-                };
-                return Err(Ending::Failed(Failure::Refused { reason }));
+                return Err(refused(reason, hint));
             }
-            Err(ConnectError::Unreachable { reason, .. }) => {
+            Err(ConnectError::Unreachable { contact, reason }) => {
+                if contact == Contact::TurnedAway {
+                    deadline = deadline.max(began + LOCKED_OUT);
+                }
                 if tries >= 2 && Instant::now() + pause >= deadline {
                     return Err(Ending::Failed(Failure::Unreachable { reason }));
                 }
@@ -336,6 +339,15 @@ async fn connect(
         sleep(jittered(pause, &target.host, tries)).await;
         pause = (pause * 2).min(PAUSE.1);
     }
+}
+
+/// One side said no.
+pub(super) fn refused(reason: String, hint: Option<String>) -> Stop {
+    let reason = match hint {
+        Some(hint) => format!("{reason} ({hint})"),
+        None => reason,
+    };
+    Ending::Failed(Failure::Refused { reason })
 }
 
 /// How a script ended that has no exit.

@@ -7,13 +7,14 @@ use super::{
 };
 use crate::{
     host::Exit,
-    journal::Part,
+    journal::{Failure, Part},
     migrator::{Age, Content, ReportFile, Said, age, paths},
     plan::{PlanStep, Rendered},
     playbook::Reads,
-    run::{Ending, Heard, hear},
+    run::{Ending, Heard, hear, hear_until_then},
 };
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// So much of a report is read, in bytes. leapp's longest that were seen have 50 KiB.
 pub(super) const REPORT_BYTES: usize = 2 << 20;
@@ -96,13 +97,8 @@ impl Lane {
         work: &mut Work,
     ) -> Result<bool, Stop> {
         let (Some(reads), Some(exit)) = (planned.reads, exit) else { return Ok(false) };
-        let mut files = Vec::new();
-        for (number, path) in reports(reads, rendered).into_iter().enumerate() {
-            let before = work.before.get(number).cloned().unwrap_or_default();
-            let asked = self.report(order, rendered, reads, &path, &before, work).await;
-            let output = asked.map_err(after_the_fact)?;
-            files.push(ReportFile { path, content: content(&output.stdout()) });
-        }
+        let files =
+            self.fetch_report(order, rendered, reads, work).await.map_err(after_the_fact)?;
         let shared = Arc::clone(&self.shared);
         let hop = &shared.plan.hops[usize::from(planned.id.hop)];
         let said = Said {
@@ -124,6 +120,54 @@ impl Lane {
             Some(failure) => Err(Ending::Failed(failure)),
             None => Ok(true),
         }
+    }
+
+    /// Reads the report of a step that ran and has no exit code of its own, since it was ended or its end was not seen: what it
+    /// has found until then is worth most now. That there is none, or that it cannot be fetched, changes nothing.
+    pub(super) async fn heard_until_then(
+        &mut self,
+        order: &Order,
+        rendered: &Rendered,
+        planned: &PlanStep,
+        stop: &Stop,
+        work: &mut Work,
+    ) {
+        let Some(reads) = planned.reads.filter(|_| has_run(stop)) else { return };
+        // A host that cannot be reached now was waited for long enough.
+        let tail = std::mem::take(&mut work.tail);
+        let files = match self.connected(Instant::now()).await {
+            Ok(_) => self.fetch_report(order, rendered, reads, work).await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        work.tail = tail;
+        let shared = Arc::clone(&self.shared);
+        let said = Said {
+            exit: 0,
+            passes: false,
+            out: &work.said[0],
+            err: &work.said[1],
+            files: &files,
+            to: shared.plan.hops[usize::from(planned.id.hop)].to.as_ref(),
+        };
+        let now = shared.clock.wall();
+        work.findings = hear_until_then(&shared.plan, self.host, order.step, reads, &said, now);
+    }
+
+    /// Every file of a report.
+    async fn fetch_report(
+        &mut self,
+        order: &Order,
+        rendered: &Rendered,
+        reads: Reads,
+        work: &mut Work,
+    ) -> Result<Vec<ReportFile>, Stop> {
+        let mut files = Vec::new();
+        for (number, path) in reports(reads, rendered).into_iter().enumerate() {
+            let before = work.before.get(number).cloned().unwrap_or_default();
+            let output = self.report(order, rendered, reads, &path, &before, work).await?;
+            files.push(ReportFile { path, content: content(&output.stdout()) });
+        }
+        Ok(files)
     }
 
     /// One file of a report, behind a line that says what is there.
@@ -154,6 +198,24 @@ impl Lane {
                 Err(super::lane::unverified("report", reason))
             }
         }
+    }
+}
+
+/// Whether a step that ended so has been at work, and has no exit code by which its report could be weighed.
+fn has_run(stop: &Stop) -> bool {
+    match stop {
+        Ending::Failed(
+            Failure::TimedOut { .. } | Failure::Lost { .. } | Failure::Killed { .. },
+        ) => true,
+        Ending::Failed(
+            Failure::Unreachable { .. }
+            | Failure::Refused { .. }
+            | Failure::Exited { .. }
+            | Failure::Unverified { .. }
+            | Failure::Reboot(_),
+        )
+        | Ending::Passed { .. }
+        | Ending::Skipped(_) => false,
     }
 }
 

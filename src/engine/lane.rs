@@ -253,7 +253,13 @@ impl Lane {
         }
         let planned = &shared.plan.steps[order.step];
         self.before_report(order, &rendered, planned, work).await?;
-        let (exit, stdout, stderr) = self.act(order, &rendered, planned, work).await?;
+        let (exit, stdout, stderr) = match self.act(order, &rendered, planned, work).await {
+            Ok(done) => done,
+            Err(stop) => {
+                self.heard_until_then(order, &rendered, planned, &stop, work).await;
+                return Err(stop);
+            }
+        };
         let heard = self.heard(order, &rendered, planned, exit, work).await?;
         if let Some(expect) = &rendered.expect {
             work.expect(&shared, expect, exit, &stdout, &stderr)?;

@@ -1,13 +1,15 @@
 //! Looking at a host, and waiting for something on it.
 
 use super::{
+    hand_over::refused,
     lane::{Lane, Order, Stop, unverified},
     lock::RENEW_EVERY,
+    paced::Spaced,
     work::Work,
 };
 use crate::{
     base::facts::Facts,
-    host::{Exit, Script, facts},
+    host::{ConnectError, Exit, Script, facts},
     journal::{Failure, Part},
     plan::{PlanStep, Rendered},
     playbook::WaitFor,
@@ -63,6 +65,9 @@ impl Lane {
         work: &mut Work,
     ) -> Result<(), Stop> {
         let deadline = Instant::now() + planned.timeout;
+        if matches!(wait, WaitFor::Port(port) if *port == self.target.connection.port) {
+            return self.wait_for_login(planned.timeout, work).await;
+        }
         let mut renewed = Instant::now();
         let script = match wait {
             WaitFor::Port(_) => None,
@@ -96,6 +101,41 @@ impl Lane {
                 self.renew().await;
                 renewed = Instant::now();
             }
+        }
+    }
+
+    /// Waits for the host's own SSH port: by whole logins, as in a reboot. sshd punishes who opens its port and leaves again,
+    /// and a port that answers is no host that lets us in.
+    async fn wait_for_login(&mut self, limit: Duration, work: &mut Work) -> Result<(), Stop> {
+        let deadline = Instant::now() + limit;
+        self.hang_up().await;
+        self.tried = true;
+        let mut spaced = Spaced::new();
+        loop {
+            let refused = match self.shared.transport.connect(&self.target).await {
+                Ok(session) => {
+                    self.session = Some(session);
+                    return Ok(());
+                }
+                Err(ConnectError::HostKey { reason, hint, .. }) => {
+                    return Err(refused(reason, hint));
+                }
+                // A host that comes up may refuse logins for a while.
+                Err(ConnectError::Refused { reason, hint }) => {
+                    work.tail = hint.map_or(reason.clone(), |hint| format!("{reason} ({hint})"));
+                    true
+                }
+                Err(ConnectError::Unreachable { reason, .. }) => {
+                    work.tail = reason;
+                    false
+                }
+            };
+            let pause = spaced.pause();
+            if Instant::now() + pause >= deadline {
+                return Err(super::lane::timed_out(limit, true));
+            }
+            sleep(pause).await;
+            spaced.failed(refused);
         }
     }
 

@@ -65,6 +65,33 @@ impl Transport for Paced {
     }
 }
 
+/// Between two logins to a host that lets nobody in yet: whole logins, spaced, since sshd punishes those who only knock.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// Each pause is longer than the one before by this factor: fast machines are found soon, slow ones are not pestered.
+const GROWTH: f64 = 1.2;
+/// The longest pause where SSH answers and refuses the login: who fails often is locked out by sshd and its guards.
+const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+
+/// The pauses of who waits for a host by logging in.
+pub(super) struct Spaced(Duration);
+
+impl Spaced {
+    pub(super) fn new() -> Self {
+        Self(PAUSE.0)
+    }
+
+    /// The pause before the next login.
+    pub(super) fn pause(&self) -> Duration {
+        self.0
+    }
+
+    /// One more login came to nothing, and to a refusal or not.
+    pub(super) fn failed(&mut self, refused: bool) {
+        let longest = if refused { REFUSED_PAUSE } else { PAUSE.1 };
+        self.0 = self.0.mul_f64(GROWTH).min(longest);
+    }
+}
+
 /// A pause before the next try: up to a third shorter, by the host's name and the number of the try, so that hosts which
 /// were lost together do not knock together. The same host draws the same pauses in every run.
 pub(super) fn jittered(pause: Duration, host: &HostName, tries: u32) -> Duration {

@@ -3,7 +3,7 @@
 use crate::host::{
     BoxFuture, ConnectError, Exit, OutputSink, Script, Session, SessionError, Target, Transport,
 };
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 /// Opens sessions that only ask.
 pub(super) struct ReadOnly(pub Arc<dyn Transport>);
@@ -20,13 +20,8 @@ impl Transport for ReadOnly {
     }
 }
 
-/// A session in which scripts have no directory, and the host no lock of ours.
+/// A session in which scripts have no directory, and the host no lock of ours. What is not here is refused by the trait.
 struct Asking(Box<dyn Session>);
-
-fn refused<'a, T: 'a>() -> BoxFuture<'a, Result<T, SessionError>> {
-    let reason = "a host that is only asked is sent no files".to_owned();
-    Box::pin(async { Err(SessionError::Refused { reason }) })
-}
 
 impl Session for Asking {
     fn run<'a>(
@@ -41,25 +36,6 @@ impl Session for Asking {
                 done => done,
             }
         })
-    }
-
-    fn upload<'a>(
-        &'a mut self,
-        _: &'a [u8],
-        _: &'a str,
-        _: u32,
-        _: bool,
-    ) -> BoxFuture<'a, Result<(), SessionError>> {
-        refused()
-    }
-
-    fn download<'a>(
-        &'a mut self,
-        _: &'a str,
-        _: &'a Path,
-        _: bool,
-    ) -> BoxFuture<'a, Result<u64, SessionError>> {
-        refused()
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {

@@ -4,6 +4,7 @@ use super::{
     dark::{Dark, Knock, QUESTION, failed},
     hand_over::Handed,
     lane::{Lane, Message, Order, Stop},
+    paced::Spaced,
     work::Work,
 };
 use crate::{
@@ -26,12 +27,6 @@ if command -v systemctl >/dev/null 2>&1; then set -- systemctl reboot; else set 
 nohup sh -c 'sleep 1; exec \"$@\"' sh \"$@\" </dev/null >/dev/null 2>&1 &
 exit 0
 ";
-/// Between two logins while a host is dark: whole logins, spaced, since sshd punishes those who only knock.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-/// Each pause is longer than the one before by this factor: fast machines are found soon, slow ones are not pestered.
-const GROWTH: f64 = 1.2;
-/// The longest pause where SSH answers and refuses the login: who fails often is locked out by sshd and its guards.
-const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 /// So often a controller gives the command, where the host proves each time that it was not told.
 const COMMANDS_MAX: u32 = 3;
 /// A controller that takes a reboot over gives the host this long at least, however much of its time is over.
@@ -140,9 +135,9 @@ impl Lane {
         };
         let since = (self.shared.clock.steady(), started);
         let mut dark = Dark::new(left.boot_id.clone(), met, over, since);
-        let mut pause = PAUSE.0;
+        let mut spaced = Spaced::new();
         loop {
-            sleep(pause).await;
+            sleep(spaced.pause()).await;
             let knock = self.knock(order, rendered, reboot, &mut dark, work).await;
             let now = Instant::now();
             let contact = match knock {
@@ -154,8 +149,7 @@ impl Lane {
                 }
             };
             dark.note(contact, now);
-            let refused = contact == Contact::LoginRefused;
-            pause = pause.mul_f64(GROWTH).min(if refused { REFUSED_PAUSE } else { PAUSE.1 });
+            spaced.failed(contact == Contact::LoginRefused);
             if let Some(verdict) = give_up(reboot, &dark, contact, started, deadline) {
                 match self.late_verdict(order, reboot, verdict, &dark) {
                     verdict @ RebootVerdict::NotOver { .. } => {

@@ -155,8 +155,7 @@ impl Walk {
             return Ok(());
         }
         if plan.is_already(facts.system.as_ref()) {
-            self.survey.fill(plan, &Prospect::Behind);
-            return Err(Reach::Already);
+            return self.prove(plan).await;
         }
         self.survey.steps.insert(identity, Prospect::Passed);
         let entry = plan.entry_hop(facts.system.as_ref()).unwrap_or(0);
@@ -210,7 +209,7 @@ impl Walk {
             (Task::Look { .. }, _) => Prospect::Runs,
             // A file of the host would be fetched, and nobody has asked for that yet.
             (Task::Act(Action::Download { .. }), true) => Prospect::Runs,
-            (Task::Act(_), true) => self.precheck(plan, step).await?,
+            (Task::Act(_), true) => self.question(plan, step).await?,
             (Task::Act(_), false) => self.guarded(plan, step).await?,
         };
         let may_run = matches!(prospect, Prospect::Runs | Prospect::Unknown { .. });
@@ -241,7 +240,27 @@ impl Walk {
         }
     }
 
-    async fn precheck(&mut self, plan: &Plan, step: usize) -> Result<Prospect, Reach> {
+    /// A host on the target is asked what the playbook wants proven there, as in a run: the first proof that fails ends it.
+    async fn prove(&mut self, plan: &Plan) -> Result<(), Reach> {
+        let mut step = plan.next_proof(0);
+        while plan.hops.last().is_some_and(|hop| hop.forward.contains(&step)) {
+            let prospect = match (&plan.rendered(self.host, step).skip, self.blocked) {
+                (Some(when), _) => Prospect::Skipped { when: Arc::clone(when) },
+                (None, Some(by)) => Prospect::Blocked { by },
+                (None, None) => self.question(plan, step).await?,
+            };
+            self.survey.steps.insert(step, prospect);
+            step = plan.next_proof(step + 1);
+        }
+        self.survey.fill(plan, &Prospect::Behind);
+        match self.blocked {
+            None => Err(Reach::Already),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// A step that only asks: a precheck, or a proof.
+    async fn question(&mut self, plan: &Plan, step: usize) -> Result<Prospect, Reach> {
         let planned = &plan.steps[step];
         if let Some(until) = self.missing(plan, step, plan.rendered(self.host, step)) {
             return Ok(Prospect::Unknown { until });

@@ -220,7 +220,11 @@ pub trait Session: Send {
         path: &'a str,
         mode: u32,
         sudo: bool,
-    ) -> BoxFuture<'a, Result<(), SessionError>>;
+    ) -> BoxFuture<'a, Result<(), SessionError>> {
+        let _ = (content, path, mode, sudo);
+        let reason = "this transport moves no files".to_owned();
+        Box::pin(async { Err(SessionError::Refused { reason }) })
+    }
 
     /// Reads a file of the host into a local one; checked by checksum, then renamed. Returns its size in bytes.
     fn download<'a>(
@@ -228,7 +232,11 @@ pub trait Session: Send {
         path: &'a str,
         to: &'a Path,
         sudo: bool,
-    ) -> BoxFuture<'a, Result<u64, SessionError>>;
+    ) -> BoxFuture<'a, Result<u64, SessionError>> {
+        let _ = (path, to, sudo);
+        let reason = "this transport moves no files".to_owned();
+        Box::pin(async { Err(SessionError::Refused { reason }) })
+    }
 
     /// From here on whatever changes the host needs its lock: it is taken with the first script, renewed with each, and where
     /// another holds it the script is refused.

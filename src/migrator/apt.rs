@@ -3,7 +3,7 @@
 
 use super::item::Item;
 use crate::playbook::Severity;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, iter::Peekable};
 
 /// Words that stand in an error or a warning, the key of such a finding, and what helps. The first that fits counts.
 const KNOWN: [(&str, &str, &str); 10] = [
@@ -49,10 +49,10 @@ pub(super) fn read(texts: &[&str]) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::new();
     let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
     for text in texts {
-        let mut lines =
-            text.lines().map(|line| line.rsplit('\r').find(|p| !p.is_empty()).unwrap_or(line));
+        let lines = text.lines().map(shown_last);
+        let mut lines = lines.peekable();
         while let Some(line) = lines.next() {
-            let Some(item) = item(line.trim_end(), &mut lines) else { continue };
+            let Some(item) = item(line, &mut lines) else { continue };
             if seen.insert((item.key.clone(), item.title.clone())) {
                 items.push(item);
             }
@@ -61,7 +61,13 @@ pub(super) fn read(texts: &[&str]) -> Vec<Item> {
     items
 }
 
-fn item<'a>(line: &str, next: &mut impl Iterator<Item = &'a str>) -> Option<Item> {
+/// Of a line that was written over again and again, as progress is, what stood there last.
+fn shown_last(line: &str) -> &str {
+    line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or(line).trim_end()
+}
+
+/// One line, with those behind it that belong to it.
+fn item<'a>(line: &str, next: &mut Peekable<impl Iterator<Item = &'a str>>) -> Option<Item> {
     if let Some(said) = line.strip_prefix("E: ").or_else(|| line.strip_prefix("E:")) {
         let (key, remedy) = known(said).unwrap_or(("error", ""));
         return Some(Item::new(key, Severity::Blocker, said, "").with_remedy(Some(remedy)));
@@ -75,7 +81,7 @@ fn item<'a>(line: &str, next: &mut impl Iterator<Item = &'a str>) -> Option<Item
     if let Some(said) = line.strip_prefix("dpkg: error processing ") {
         let said = said.trim_end_matches(':');
         let title = format!("dpkg could not process {said}");
-        let why = next.next().unwrap_or_default();
+        let why = next.next_if(|line| line.starts_with(' ')).unwrap_or_default();
         let remedy = Some("dpkg --configure -a, and what the package's own message asks for.");
         return Some(Item::new("dpkg-package", Severity::Blocker, &title, why).with_remedy(remedy));
     }
@@ -85,16 +91,26 @@ fn item<'a>(line: &str, next: &mut impl Iterator<Item = &'a str>) -> Option<Item
         return Some(Item::new(key, Severity::Blocker, said, "").with_remedy(Some(remedy)));
     }
     if line == "The following packages have been kept back:" {
-        let names: Vec<&str> = next.take_while(|line| line.starts_with(' ')).collect();
-        let names = names.join(" ");
-        return Some(Item::new(
-            "kept-back",
-            Severity::Warning,
-            "packages have been kept back",
-            &names,
-        ));
+        // An upgrade without new packages keeps back whatever needs some; whether anything is left at the end, a step asks.
+        let names = below(next, " ").join(" ");
+        let title = "packages have been kept back";
+        return Some(Item::new("kept-back", Severity::Info, title, &names));
+    }
+    if let Some(file) = line.strip_prefix("Configuration file ") {
+        let said = below(next, " ==>");
+        let kept = said.iter().any(|line| line.contains("Keeping old config file"));
+        let file = file.trim_matches('\'');
+        let title = format!("{file} stays as it was changed on the host");
+        let remedy = format!("Compare it with the package's own, {file}.dpkg-dist.");
+        let item = Item::new("conffile-kept", Severity::Warning, &title, "");
+        return kept.then(|| item.with_remedy(Some(&remedy)));
     }
     None
+}
+
+/// The lines that follow and begin so.
+fn below<'a>(next: &mut Peekable<impl Iterator<Item = &'a str>>, with: &str) -> Vec<&'a str> {
+    std::iter::from_fn(|| next.next_if(|line| line.starts_with(with))).collect()
 }
 
 fn known(said: &str) -> Option<(&'static str, &'static str)> {

@@ -18,10 +18,12 @@ pub(super) struct Left<'a> {
 /// The items of a run, and whether any report could be read. The JSON is the fullest of the three, but its older schemas hide
 /// errors of actors: the text and the console name them.
 pub(super) fn read(left: &Left<'_>) -> (Vec<Item>, bool) {
-    let mut items = left.json.and_then(entries).unwrap_or_default();
-    let by_json = left.json.is_some_and(|text| entries(text).is_some());
+    let json = left.json.and_then(entries);
+    let by_json = json.is_some();
+    let mut items = json.unwrap_or_default();
+    // A text without a single entry proves nothing: leapp writes one also where it stopped before it could report.
     let marked = left.text.map(leapp_text::report).unwrap_or_default();
-    let by_text = !marked.is_empty() || left.text.is_some_and(|text| text.trim().is_empty());
+    let by_text = !marked.is_empty();
     for block in marked {
         merge(&mut items, block, by_json);
     }
@@ -43,15 +45,10 @@ pub(super) fn read(left: &Left<'_>) -> (Vec<Item>, bool) {
 /// Takes in what another source says: what blocks there blocks, also where the JSON does not say so. Anything else is new only
 /// where there is no JSON.
 fn merge(items: &mut Vec<Item>, said: Marked, whole: bool) {
-    let same = |item: &&mut Item| match (item.title == said.item.title, said.keyed) {
-        (true, _) => true,
-        (false, true) => item.key == said.item.key,
-        (false, false) => false,
-    };
     // One key may stand for several entries: the title decides where it can.
-    let exact = items.iter().any(|item| item.title == said.item.title);
-    let known = items.iter_mut().filter(|item| !exact || item.title == said.item.title).find(same);
-    match known {
+    let by_title = items.iter().position(|item| item.title == said.item.title);
+    let by_key = || items.iter().position(|item| said.keyed && item.key == said.item.key);
+    match by_title.or_else(by_key).map(|at| &mut items[at]) {
         Some(item) if said.item.blocks() => {
             item.severity = Severity::Blocker;
             if item.remedy.is_none() {

@@ -11,4 +11,4 @@ mod upgrader;
 mod weigh;
 
 pub use item::{Item, clean};
-pub use weigh::{Age, Content, ReportFile, Said, age, is_needed, paths, weigh};
+pub use weigh::{Age, Content, ReportFile, Said, age, is_needed, paths, told, weigh};

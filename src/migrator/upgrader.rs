@@ -8,12 +8,10 @@ use super::{
 use crate::playbook::Severity;
 
 /// Words of its messages, the key of such a finding, and what helps.
-const SAID: [(&str, &str, &str); 7] = [
-    (
-        "No new release found",
-        "no-new-release",
-        "An LTS release is offered after its first point release; see Prompt in /etc/update-manager/release-upgrades.",
-    ),
+const SAID: [(&str, &str, &str); 9] = [
+    ("No new release found", "no-new-release", NOT_OFFERED),
+    // What it says where Prompt is `lts`.
+    ("There is no development version of an LTS available", "no-new-release", NOT_OFFERED),
     (
         "Please install all available updates",
         "updates-first",
@@ -28,30 +26,65 @@ const SAID: [(&str, &str, &str); 7] = [
     ("Not enough free disk space", "no-space", "Make room; its message says how much and where."),
     ("Upgrade infeasible", "infeasible", ""),
     ("The upgrade has aborted", "aborted", "Its log says why; dpkg --configure -a."),
+    ("Could not install the upgrades", "aborted", "Its log says why; dpkg --configure -a."),
 ];
 
+const NOT_OFFERED: &str = "An LTS release is offered after its first point release; see Prompt in /etc/update-manager/release-upgrades.";
+
+/// Errors in its log after which it has given up, whatever its exit code. It calls much an error that it gets over: a download
+/// that is tried again, a package of a third party without a priority.
+const GIVEN_UP: [&str; 6] = [
+    "view.abort called",
+    "Dist-upgrade failed",
+    "giving up on fetching",
+    "SystemError from cache.commit()",
+    "error from dpkg for pkg",
+    "not handled exception",
+];
+
+/// So many errors that it got over are told.
+const GOT_OVER_MAX: usize = 10;
+
 /// The items of an output and of a log, where one was written.
-pub(super) fn read(texts: &[&str], log: Option<&str>) -> Vec<Item> {
+pub(super) fn read(exit: i32, texts: &[&str], log: Option<&str>) -> Vec<Item> {
     let mut items = apt::read(texts);
     for line in texts.iter().flat_map(|text| text.lines()) {
-        let known = SAID.iter().find(|(words, _, _)| line.contains(words));
-        let Some((_, key, remedy)) = known else { continue };
-        if !items.iter().any(|item| item.key == *key) {
-            let item = Item::new(key, Severity::Blocker, line.trim(), "");
-            items.push(item.with_remedy(Some(remedy)));
-        }
+        add_known(line, &mut items);
     }
+    let mut got_over = 0;
     for line in log.unwrap_or_default().lines() {
         if items.len() > ITEMS_MAX {
             break;
         }
         let Some(said) = error_in_log(line) else { continue };
-        let item = Item::new("log", Severity::Blocker, said, "it stands in its main.log");
-        if !items.iter().any(|other| other.title == item.title) {
+        // Without a terminal it writes its messages into its log alone.
+        if add_known(said, &mut items) {
+            continue;
+        }
+        let blocks = exit != 0 || GIVEN_UP.iter().any(|words| said.contains(words));
+        let severity = if blocks { Severity::Blocker } else { Severity::Warning };
+        let item = Item::new("log", severity, said, "it stands in its main.log");
+        if items.iter().any(|other| other.title == item.title) {
+            continue;
+        }
+        got_over += usize::from(!blocks);
+        if blocks || got_over <= GOT_OVER_MAX {
             items.push(item);
         }
     }
     items
+}
+
+/// Whether a line has one of its messages; each is told once.
+fn add_known(line: &str, items: &mut Vec<Item>) -> bool {
+    let Some((_, key, remedy)) = SAID.iter().find(|(words, _, _)| line.contains(words)) else {
+        return false;
+    };
+    if !items.iter().any(|item| item.key == *key) {
+        let item = Item::new(key, Severity::Blocker, line.trim(), "");
+        items.push(item.with_remedy(Some(remedy)));
+    }
+    true
 }
 
 /// `2024-05-01 10:00:00,123 ERROR Dist-upgrade failed: 'E:Unable to correct problems'`

@@ -115,6 +115,16 @@ pub fn weigh(reads: Reads, said: &Said<'_>) -> Vec<Item> {
     items
 }
 
+/// What a run has told that was ended, or whose end nobody saw. It has failed whatever it told, so what is missing is no
+/// doubt here.
+pub fn told(reads: Reads, said: &Said<'_>) -> Vec<Item> {
+    let (mut items, _) = read(reads, said);
+    let damaged = said.files.iter().filter_map(|file| damaged(reads, file));
+    items.extend(damaged.map(|item| Item { severity: Severity::Warning, ..item }));
+    items.sort_by_key(|item| std::cmp::Reverse(item.severity));
+    items
+}
+
 fn read(reads: Reads, said: &Said<'_>) -> (Vec<Item>, bool) {
     let texts = || {
         said.files.iter().filter_map(|file| match &file.content {
@@ -147,7 +157,9 @@ fn read(reads: Reads, said: &Said<'_>) -> (Vec<Item>, bool) {
             (read.unwrap_or_default(), is_read)
         }
         Reads::Apt => (apt::read(&[said.out, said.err]), true),
-        Reads::DoReleaseUpgrade => (upgrader::read(&[said.out, said.err], texts().next()), true),
+        Reads::DoReleaseUpgrade => {
+            (upgrader::read(said.exit, &[said.out, said.err], texts().next()), true)
+        }
     }
 }
 

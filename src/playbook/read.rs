@@ -5,7 +5,7 @@ use super::{
     chain::{Chain, check_order},
     files::{Origin, hint_for},
     shape::PLAYBOOK,
-    step::{Registered, read_steps},
+    step::{Registered, check_disarms, read_steps},
 };
 use crate::base::{
     facts::System,
@@ -113,6 +113,7 @@ impl Reader {
             let Some(tables) = root.get(phase.as_str()) else { continue };
             steps.insert(phase, read_steps(phase, tables, origin, &mut registered, out, self));
         }
+        check_disarms(root, out);
         steps
     }
 

@@ -165,6 +165,26 @@ fn check_keys(phase: Phase, table: &Node, out: &mut Collector<'_>) {
     }
 }
 
+/// A disarming is the beginning of a rollback. Where there is none, a host that fails while it is armed would stay so: the next
+/// reboot would migrate it, whoever asks for it.
+pub(super) fn check_disarms(root: &Node, out: &mut Collector<'_>) {
+    let of = |phase: Phase| root.get(phase.as_str()).map_or(&[][..], Node::items);
+    if !of(Phase::Rollback).is_empty() {
+        return;
+    }
+    for step in of(Phase::Migrate) {
+        if let Some(entry) = step.entry("disarm")
+            && step.get("arms").and_then(Node::flag) == Some(true)
+        {
+            out.add_with_hint(
+                &entry.key,
+                "nobody would run this `disarm`: the playbook has no rollback, which begins with it",
+                "[[rollback]] with a step that passes only where the host is still on the old system",
+            );
+        }
+    }
+}
+
 /// A backup that nobody has read is not a backup. Files that are moved are compared with what was sent.
 fn check_backup(kind: &str, table: &Node, out: &mut Collector<'_>) {
     let (proof, hint): (&[&str], _) = match kind {

@@ -2,6 +2,7 @@
 
 use super::{
     build::millis,
+    findings::{Found, Item, grouped},
     history::{FailedAttempt, History, HostHistory, safe_system},
     model::{
         Aspect, Change, Difference, FailureCase, FailureGroup, FindingGroup, HostReport, ItemHosts,
@@ -21,7 +22,7 @@ use crate::{
     plan::Plan,
     playbook::Severity,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// How many different messages of one finding are kept; the rest says the same in other numbers.
 const MESSAGES_MAX: usize = 5;
@@ -200,78 +201,43 @@ fn teller<'a>(tellers: &Tellers<'a>, finding: &'a Finding) -> &'a StepId {
     told.copied().unwrap_or(&finding.step)
 }
 
-/// Findings of one step with one severity and one remedy are one finding; those of a migrator's report go by its key.
+/// The findings of all hosts, safe to print.
 pub(super) fn findings(history: &History<'_>, hosts: &[HostReport]) -> Vec<FindingGroup> {
-    // What nobody has accepted comes first: it is new.
-    type Key<'a> = (
-        bool,
-        std::cmp::Reverse<Severity>,
-        &'a StepId,
-        Option<&'a str>,
-        Option<&'a str>,
-        Option<&'a Acceptance>,
-    );
-    struct Seen<'a> {
-        first: Timestamp,
-        finding: &'a Finding,
-        hosts: Vec<String>,
-        messages: BTreeMap<&'a str, BTreeSet<usize>>,
-    }
     let tellers = tellers(history);
-    let mut groups: BTreeMap<Key<'_>, Seen<'_>> = BTreeMap::new();
-    for (index, (host, report)) in history.hosts.iter().zip(hosts).enumerate() {
-        for (at, finding) in &host.findings {
-            let accepted = finding.accepted.as_deref();
-            let key = (
-                accepted.is_some_and(|accepted| !accepted.expired),
-                std::cmp::Reverse(finding.severity),
-                teller(&tellers, finding),
-                finding.key(),
-                // Under one key a report may tell each host its own remedy.
-                finding.remedy.as_deref().filter(|_| finding.key().is_none()),
-                accepted,
-            );
-            let seen = groups.entry(key).or_insert_with(|| Seen {
-                first: *at,
-                finding,
-                hosts: Vec::new(),
-                messages: BTreeMap::new(),
-            });
-            seen.first = seen.first.min(*at);
-            if seen.hosts.last() != Some(&report.name) {
-                seen.hosts.push(report.name.clone());
-            }
-            seen.messages.entry(&finding.message).or_default().insert(index);
-        }
-    }
-    let group = |((_, severity, step, key, _, accepted), seen): (Key<'_>, Seen<'_>)| {
-        let Finding { remedy, reported, .. } = seen.finding;
+    let items = history.hosts.iter().enumerate().flat_map(|(host, told)| {
+        let findings = told.findings.iter().map(move |(at, finding)| (host, *at, *finding));
+        findings.map(|(host, at, finding)| Item {
+            host,
+            at,
+            step: teller(&tellers, finding),
+            finding,
+        })
+    });
+    let safe = |text: &str| one_line(text).into_owned();
+    let group = |found: Found<'_, Timestamp>| {
+        let Finding { severity, remedy, reported, accepted, .. } = found.finding;
         let summary = reported.as_ref().map(|reported| reported.summary.as_str());
-        let mut messages: Vec<Message> = seen
-            .messages
-            .into_iter()
-            .map(|(text, by)| Message { text: one_line(text).into_owned(), hosts: by.len() })
-            .collect();
-        messages.sort_by_key(|message| std::cmp::Reverse(message.hosts));
-        messages.truncate(MESSAGES_MAX);
+        let messages = found.messages.iter().take(MESSAGES_MAX);
         FindingGroup {
-            step: step.clone(),
-            severity: severity.0,
-            key: key.map(|text| one_line(text).into_owned()),
-            summary: summary.filter(|s| !s.is_empty()).map(|text| one_line(text).into_owned()),
-            remedy: remedy.as_deref().map(|text| one_line(text).into_owned()),
-            accepted: accepted.map(|accepted| Acceptance {
-                by: one_line(&accepted.by).into_owned(),
+            step: found.step.clone(),
+            severity: *severity,
+            key: found.finding.key().map(safe),
+            summary: summary.filter(|s| !s.is_empty()).map(safe),
+            remedy: remedy.as_deref().map(safe),
+            accepted: accepted.as_ref().map(|accepted| Acceptance {
+                by: safe(&accepted.by),
                 until: accepted.until.clone(),
-                reason: one_line(&accepted.reason).into_owned(),
+                reason: safe(&accepted.reason),
                 expired: accepted.expired,
             }),
-            messages,
-            first: seen.first,
-            hosts: seen.hosts,
+            messages: messages
+                .map(|(text, hosts)| Message { text: safe(text), hosts: *hosts })
+                .collect(),
+            first: found.first,
+            hosts: found.hosts.iter().map(|host| hosts[*host].name.clone()).collect(),
         }
     };
-    groups.into_iter().map(group).collect()
+    grouped(items).into_iter().map(group).collect()
 }
 
 pub(super) fn skipped(history: &History<'_>, hosts: &[HostReport]) -> Vec<SkipGroup> {

@@ -8,7 +8,7 @@ use crate::{
         time::Timestamp,
     },
     plan::{Plan, PlanWave},
-    run::{RunState, WaveState, Word},
+    run::{RunState, WaveState, Word, good_until},
 };
 use serde_json::{Value, json};
 use std::fmt::{Display, Write as _};
@@ -95,9 +95,15 @@ fn said(words: &Words, who: &dyn Display, word: &Word, now: Timestamp) -> String
 }
 
 /// A word as it was recorded, as a line of the display or of `why`.
-pub(super) fn word_of(words: &Words, [approve, reject]: [&str; 2], approval: &Approval) -> String {
+pub(super) fn word_of(
+    words: &Words,
+    [approve, reject]: [&str; 2],
+    plan: &Plan,
+    approval: &Approval,
+) -> String {
     let told = &approval.statement;
-    let until = told.expires.map(|at| words.say("gate.good_until", &[("at", &words.time(at))]));
+    let until = good_until(plan, approval)
+        .map(|at| words.say("gate.good_until", &[("at", &words.time(at))]));
     let key = approval.key().map(|key| words.say("gate.signed_in_brackets", &[("key", &key)]));
     let (until, key) = (until.unwrap_or_default(), key.unwrap_or_default());
     let values: [(&str, &dyn Display); 5] = [

@@ -111,7 +111,7 @@ impl<'a> History<'a> {
                 });
             }
             Event::GateDecided { approval, by, .. } => {
-                self.approvals.push(ApprovalReport::of(at, approval, by));
+                self.approvals.push(ApprovalReport::of(plan, at, approval, by));
             }
             Event::RunPaused { reason } => {
                 let gate = gate_of(reason);
@@ -184,7 +184,7 @@ impl<'a> HostHistory<'a> {
             Event::RehearsalStarted { hop, .. } => {
                 self.segment(SegmentKind::Rollback, *hop, at);
             }
-            Event::RehearsalPassed { .. } => self.reached.clear(),
+            Event::RehearsalPassed { .. } => self.begin_again(),
             Event::HostFinished { failure, touched, .. } => {
                 self.ended = Some(at);
                 self.touched = Some(*touched);
@@ -192,7 +192,7 @@ impl<'a> HostHistory<'a> {
                 self.close_segment(at);
             }
             Event::HostReopened { .. } => (self.ended, self.touched) = (None, None),
-            Event::AttemptStarted { step, attempt, .. } => self.begin(at, step, *attempt),
+            Event::AttemptStarted { step, .. } => self.begin(at, step),
             Event::AttemptPassed { step, duration_ms, .. } => {
                 self.passed.push((step, *duration_ms));
                 for failed in self.failed.iter_mut().rev().take_while(|f| f.step == step) {
@@ -200,17 +200,18 @@ impl<'a> HostHistory<'a> {
                 }
             }
             Event::AttemptFailed { step, attempt, failure, tail, then, .. } => {
-                let attempt = *attempt;
                 self.failed.push(FailedAttempt {
                     at,
                     step,
-                    attempt,
+                    attempt: *attempt,
                     failure,
                     tail,
                     then,
                     passed_at: None,
                 });
+                // An attempt on another way, after a rollback, has a higher number as well, and repeats nothing.
                 if let Then::Retry { .. } = then {
+                    self.retries += 1;
                     self.segment(SegmentKind::Waiting, step.hop, at);
                 }
             }
@@ -260,12 +261,15 @@ impl<'a> HostHistory<'a> {
         self.segment(kind_of(phase), hop, at);
     }
 
-    fn begin(&mut self, at: Timestamp, step: &'a StepId, attempt: u32) {
+    /// What was reached in a rehearsal was taken back.
+    fn begin_again(&mut self) {
+        self.reached.clear();
+        self.began.clear();
+    }
+
+    fn begin(&mut self, at: Timestamp, step: &'a StepId) {
         self.at_step = Some(step);
         self.attempts += 1;
-        if attempt > 1 {
-            self.retries += 1;
-        }
         if step.phase.is_forward() && self.began.last().is_none_or(|(hop, _)| *hop < step.hop) {
             self.began.push((step.hop, at));
         }

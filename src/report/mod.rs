@@ -6,6 +6,7 @@ mod calendar_text;
 mod content;
 mod dark;
 mod document;
+mod findings;
 mod gates_text;
 mod history;
 mod html;

@@ -9,7 +9,9 @@ use crate::{
         time::Timestamp,
     },
     journal::{Acceptance, Failure, Moment, Skip, StepId, Then, Verdict},
+    plan::Plan,
     playbook::Severity,
+    run::good_until,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -132,6 +134,7 @@ pub struct ApprovalReport {
     pub principal: String,
     pub reason: String,
     pub issued: Timestamp,
+    /// Until when it counts: no longer than the key that signed it.
     pub expires: Option<Timestamp>,
     /// `SHA256:…` of the key that signed it.
     pub key: Option<String>,
@@ -142,7 +145,7 @@ pub struct ApprovalReport {
 }
 
 impl ApprovalReport {
-    pub(super) fn of(at: Timestamp, approval: &Approval, by: &str) -> Self {
+    pub(super) fn of(plan: &Plan, at: Timestamp, approval: &Approval, by: &str) -> Self {
         let safe = |text: &str| one_line(text).into_owned();
         let said = &approval.statement;
         Self {
@@ -152,7 +155,7 @@ impl ApprovalReport {
             principal: safe(said.principal.as_str()),
             reason: safe(&said.reason),
             issued: said.issued,
-            expires: said.expires,
+            expires: good_until(plan, approval),
             key: approval.key(),
             by: safe(by),
             ahead: said.run.is_none(),

@@ -1,6 +1,6 @@
 //! A plan for a terminal: readable for 15 hosts and for 10,000, since hosts that are alike are folded.
 
-use super::{limits_text, watch_text};
+use super::{limits_text, paint::Paint, watch_text};
 use crate::{
     base::{
         name::HostName,
@@ -21,7 +21,7 @@ const COMMAND_MAX: usize = 72;
 /// The plan as text. `scripts` shows each step's whole script.
 pub fn plan_text(plan: &Plan, digest: &str, scripts: bool, colour: bool) -> String {
     let mut text = String::new();
-    let view = View { plan, scripts, colour };
+    let view = View { plan, scripts, paint: Paint { color: colour } };
     // Writing to a string does not fail.
     let _ = view.head(&mut text, digest);
     let _ = view.waves(&mut text);
@@ -43,21 +43,13 @@ struct Form<'p> {
 struct View<'p> {
     plan: &'p Plan,
     scripts: bool,
-    colour: bool,
+    paint: Paint,
 }
 
 impl View<'_> {
-    fn bold(&self, text: &str) -> String {
-        if self.colour { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
-    }
-
-    fn dim(&self, text: &str) -> String {
-        if self.colour { format!("\u{1b}[2m{text}\u{1b}[0m") } else { text.to_owned() }
-    }
-
     fn head(&self, out: &mut String, digest: &str) -> std::fmt::Result {
         let plan = self.plan;
-        writeln!(out, "{}", self.bold(&one_line(&plan.title)))?;
+        writeln!(out, "{}", self.paint.bold(&one_line(&plan.title)))?;
         writeln!(out, "playbook {}, plan {digest}", one_line(&plan.playbook))?;
         if let Some(support) = &plan.support {
             writeln!(out, "support: {}", one_line(support))?;
@@ -86,7 +78,7 @@ impl View<'_> {
     }
 
     fn waves(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "\n{}", self.bold("Waves"))?;
+        writeln!(out, "\n{}", self.paint.bold("Waves"))?;
         for (number, wave) in self.plan.waves.iter().enumerate() {
             let names = wave.hosts.iter().map(|host| self.plan.hosts[*host].name.as_str());
             let mut notes = Vec::new();
@@ -128,7 +120,7 @@ impl View<'_> {
     fn watches(&self, out: &mut String) -> std::fmt::Result {
         let watches = watch_text::of_plan(self.plan);
         if !watches.is_empty() {
-            writeln!(out, "\n{}", self.bold("Asked while it runs"))?;
+            writeln!(out, "\n{}", self.paint.bold("Asked while it runs"))?;
         }
         watches.iter().try_for_each(|line| writeln!(out, "  {line}"))
     }
@@ -136,7 +128,7 @@ impl View<'_> {
     /// Findings that will not block, by whose word.
     fn accepts(&self, out: &mut String) -> std::fmt::Result {
         if !self.plan.accepts.is_empty() {
-            writeln!(out, "\n{}", self.bold("Accepted findings"))?;
+            writeln!(out, "\n{}", self.paint.bold("Accepted findings"))?;
         }
         for accept in &self.plan.accepts {
             let all = self.plan.hosts.iter().map(|host| &host.name);
@@ -162,8 +154,8 @@ impl View<'_> {
             writeln!(
                 out,
                 "\n{} {}",
-                self.bold(&format!("Hop {}: {title}", number + 1)),
-                self.dim(&format!(
+                self.paint.bold(&format!("Hop {}: {title}", number + 1)),
+                self.paint.dim(&format!(
                     "{count} steps, about {} a host by the playbook's word",
                     format_length(estimate)
                 ))
@@ -173,7 +165,7 @@ impl View<'_> {
             }
             for (range, what) in [(&hop.rollback, "On failure"), (&hop.commit, "On commit")] {
                 if !range.is_empty() {
-                    writeln!(out, "  {}", self.dim(what))?;
+                    writeln!(out, "  {}", self.paint.dim(what))?;
                 }
                 for index in range.clone() {
                     self.step(out, index)?;
@@ -201,7 +193,7 @@ impl View<'_> {
             let line = format!("  {phase:<9} {name:<26} {whom}{}", form.does);
             let notes = match form.notes.is_empty() {
                 true => String::new(),
-                false => format!(" {}", self.dim(&form.notes)),
+                false => format!(" {}", self.paint.dim(&form.notes)),
             };
             writeln!(out, "{}{notes}", one_line(line.trim_end()))?;
             out.push_str(&form.script);
@@ -254,7 +246,7 @@ impl View<'_> {
                 writeln!(
                     out,
                     "            {}",
-                    self.dim(&format!("{head:<7}| {}", one_line(line)))
+                    self.paint.dim(&format!("{head:<7}| {}", one_line(line)))
                 )?;
             }
         }
@@ -266,7 +258,7 @@ impl View<'_> {
         let late: std::collections::BTreeSet<usize> =
             self.plan.rendered.iter().filter(|r| r.late).map(|r| r.step).collect();
         let guarded = self.plan.rendered.iter().filter(|r| r.unless.is_some()).count();
-        writeln!(out, "\n{}", self.bold("Not known before the run"))?;
+        writeln!(out, "\n{}", self.paint.bold("Not known before the run"))?;
         writeln!(out, "  what each host runs now; what its prechecks find")?;
         if guarded > 0 {
             writeln!(out, "  which steps a guard (`unless`) skips")?;

@@ -242,7 +242,7 @@ fn where_now(words: &Words, standing: &Standing<'_>, host: &HostState) -> String
     let text = match &host.phase {
         HostPhase::Running { step, attempt: 1 } => name(*step) + &dark,
         HostPhase::Running { step, attempt } => {
-            words.say("status.attempt", &[("step", &name(*step)), ("attempt", attempt)])
+            words.say("status.attempt", &[("step", &name(*step)), ("attempt", attempt)]) + &dark
         }
         HostPhase::Waiting { step, next, not_before } => words.say(
             "status.retry",

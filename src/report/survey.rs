@@ -1,61 +1,24 @@
-//! What hosts said when they were only asked, folded: hosts that are alike are told once. Every text in it is safe to print.
+//! What hosts said when they were only asked, folded: hosts that are alike are told once.
 
-use super::naming::step_name;
+use super::{
+    findings::{Found, Item, grouped},
+    naming::step_name,
+};
 use crate::{
     base::text::one_line,
-    journal::{Acceptance, Finding},
     plan::Plan,
-    playbook::Severity,
     run::{HostSurvey, Prospect, Reach, Until},
 };
 use serde_json::{Value as Json, json};
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::collections::BTreeMap;
 
-/// One finding over the fleet.
-pub(super) struct Found<'s> {
-    pub finding: &'s Finding,
-    pub hosts: Vec<usize>,
-    /// What was said, by how many hosts; the most frequent first.
-    pub messages: Vec<(&'s str, usize)>,
-}
-
-/// The findings of all hosts by step: those that block first, then what only warns, then what is accepted.
+/// The findings of all hosts.
 pub(super) fn findings(surveys: &[HostSurvey]) -> Vec<Found<'_>> {
-    type Key<'s> = (
-        bool,
-        Reverse<Severity>,
-        &'s crate::journal::StepId,
-        Option<&'s str>,
-        Option<&'s str>,
-        Option<&'s Acceptance>,
-    );
-    type Seen<'s> = (&'s Finding, Vec<usize>, BTreeMap<&'s str, usize>);
-    let mut groups: BTreeMap<Key<'_>, Seen<'_>> = BTreeMap::new();
-    for (host, survey) in surveys.iter().enumerate() {
-        for finding in &survey.findings {
-            let accepted = finding.accepted.as_deref();
-            let key = (
-                finding.severity == Severity::Blocker && !finding.blocks(),
-                Reverse(finding.severity),
-                &finding.step,
-                finding.key(),
-                // Under one key a report may tell each host its own remedy.
-                finding.remedy.as_deref().filter(|_| finding.key().is_none()),
-                accepted,
-            );
-            let group = groups.entry(key).or_insert_with(|| (finding, Vec::new(), BTreeMap::new()));
-            if group.1.last() != Some(&host) {
-                group.1.push(host);
-            }
-            *group.2.entry(finding.message.as_str()).or_default() += 1;
-        }
-    }
-    let found = groups.into_values().map(|(finding, hosts, messages)| {
-        let mut messages: Vec<(&str, usize)> = messages.into_iter().collect();
-        messages.sort_by_key(|(text, hosts)| (Reverse(*hosts), *text));
-        Found { finding, hosts, messages }
+    let items = surveys.iter().enumerate().flat_map(|(host, survey)| {
+        let findings = survey.findings.iter();
+        findings.map(move |finding| Item { host, at: (), step: &finding.step, finding })
     });
-    found.collect()
+    grouped(items)
 }
 
 /// Hosts that were not asked to the end, by why.
@@ -157,8 +120,8 @@ pub fn survey_json(plan: &Plan, surveys: &[HostSurvey]) -> Json {
 fn host_json(survey: &HostSurvey, lengths: &crate::run::Lengths<'_>) -> Json {
     let facts = survey.facts.as_ref();
     let (state, reason) = match &survey.reach {
-        Reach::Asked if survey.findings.iter().any(Finding::blocks) => ("blocked", None),
-        Reach::Asked => ("ready", None),
+        Reach::Asked if survey.is_good() => ("ready", None),
+        Reach::Asked => ("blocked", None),
         Reach::Already => ("already", None),
         Reach::Unreachable { reason } => ("unreachable", Some(reason)),
         Reach::Refused { reason } => ("refused", Some(reason)),

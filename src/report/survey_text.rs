@@ -1,8 +1,10 @@
 //! What hosts said when they were only asked, for a terminal: as short for 10,000 hosts as for 15.
 
 use super::{
+    findings::Found,
     naming::{accepted_text, step_name},
-    survey::{Found, findings, prospect_text, prospects, silent},
+    paint::Paint,
+    survey::{findings, prospect_text, prospects, silent},
     words::Words,
 };
 use crate::{
@@ -26,7 +28,7 @@ const KINDS_MAX: usize = 4;
 /// The survey as text: who did not answer, what was found, and what each step will do.
 pub fn survey_text(plan: &Plan, surveys: &[HostSurvey], colour: bool) -> String {
     let mut text = String::new();
-    let view = View { plan, surveys, colour, words: Words::english() };
+    let view = View { plan, surveys, paint: Paint { color: colour }, words: Words::english() };
     // Writing to a string does not fail.
     let _ = view.head(&mut text);
     let _ = view.silent(&mut text);
@@ -39,15 +41,11 @@ pub fn survey_text(plan: &Plan, surveys: &[HostSurvey], colour: bool) -> String 
 struct View<'p> {
     plan: &'p Plan,
     surveys: &'p [HostSurvey],
-    colour: bool,
+    paint: Paint,
     words: &'static Words,
 }
 
 impl View<'_> {
-    fn bold(&self, text: &str) -> String {
-        if self.colour { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
-    }
-
     fn names(&self, hosts: &[usize]) -> String {
         let names = hosts.iter().map(|host| self.plan.hosts[*host].name.as_str());
         one_line(&shorten(&fold_names(names), NAMES_MAX)).into_owned()
@@ -75,7 +73,7 @@ impl View<'_> {
         let order = ["ready", "already done", "blocked", "unreachable", "refused"];
         let counts = order.iter().filter_map(|word| Some(format!("{} {word}", by.get(word)?)));
         let counts: Vec<String> = counts.collect();
-        writeln!(out, "\n{}", self.bold("Asked just now, and nothing was changed"))?;
+        writeln!(out, "\n{}", self.paint.bold("Asked just now, and nothing was changed"))?;
         writeln!(out, "  {}: {}", self.count(self.surveys.len()), counts.join(", "))
     }
 
@@ -99,7 +97,7 @@ impl View<'_> {
             if found.is_empty() {
                 continue;
             }
-            writeln!(out, "\n{}", self.bold(title))?;
+            writeln!(out, "\n{}", self.paint.bold(title))?;
             for found in found {
                 self.finding(out, found)?;
             }
@@ -149,7 +147,7 @@ impl View<'_> {
 
     /// A line for each step, with a line more for each way in which it goes on some of the hosts.
     fn steps(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "\n{}", self.bold("What each step will do"))?;
+        writeln!(out, "\n{}", self.paint.bold("What each step will do"))?;
         for step in self.plan.hops.iter().flat_map(|hop| hop.forward.clone()) {
             let by = prospects(self.surveys, step);
             let mut by: Vec<(&Prospect, Vec<usize>)> = by.into_iter().collect();
@@ -198,7 +196,7 @@ impl View<'_> {
             Basis::Playbook => "by the playbook's word",
             Basis::PastRuns | Basis::ThisRun => "by runs before",
         };
-        writeln!(out, "\n{} {basis}", self.bold("Downtime of a host,"))?;
+        writeln!(out, "\n{} {basis}", self.paint.bold("Downtime of a host,"))?;
         let groups = by.len();
         for (downtime, hosts) in by.into_iter().rev().take(KINDS_MAX) {
             let span = |[usual, slow]: [std::time::Duration; 2]| match usual == slow {

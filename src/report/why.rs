@@ -150,7 +150,7 @@ impl Teller<'_> {
             Event::HoldRequested { by, .. } => self.say("why.hold", &[("by", &one_line(by))]),
             Event::ReleaseRequested { by, .. } => self.say("why.release", &[("by", &one_line(by))]),
             Event::GateDecided { approval, .. } => {
-                word_of(self.words, ["why.approve", "why.reject"], approval)
+                word_of(self.words, ["why.approve", "why.reject"], self.plan, approval)
             }
             Event::WatchTold { .. } => return None,
             Event::LimitsTuned { by, parallel, failures, .. } => {

@@ -81,6 +81,13 @@ fn rank(word: &Word) -> (Timestamp, Decision) {
     (word.issued, word.decision)
 }
 
+/// Until when a recorded approval counts: no longer than the key that signed it.
+pub fn good_until(plan: &Plan, approval: &Approval) -> Option<Timestamp> {
+    let said = &approval.statement;
+    let (_, rule) = rule(plan, &said.wave).ok()?;
+    rule.check(approval, &said.plan, &said.wave).ok()?.until
+}
+
 /// The rule of a wave's gate.
 pub(super) fn rule<'p>(plan: &'p Plan, wave: &WaveName) -> Result<(usize, &'p Rule), Unfit> {
     let number = plan.waves.iter().position(|planned| planned.name == *wave);

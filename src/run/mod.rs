@@ -19,7 +19,7 @@ mod tally;
 mod waiting;
 mod watching;
 
-pub use approvals::{GateState, Word};
+pub use approvals::{GateState, Word, good_until};
 pub use calendar::{Calendar, Forecast, Night, WaveCalendar, calendar, forecast};
 pub use decide::{Decision, Todo, decide, decide_at};
 pub use domains::Domains;
@@ -29,7 +29,7 @@ pub use host::{Fate, HostPhase, HostState, LeftBoot, Registered, Retry, Unseen, 
 pub use judge::{Ending, Result, acceptance, found, judge, key_taken, tells, wrong_system};
 pub use learned::{Learned, Past};
 pub use pace::{Basis, Mark, Pace, basis, rest_of_way, step_length};
-pub use reported::{Heard, hear};
+pub use reported::{Heard, hear, hear_until_then};
 pub use state::{Illegal, RunPhase, RunState, Tuned, WaveState};
 pub use survey::{Downtime, HostSurvey, Lengths, Prospect, Reach, Until};
 pub use tally::Tally;

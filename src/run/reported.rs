@@ -3,7 +3,7 @@
 use crate::{
     base::{phase::Phase, time::Timestamp},
     journal::{Failure, Finding, Reported},
-    migrator::{Item, Said, clean, weigh},
+    migrator::{Item, Said, clean, told, weigh},
     plan::{Plan, PlanStep},
     playbook::{Reads, Severity},
 };
@@ -41,13 +41,33 @@ pub fn hear(
     let failure = (!open.is_empty()).then(|| failure(reads, said.exit, &open));
     let doubts = items.iter().any(|item| item.blocks() && !item.acceptable);
     let evidence = (!doubts && !open.is_empty()).then(|| evidence(&open));
+    keep_the_first(planned, reads, &mut findings);
+    Heard { findings, failure, evidence }
+}
+
+/// What a step has told that was ended, or whose end nobody saw: why it failed is known, and this is what was found until
+/// then.
+pub fn hear_until_then(
+    plan: &Plan,
+    host: usize,
+    step: usize,
+    reads: Reads,
+    said: &Said<'_>,
+    now: Timestamp,
+) -> Vec<Finding> {
+    let items = told(reads, said);
+    let mut findings = items.iter().map(|i| finding(plan, host, step, reads, i, now)).collect();
+    keep_the_first(&plan.steps[step], reads, &mut findings);
+    findings
+}
+
+/// What is open comes before what is accepted, so that it is never among what is left out.
+fn keep_the_first(planned: &PlanStep, reads: Reads, findings: &mut Vec<Finding>) {
     if findings.len() > FINDINGS_MAX {
-        // What is open comes before what is accepted, so that it is never among what is left out.
         findings.sort_by_key(|finding| (!finding.blocks(), std::cmp::Reverse(finding.severity)));
         let left_out = findings.split_off(FINDINGS_MAX - 1);
         findings.push(rest(planned, reads, &left_out));
     }
-    Heard { findings, failure, evidence }
 }
 
 fn finding(

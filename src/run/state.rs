@@ -51,7 +51,7 @@ pub struct WaveState {
     pub in_flight: usize,
     /// How many of the wave's hosts have not ended.
     pub open: usize,
-    /// When the last of its hosts ended.
+    /// When one of its hosts ended last.
     pub ended: Option<Timestamp>,
     /// How many hosts have begun since nothing of the wave was in flight: the batch of a barrier.
     pub batch: usize,
@@ -454,9 +454,7 @@ impl RunState {
                 let end = *end;
                 wave.in_flight -= 1;
                 wave.open -= 1;
-                if wave.open == 0 {
-                    wave.ended = Some(at);
-                }
+                wave.ended = Some(at);
                 wave.good += usize::from(end.is_good());
                 self.tally.take(end, at, self.domains.of(index));
                 wave.tally.take(end, at, self.domains.of(index));

@@ -106,6 +106,11 @@ impl Watches {
         (!self.is_well(&id)).then_some(id)
     }
 
+    /// Whether the health of a wave is asked for, and not known to be good.
+    pub fn is_in_doubt(&self, wave: &PlanWave) -> bool {
+        self.doubt_of(wave).is_some()
+    }
+
     /// What the run does, where an answer has stopped it.
     pub(super) fn act(&self, plan: &Plan) -> Option<Act> {
         watch(plan, &self.tripped.as_ref()?.watch).map(|watch| watch.act)

@@ -79,6 +79,7 @@ pub struct Fleet {
 struct Control {
     root: PathBuf,
     orders: mpsc::Sender<Ordered>,
+    penalties: Arc<ssh::Penalties>,
 }
 
 /// What was made on disk, to be taken away again.
@@ -173,11 +174,12 @@ impl Fleet {
         let door = door(index).map_err(failed)?;
         let path = root.path.clone();
         let host = Arc::new(Staged::new(root, spec.faults.clone(), authorized));
+        let penalties = Arc::clone(&host.penalties);
         let machine = Machine::new(host, self.means, seed, door).await.map_err(failed)?;
         let info = info(&spec.name, machine.address, seed).map_err(failed)?;
         let (orders, received) = mpsc::channel(1);
         self.machines.spawn(machine.live(received, self.stop.clone()));
-        self.staged.insert(spec.name, Control { root: path, orders });
+        self.staged.insert(spec.name, Control { root: path, orders, penalties });
         Ok(info)
     }
 
@@ -227,6 +229,12 @@ impl Fleet {
     #[must_use]
     pub fn root(&self, name: &str) -> Option<PathBuf> {
         self.staged.get(name).map(|control| control.root.clone())
+    }
+
+    /// How many connections a staged host's sshd has turned away, since too many before them came to no login.
+    #[must_use]
+    pub fn turned_away(&self, name: &str) -> u64 {
+        self.staged.get(name).map_or(0, |control| control.penalties.turned_away())
     }
 
     /// Takes a staged host's power away without a warning; it boots at once. Returns when it is up again, or never will be.

@@ -34,7 +34,7 @@ const DARK: Duration = Duration::from_millis(1500);
 /// Between the wish for a reboot and the loss of power: the command that wished must be able to return, as on a real host.
 const GRACE_MS: std::ops::Range<u64> = 100..300;
 
-/// How long logins are refused after a boot, where they are.
+/// How long logins are refused after a boot, where they are, and `/etc/testbed/no_logins_ms` does not say.
 const NO_LOGINS: Duration = Duration::from_millis(1200);
 
 /// A boot hook that asks for one more boot this often will ask for ever.
@@ -54,14 +54,16 @@ pub(crate) struct Staged {
     pub(crate) authorized: Arc<KeyData>,
     /// Whether `DropsDuringScript` has had its one time.
     pub(crate) dropped: AtomicBool,
+    /// What its sshd holds against those who connect.
+    pub(crate) penalties: Arc<ssh::Penalties>,
     /// None while the host has no power. Held while a process is started, so that none is started unseen while the power goes.
     entry: Arc<RwLock<Option<Entry>>>,
 }
 
 impl Staged {
     pub(crate) fn new(root: HostRoot, faults: Vec<Fault>, authorized: Arc<KeyData>) -> Self {
-        let (dropped, entry) = (AtomicBool::new(false), Arc::default());
-        Self { root, faults, authorized, dropped, entry }
+        let (dropped, penalties, entry) = Default::default();
+        Self { root, faults, authorized, dropped, penalties, entry }
     }
 
     /// Starts a process inside.
@@ -250,6 +252,7 @@ impl Machine {
         self.powered = false;
         self.door.close()?;
         self.cut_connections();
+        self.host.penalties.forget();
         self.end_processes().await?;
         self.switch.forget()
     }
@@ -292,14 +295,19 @@ impl Machine {
     }
 
     async fn come_up(&mut self, dark_since: Instant) -> io::Result<()> {
-        let said = fs::read_to_string(self.host.root.path.join("etc/testbed/dark_ms"));
-        let dark =
-            said.ok().and_then(|text| text.trim().parse().ok()).map_or(DARK, Duration::from_millis);
+        let dark = self.length("dark_ms", DARK);
         tokio::time::sleep_until(dark_since + dark).await;
         self.powered = true;
         let refuses = self.has(&Fault::RefusesLoginsAtBoot);
-        self.no_logins_until = refuses.then(|| Instant::now() + NO_LOGINS);
+        let no_logins = self.length("no_logins_ms", NO_LOGINS);
+        self.no_logins_until = refuses.then(|| Instant::now() + no_logins);
         self.open_door()
+    }
+
+    /// A length of time that the host's own files may set.
+    fn length(&self, file: &str, usual: Duration) -> Duration {
+        let said = fs::read_to_string(self.host.root.path.join("etc/testbed").join(file));
+        said.ok().and_then(|text| text.trim().parse().ok()).map_or(usual, Duration::from_millis)
     }
 
     /// Runs the stage's boot hook, if there is one; what it prints is in `/var/log/testbed-boot.log`.
@@ -351,7 +359,9 @@ impl Machine {
                 let refuses = self.no_logins_until.is_some_and(|end| Instant::now() < end);
                 let config = self.config.clone();
                 let cut = self.connections.child_token();
-                tokio::spawn(ssh::serve_staged(host, config, stream, peer, refuses, cut));
+                let penalties = Arc::clone(&host.penalties);
+                let served = ssh::serve_staged(host, config, penalties, stream, peer, refuses, cut);
+                tokio::spawn(served);
             }
             Err(error) => tracing::warn!(%error, "a connection could not be taken"),
         }

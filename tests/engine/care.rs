@@ -1,16 +1,17 @@
 //! Rehearsals of the way back, and rests between two hops.
 
-use super::{good, lenient, playbook, run, step, system};
-use crate::support::fake::{Answer, FakeFleet, FakeHost};
+use crate::{
+    fake::{Answer, FakeFleet, FakeHost},
+    stage::{good, lenient, playbook, run},
+    support::plans::{self, build, hop, inventory, step, system},
+};
 use fleetlift::{
     base::phase::Phase,
     engine::Outcome,
     journal::{End, Event, PauseReason, Verdict},
-    plan::build,
-    playbook::{Hop, Playbook},
+    playbook::Playbook,
     rollout::Rollout,
 };
-use std::collections::BTreeMap;
 
 fn rehearsing() -> Rollout {
     let mut rollout = Rollout::default();
@@ -68,25 +69,19 @@ fn a_rehearsal_that_fails_closes_the_wave() {
 fn a_rehearsal_needs_a_way_back() {
     let mut playbook = playbook();
     playbook.hops[0].steps.remove(&Phase::Rollback);
-    let inventory = super::inventory(&["a"]);
-    let all = inventory.hosts.keys().cloned().collect();
-    let faults = build(&inventory, &playbook, &rehearsing(), "@all", &all).unwrap_err();
+    let faults = build(&inventory(&["a"]), &playbook, &rehearsing()).unwrap_err();
     assert!(faults.render(false).contains("no rollback that could be rehearsed"));
 }
 
 /// Two hops, each of one step that changes the system.
 fn two_hops() -> Playbook {
-    let hop = |name: &str, from: (&str, &str), to: (&str, &str)| Hop {
-        name: name.to_owned(),
-        title: name.to_owned(),
-        from: system(from.0, from.1),
-        to: system(to.0, to.1),
-        vars: BTreeMap::new(),
-        steps: BTreeMap::from([(Phase::Migrate, vec![step("go", &format!("go-{}", to.0))])]),
+    let hop = |name: &str, (from, a): (&str, &str), (to, b): (&str, &str)| {
+        let go = step("go", &format!("go-{to}"));
+        hop(name, Some(system(from, a)), Some(system(to, b)), [(Phase::Migrate, vec![go])])
     };
     let first = hop("first", ("old", "1"), ("mid", "2"));
     let second = hop("second", ("mid", "2"), ("new", "3"));
-    Playbook { hops: vec![first, second], ..playbook() }
+    plans::playbook(vec![first, second])
 }
 
 #[test]

@@ -1,26 +1,26 @@
 //! Connections and clocks that misbehave, in paused time.
 
-use super::{Silent, inventory, lenient, step};
+use crate::{
+    stage::{Driver, MORNING, Ran, Stage, lenient},
+    support::plans::{hop, plan, playbook, step},
+};
 use fleetlift::{
     base::{
         name::HostName,
         phase::Phase,
-        template::Templates,
         time::{Clock, Timestamp},
     },
-    engine::{Engine, Outcome, Secrets, Shared, ThisMachine},
+    engine::Outcome,
     host::{
         BoxFuture, ConnectError, Exit, OutputSink, Script, Session, SessionError, Stream, Target,
         Time, Transport, Whereabouts,
     },
-    journal::{Contact, Event, Record, Store, Verdict},
-    plan::build,
-    playbook::{Hop, Playbook, Step},
-    run::RunState,
+    journal::{Contact, Event, Record, Verdict},
+    playbook::Step,
+    rollout::Rollout,
 };
 use std::{
     collections::BTreeMap,
-    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicI64, Ordering},
@@ -175,25 +175,6 @@ impl Session for Connected {
         })
     }
 
-    fn upload<'a>(
-        &'a mut self,
-        _: &'a [u8],
-        _: &'a str,
-        _: u32,
-        _: bool,
-    ) -> BoxFuture<'a, Result<(), SessionError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn download<'a>(
-        &'a mut self,
-        _: &'a str,
-        _: &'a Path,
-        _: bool,
-    ) -> BoxFuture<'a, Result<u64, SessionError>> {
-        Box::pin(async { Ok(0) })
-    }
-
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async {})
     }
@@ -206,24 +187,17 @@ struct SetClock {
     wrong: AtomicI64,
 }
 
-const MORNING: i64 = 1_795_252_500_000;
 const HOUR: i64 = 3_600_000;
 
 impl Clock for SetClock {
     fn now(&self) -> Timestamp {
         let gone = i64::try_from(self.start.elapsed().as_millis()).unwrap();
-        Timestamp::from_millis(MORNING + gone + self.wrong.load(Ordering::SeqCst))
+        Timestamp::from_millis(MORNING.as_millis() + gone + self.wrong.load(Ordering::SeqCst))
     }
 
     fn steady(&self) -> Duration {
         self.start.elapsed()
     }
-}
-
-struct Ran {
-    outcome: Outcome,
-    records: Vec<Record>,
-    took: Duration,
 }
 
 /// Runs one migrate step on so many hosts. The clock is set by `(second, by so many milliseconds)`.
@@ -233,43 +207,13 @@ fn run(
     net: impl FnOnce() -> Arc<Net>,
     sets: &'static [(u64, i64)],
 ) -> (Ran, Arc<Net>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let net = net();
-        let names: Vec<String> = (0..hosts).map(|n| format!("h-{n:04}")).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let inventory = inventory(&names);
-        let selected = inventory.hosts.keys().cloned().collect();
-        let hop = Hop {
-            name: "hop".into(),
-            title: "Hop".into(),
-            from: None,
-            to: None,
-            vars: BTreeMap::new(),
-            steps: BTreeMap::from([(Phase::Migrate, vec![step])]),
-        };
-        let playbook = Playbook {
-            name: "wire".into(),
-            title: "Wire".into(),
-            support: None,
-            hops: vec![hop],
-            sources: Vec::new(),
-            files: Vec::new(),
-        };
-        let mut rollout = lenient();
-        rollout.parallel = 10_000;
-        rollout.budget.failures = fleetlift::rollout::Allowance::Hosts(10_000);
-        let plan = Arc::new(build(&inventory, &playbook, &rollout, "@all", &selected).unwrap());
-        let text = serde_json::to_string(&*plan).unwrap();
-        let digest = fleetlift::base::digest::digest(text.as_bytes());
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::new(dir.path());
-        let run = "20261121-0900-wire".parse().unwrap();
-        let journal = store.create(&run, &text, &digest).unwrap();
+    let names: Vec<String> = (0..hosts).map(|n| format!("h-{n:04}")).collect();
+    let playbook = playbook(vec![hop("wire", None, None, [(Phase::Migrate, vec![step])])]);
+    let rollout = Rollout { parallel: 10_000, ..lenient() };
+    let stage = Stage::new(plan(&names, &playbook, &rollout));
+    let mut kept = None;
+    let ran = stage.drive(|| {
+        let net = kept.insert(net());
         let clock = Arc::new(SetClock { start: Instant::now(), wrong: AtomicI64::new(0) });
         let setter = Arc::clone(&clock);
         tokio::spawn(async move {
@@ -278,33 +222,9 @@ fn run(
                 setter.wrong.fetch_add(*by, Ordering::SeqCst);
             }
         });
-        let shared = Shared {
-            plan: Arc::clone(&plan),
-            run: run.clone(),
-            transport: Arc::new(Wire(Arc::clone(&net))),
-            clock,
-            controller: Arc::new(ThisMachine),
-            secrets: Arc::new(Secrets::default()),
-            templates: Templates::default(),
-            outputs: journal.outputs(),
-            artifacts: dir.path().join("artifacts"),
-        };
-        let (_control, orders) = tokio::sync::mpsc::channel(4);
-        let engine = Engine::new(shared, RunState::new(&plan), journal, orders, Box::new(Silent));
-        let first = Event::RunStarted {
-            plan: digest,
-            playbook: "wire".into(),
-            operator: "tester".into(),
-            controller: "here".into(),
-            version: "0".into(),
-            hosts,
-        };
-        let started = Instant::now();
-        let (outcome, _) = engine.drive(vec![first]).await.unwrap();
-        let took = started.elapsed();
-        let records = store.read(&run).unwrap().records(0).unwrap();
-        (Ran { outcome, records, took }, net)
-    })
+        Driver { clock: Some(clock), ..Driver::of(Wire(Arc::clone(net))) }
+    });
+    (ran.unwrap(), kept.unwrap())
 }
 
 fn long(limit: u64) -> Step {

@@ -1,13 +1,20 @@
 //! The truth table of `docs/rollouts.md`, played row by row.
 
-use crate::{spec::name, world::read_plan};
-use fleetlift::{
-    base::{facts::Facts, facts::System, time::Timestamp},
-    journal::{Event, Failure, Moment, Outcome, PauseReason, Record},
-    plan::{Plan, Task},
-    run::{Ending, HostPhase, Result, RunPhase, RunState, Todo, decide, judge},
+use crate::{
+    spec::{Fate, name},
+    support::{
+        plans::{read_plan, system},
+        tape::{Tape, facts, result},
+    },
+    world::ending,
 };
-use std::{fmt::Write as _, fs, sync::Arc, time::Duration};
+use fleetlift::{
+    base::{facts::System, time::Timestamp},
+    journal::{Event, Moment, PauseReason},
+    plan::{Plan, Task},
+    run::{HostPhase, Result, RunPhase, Todo, decide},
+};
+use std::{fmt::Write as _, fs, time::Duration};
 
 const PLAYBOOK: &str = r#"
 name = "p"
@@ -113,47 +120,38 @@ fn plan(row: &Row, all: &[Told]) -> Plan {
     read_plan(&hosts, PLAYBOOK, &rollout)
 }
 
-struct Play {
-    plan: Plan,
-    state: RunState,
-    now: Timestamp,
-}
+struct Play(Tape);
 
 impl Play {
-    fn record(&mut self, event: Event) {
-        let record = Record { seq: self.state.next_seq, at: self.now, event };
-        self.state.apply(&self.plan, &record).unwrap();
-    }
-
     /// One host from its start to its end. False where the run does not let it start.
     fn host(&mut self, told: &Told, index: usize) -> bool {
-        self.now = self.now + told.wait;
-        let host = self.state.host(&name(index).parse().unwrap()).unwrap();
+        self.0.now = self.0.now + told.wait;
+        let host = self.0.state.host(&name(index).parse().unwrap()).unwrap();
         // The row's order is that of the hosts' ends: all others are kept back while this one goes.
-        let others = || (0..self.plan.hosts.len()).filter(|other| *other != host);
-        let others: Vec<_> = others().map(|other| self.plan.hosts[other].name.clone()).collect();
+        let others = || (0..self.0.plan.hosts.len()).filter(|other| *other != host);
+        let others: Vec<_> = others().map(|other| self.0.plan.hosts[other].name.clone()).collect();
         let request = |what: &str| format!("{what}-{index}").parse().unwrap();
         let by = "op".to_owned();
-        self.record(Event::HoldRequested { by, hosts: others, request: request("hold") });
+        self.0.record(Event::HoldRequested { by, hosts: others, request: request("hold") });
         if told.word == "held" {
             return true;
         }
-        let hosts = vec![self.plan.hosts[host].name.clone()];
-        self.record(Event::ReleaseRequested {
+        let hosts = vec![self.0.plan.hosts[host].name.clone()];
+        self.0.record(Event::ReleaseRequested {
             by: "op".to_owned(),
             hosts,
             request: request("let"),
         });
-        while !matches!(self.state.hosts[host].phase, HostPhase::Ended(_)) {
-            let decision = decide(&self.plan, &self.state, self.now);
+        while !matches!(self.0.state.hosts[host].phase, HostPhase::Ended(_)) {
+            let decision = decide(&self.0.plan, &self.0.state, self.0.now);
             assert!(!decision.todo.is_empty(), "{:?}", decision.waiting_on);
             for todo in decision.todo {
                 match todo {
                     Todo::Record(event @ Event::RunPaused { .. }) => {
-                        self.record(event);
+                        self.0.record(event);
                         return false;
                     }
-                    Todo::Record(event) => self.record(event),
+                    Todo::Record(event) => self.0.record(event),
                     Todo::Attempt { host, step, attempt } => {
                         self.attempt(told, host, step, attempt);
                     }
@@ -164,45 +162,35 @@ impl Play {
     }
 
     fn attempt(&mut self, told: &Told, host: usize, step: usize, attempt: u32) {
-        let (name, id) = (self.plan.hosts[host].name.clone(), self.plan.steps[step].id.clone());
-        let word = id.step.to_string();
-        self.record(Event::AttemptStarted { host: name, step: id, attempt });
-        let exited = Ending::Failed(Failure::Exited { code: 1 });
-        let ending = match (told.word.as_str(), word.as_str()) {
-            ("failed", "copy") | ("blocked", "ask") => exited,
-            ("rolled_back" | "needs_hands", "change") | ("needs_hands", "back") => exited,
-            ("unreachable", "change") => {
-                Ending::Failed(Failure::Unreachable { reason: "gone".to_owned() })
-            }
-            (_, _) => Ending::Passed { exit: Some(0), outcome: Outcome::Changed, stdout: None },
-        };
-        let facts = match &self.plan.rendered(host, step).task {
-            Task::Look { moment, .. } => Some(Arc::new(facts(*moment, told))),
+        self.0.attempt(host, step, attempt);
+        let facts = match &self.0.plan.rendered(host, step).task {
+            Task::Look { moment, .. } => facts(seen(*moment, told)),
             Task::Act(_) => None,
         };
-        let result = Result {
-            ending,
-            duration: Duration::ZERO,
-            tail: String::new(),
-            facts,
-            warnings: Vec::new(),
-            findings: Vec::new(),
-            never: false,
-        };
-        for event in judge(&self.plan, &self.state, host, &result, self.now) {
-            self.record(event);
-        }
+        let ending = ending(fate(&told.word), self.0.plan.steps[step].id.step.as_str());
+        self.0.judged(host, &Result { facts, ..result(ending) });
     }
 }
 
-fn facts(moment: Moment, told: &Told) -> Facts {
-    let (id, version) = match moment {
-        Moment::Before if told.word == "already" => ("new", "2"),
-        Moment::After => ("new", "2"),
-        Moment::Before | Moment::RolledBack => ("old", "1"),
-    };
-    let system = Some(System { id: id.to_owned(), version: version.to_owned() });
-    Facts { system, ..Facts::default() }
+/// What has to happen for a host to end with this word.
+fn fate(word: &str) -> Fate {
+    match word {
+        "already" | "migrated" => Fate::Good,
+        "blocked" => Fate::Blocked,
+        "failed" => Fate::Failed,
+        "rolled_back" => Fate::RolledBack,
+        "needs_hands" => Fate::NeedsHands,
+        "unreachable" => Fate::Unreachable,
+        _ => panic!("no host ends with `{word}`"),
+    }
+}
+
+fn seen(moment: Moment, told: &Told) -> System {
+    match moment {
+        Moment::Before if told.word == "already" => system("new", "2"),
+        Moment::After => system("new", "2"),
+        Moment::Before | Moment::RolledBack => system("old", "1"),
+    }
 }
 
 #[test]
@@ -214,15 +202,7 @@ fn budgets_mean_what_the_table_says() {
         let said = all.len();
         all.resize_with(row.hosts, rest);
         let plan = plan(&row, &all);
-        let mut play = Play { state: RunState::new(&plan), plan, now: Timestamp::from_millis(0) };
-        play.record(Event::RunStarted {
-            plan: String::new(),
-            playbook: String::new(),
-            operator: String::new(),
-            controller: String::new(),
-            version: String::new(),
-            hosts: row.hosts,
-        });
+        let mut play = Play(Tape::begin(plan, Timestamp::from_millis(0)));
         let mut ended = 0;
         for (index, told) in all.iter().enumerate() {
             if !play.host(told, index) {
@@ -231,16 +211,16 @@ fn budgets_mean_what_the_table_says() {
             ended += usize::from(told.word != "held");
         }
         // A budget that is spent by the last host that is told of pauses, too, before anybody else starts.
-        let paused = match &play.state.phase {
+        let paused = match &play.0.state.phase {
             RunPhase::Paused(PauseReason::Held { .. }) | RunPhase::Running => None,
             RunPhase::Paused(_) => Some(ended),
             phase => panic!("row {}: {phase:?}", number + 1),
         };
-        assert_eq!(paused, row.pauses_after, "row {}: {:?}", number + 1, play.state.phase);
+        assert_eq!(paused, row.pauses_after, "row {}: {:?}", number + 1, play.0.state.phase);
         let words: Vec<&str> = all[..said].iter().map(|told| told.word.as_str()).collect();
         for (index, word) in words.into_iter().enumerate().take(ended) {
-            let host = play.state.host(&name(index).parse().unwrap()).unwrap();
-            assert_eq!(play.state.hosts[host].word(), word, "row {}, host {index}", number + 1);
+            let host = play.0.state.host(&name(index).parse().unwrap()).unwrap();
+            assert_eq!(play.0.state.hosts[host].word(), word, "row {}, host {index}", number + 1);
         }
     }
 }

@@ -4,19 +4,20 @@ use crate::{
     chance::Chance,
     oracle::Oracle,
     spec::{Fate, Spec},
+    support::{
+        plans::read_plan,
+        tape::{exited, passed, result, run_started},
+    },
 };
 use fleetlift::{
-    base::{fault::Faults, time::Timestamp},
-    inventory,
-    journal::{End, Event, Failure, Outcome, PauseReason, Record},
-    plan::{self, Plan},
-    playbook, rollout,
-    run::{Ending, HostPhase, Result, RunPhase, RunState, Todo, decide, judge},
+    base::time::Timestamp,
+    journal::{End, Event, Failure, PauseReason, Record},
+    plan::Plan,
+    run::{Ending, HostPhase, RunPhase, RunState, Todo, decide, judge},
 };
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    fs,
     time::{Duration, Instant},
 };
 
@@ -49,35 +50,15 @@ pub fn plan(spec: &Spec) -> Plan {
     read_plan(&spec.inventory(), PLAYBOOK, &spec.rollout())
 }
 
-/// A plan from the texts of its files.
-pub fn read_plan(hosts: &str, playbook_text: &str, rollout_text: &str) -> Plan {
-    let dir = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = dir.path().join(name);
-        fs::write(&path, text).unwrap();
-        path
-    };
-    let told = |faults: Faults| -> String { faults.render(false) };
-    let inventory = inventory::read(&file("hosts.toml", hosts)).map_err(told);
-    let inventory = inventory.unwrap_or_else(|told| panic!("{told}"));
-    let book = file("playbook.toml", playbook_text);
-    let playbook = playbook::read(book.to_str().unwrap()).map_err(told).unwrap();
-    let rollout = rollout::read(&file("rollout.toml", rollout_text)).map_err(told);
-    let rollout = rollout.unwrap_or_else(|told| panic!("{told}"));
-    let all = inventory.hosts.keys().cloned().collect();
-    plan::build(&inventory, &playbook, &rollout, "@all", &all).map_err(told).unwrap()
-}
-
 /// How a host of this fate does at a step, and whether that is the end of it.
-fn ending(fate: Fate, step: &str) -> Ending {
-    let exited = Ending::Failed(Failure::Exited { code: 1 });
+pub fn ending(fate: Fate, step: &str) -> Ending {
     match (fate, step) {
-        (Fate::Failed, "copy") | (Fate::Blocked, "ask") => exited,
-        (Fate::RolledBack | Fate::NeedsHands, "change") | (Fate::NeedsHands, "back") => exited,
+        (Fate::Failed, "copy") | (Fate::Blocked, "ask") => exited(),
+        (Fate::RolledBack | Fate::NeedsHands, "change") | (Fate::NeedsHands, "back") => exited(),
         (Fate::Unreachable, "change") => {
             Ending::Failed(Failure::Unreachable { reason: "gone".to_owned() })
         }
-        (_, _) => Ending::Passed { exit: Some(0), outcome: Outcome::Changed, stdout: None },
+        (_, _) => passed(),
     }
 }
 
@@ -119,14 +100,7 @@ pub fn play(spec: &Spec, seed: u64) -> Came {
         oracle: Oracle::new(spec),
         came: (0, Duration::ZERO, Duration::ZERO),
     };
-    world.record(Event::RunStarted {
-        plan: String::new(),
-        playbook: String::new(),
-        operator: String::new(),
-        controller: String::new(),
-        version: String::new(),
-        hosts: spec.hosts.len(),
-    });
+    world.record(run_started(spec.hosts.len()));
     world.go_to_the_end();
     let (calls, cost, dearest) = world.came;
     Came {
@@ -232,15 +206,7 @@ impl World<'_> {
             let HostPhase::Running { step, .. } = self.state.hosts[host].phase else { continue };
             let name = self.plan.steps[step].id.step.to_string();
             let index: usize = self.plan.hosts[host].name.as_str()[1..].parse().unwrap();
-            let result = Result {
-                ending: ending(self.spec.hosts[index].fate, &name),
-                duration: Duration::ZERO,
-                tail: String::new(),
-                facts: None,
-                warnings: Vec::new(),
-                findings: Vec::new(),
-                never: false,
-            };
+            let result = result(ending(self.spec.hosts[index].fate, &name));
             for event in judge(&self.plan, &self.state, host, &result, self.now) {
                 self.record(event);
             }

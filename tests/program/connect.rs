@@ -167,6 +167,41 @@ fn every_step_says_what_it_would_do_on_every_host() {
     }
 }
 
+/// A host that says it is on the target is asked for its proofs, and is told to be there where a run would say so too.
+#[test]
+fn hosts_that_are_there_already_prove_it_before_a_run() {
+    need_bed!("hosts_that_are_there_already_prove_it_before_a_run");
+    let playbook = "name = \"p\"\nfrom = { id = \"old\" }\nto = { id = \"plain\" }\n\
+        [[migrate]]\nname = \"convert\"\nrun = \"echo yes >/converted\"\n\
+        [[verify]]\nname = \"later\"\nrun = \"test -e /converted\"\n\
+        [[verify]]\nname = \"elsewhere\"\nalready = true\nwhen = \"host.name == 'db-01'\"\nrun = \"false\"\n\
+        [[verify]]\nname = \"whole\"\nalready = true\nrun = \"cat /half 2>/dev/null || true\"\nexpect = \"stdout == ''\"\n\
+        [[verify]]\nname = \"sound\"\nalready = true\nrun = \"true\"\n";
+    let bed = Bed::plain(&["web-01", "web-02"]);
+    fs::write(bed.file("web-02", "/half"), "libc6 half-installed\n").unwrap();
+    let desk = bed.desk("", playbook);
+    let survey = survey(&desk, 1);
+    let words = |host: &str| {
+        ["convert", "later", "elsewhere", "whole", "sound"].map(|step| word(&survey, step, host))
+    };
+    let skipped = "does_not_apply";
+    assert_eq!(words("web-01"), ["behind", "behind", skipped, "passed", "passed"]);
+    assert_eq!(words("web-02"), ["behind", "behind", skipped, "blocked", "blocked"]);
+    assert_eq!(survey["hosts"]["web-01"]["state"], "already");
+    assert_eq!(survey["hosts"]["web-02"]["state"], "blocked");
+    let text = ask(&desk).exits(1).out;
+    for line in ["1 already done, 1 blocked", "verify / whole", "libc6 half-installed"] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    // What it foretold is what happens.
+    desk.run().exits(1);
+    let status = desk.status();
+    assert_eq!(end_of(&status, "web-01"), ("already", false, ""));
+    assert_eq!(end_of(&status, "web-02"), ("failed", false, "unverified"));
+    fs::remove_file(bed.file("web-02", "/half")).unwrap();
+    assert!(ask(&desk).exits(0).out.contains("2 hosts: 2 already done"));
+}
+
 /// All below a folder: its kind, size, mode, times, and what is in it.
 fn everything_below(folder: &Path, found: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(folder).unwrap() {

@@ -8,6 +8,7 @@ mod support;
 
 mod bed;
 mod desk;
+mod plain;
 mod pty;
 
 mod connect;
@@ -17,6 +18,7 @@ mod gates;
 mod guards;
 mod hostile;
 mod locks;
+mod penalties;
 mod plans;
 mod real_ssh;
 mod reboots;

@@ -2,29 +2,17 @@
 
 use crate::{
     bed::Bed,
-    desk::{Desk, end_of},
+    desk::{Desk, RUN, end_of},
     need_bed,
+    plain::{BACK, IS_NEXT, NEXT_RELEASE, to_next},
 };
 use fleetlift_testbed::Fault;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::{fs, os::unix::fs::PermissionsExt};
 
-/// The plain stage takes a release that lies ready when it boots. Two hosts are known not to come back in any time.
-const PLAYBOOK: &str = r#"
-name = "Plain to next"
-from = { id = "plain" }
-to = { id = "next" }
-
-[[backup]]
-name = "keep-release"
-run = "cp /etc/os-release /kept"
-verify = "cmp /etc/os-release /kept"
-
-[[migrate]]
-name = "next-release"
-run = "printf 'ID=next\\nVERSION_ID=2\\n' >/etc/testbed/next-os-release"
-
+/// Two hosts are known not to come back in any time.
+const BOOTS: &str = r#"
 [[migrate]]
 name = "boot-in-vain"
 when = "host.name in ['stays', 'never']"
@@ -88,7 +76,7 @@ fn every_reboot_that_goes_wrong_has_a_verdict_and_a_hint() {
     );
     let before = bed.read("twice", "/proc/sys/kernel/random/boot_id").replace('-', "");
     fs::write(bed.file("twice", "/boots"), before).unwrap();
-    let desk = bed.desk("", PLAYBOOK);
+    let desk = bed.desk("", &to_next("Plain to next", &[NEXT_RELEASE, BOOTS]));
     desk.run().exits(1);
     let status = desk.status();
 
@@ -128,30 +116,9 @@ fn every_reboot_that_goes_wrong_has_a_verdict_and_a_hint() {
 }
 
 const REINSTALLS: &str = r#"
-name = "Plain to next, installed anew"
-from = { id = "plain" }
-to = { id = "next" }
-
-[[backup]]
-name = "keep-release"
-run = "cp /etc/os-release /kept"
-verify = "cmp /etc/os-release /kept"
-
 [[migrate]]
 name = "reinstall"
 reboot = { timeout = "90s", into = "to", new_host_key = true, command = "printf 'ID=next\\nVERSION_ID=2\\n' >/etc/testbed/next-os-release; reboot" }
-
-[[verify]]
-name = "next"
-run = "grep -q ID=next /etc/os-release"
-
-[[rollback]]
-name = "old-release"
-run = "cp /kept /etc/testbed/next-os-release"
-
-[[rollback]]
-name = "boot-old"
-reboot = { timeout = "90s", into = "from" }
 "#;
 
 #[test]
@@ -159,7 +126,8 @@ fn an_announced_host_key_is_taken_once_and_lives_in_the_journal() {
     need_bed!("an_announced_host_key_is_taken_once_and_lives_in_the_journal");
     let bed = Bed::new("plain", &[("web-01", vec![Fault::ChangesKey])]);
     quick(&bed);
-    let desk = bed.desk("", REINSTALLS);
+    let name = "Plain to next, installed anew";
+    let desk = bed.desk("", &to_next(name, &[REINSTALLS, IS_NEXT, BACK]));
     desk.run().exits(0);
     assert_eq!(end_of(&desk.status(), "web-01"), ("migrated", true, ""));
     let journal = desk.journal();
@@ -187,15 +155,6 @@ fn an_announced_host_key_is_taken_once_and_lives_in_the_journal() {
 }
 
 const ARMS: &str = r#"
-name = "Plain to next, by any boot"
-from = { id = "plain" }
-to = { id = "next" }
-
-[[backup]]
-name = "keep-release"
-run = "cp /etc/os-release /kept"
-verify = "cmp /etc/os-release /kept"
-
 [[migrate]]
 name = "arm"
 run = "printf 'ID=next\\nVERSION_ID=2\\n' >/etc/testbed/next-os-release"
@@ -209,20 +168,17 @@ run = "echo begun >/began; while ! test -e /go; do sleep 0.05; done"
 [[migrate]]
 name = "boot"
 reboot = { timeout = "90s" }
-
-[[rollback]]
-name = "old-release"
-unless = "grep -q ID=plain /etc/os-release"
-run = "cp /kept /etc/testbed/next-os-release"
-
-[[rollback]]
-name = "boot-old"
-unless = "grep -q ID=plain /etc/os-release"
-reboot = { timeout = "90s", into = "from" }
 "#;
 
+/// It may be on the old system still: then there is nothing to bring back.
+fn back_where_needed() -> String {
+    let guard = "\nunless = \"grep -q ID=plain /etc/os-release\"\n";
+    BACK.replace("-release\"\n", &format!("-release\"{guard}"))
+        .replace("boot-old\"\n", &format!("boot-old\"{guard}"))
+}
+
 fn begin_armed_work(bed: &Bed, desk: &Desk) {
-    let mut running = desk.start(&["run", "-i", "fleet", "-p", "playbook.toml", "--yes"]);
+    let mut running = desk.start(&RUN);
     for host in ["cut", "still"] {
         bed.wait_for(host, "/began", "begun");
     }
@@ -237,7 +193,8 @@ fn a_power_cut_while_armed_is_told_and_a_rollback_disarms() {
     need_bed!("a_power_cut_while_armed_is_told_and_a_rollback_disarms");
     let bed = Bed::plain(&["cut", "still"]);
     quick(&bed);
-    let desk = bed.desk("", ARMS);
+    let name = "Plain to next, by any boot";
+    let desk = bed.desk("", &to_next(name, &[ARMS, &back_where_needed()]));
     begin_armed_work(&bed, &desk);
     let status = desk.status();
     assert_eq!(status["counts"]["armed"], 2, "{status:#}");

@@ -2,8 +2,9 @@
 
 use crate::{
     bed::{Bed, LENIENT},
-    desk::{Desk, end_of},
+    desk::{Desk, RUN, end_of},
     need_bed,
+    support::wait_until,
 };
 use serde_json::Value;
 use std::fs;
@@ -198,16 +199,14 @@ fn a_report_is_read_by_the_controller_that_comes_after() {
         fs::write(bed.file(name, JSON), r#"{"entries": []}"#).unwrap();
     }
     let desk = bed.desk(VARS, PLAYBOOK);
-    let mut running = desk.start(&["run", "-i", "fleet", "-p", "playbook.toml", "--yes"]);
+    let mut running = desk.start(&RUN);
     for _ in 0..2 {
         running.wait_for("an analysis that began", |record| {
             record["event"] == "attempt_started" && record["step"] == "analysis"
         });
     }
     for name in ["inhibited", "silent"] {
-        while !bed.file(name, "/begun").exists() {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        wait_until("its analysis began", || bed.file(name, "/begun").exists());
     }
     running.signal(rustix::process::Signal::KILL);
     running.end();
@@ -246,4 +245,40 @@ fn a_key_that_no_step_could_tell_is_a_fault() {
     desk.write("fleet/rollout.toml", format!("{LENIENT}{ACCEPT}"));
     let text = desk.say(&["plan", "-i", "fleet", "-p", "playbook.toml"]).exits(0).out;
     assert!(text.contains("leapp:f08a07da9029") && text.contains("reads leapp"), "{text}");
+}
+
+/// What a migrator wrote before it hung, was killed, or its host went down under it is told as what it wrote before it ended.
+#[test]
+fn the_report_of_a_step_without_an_end_is_read_too() {
+    need_bed!("the_report_of_a_step_without_an_end_is_read_too");
+    let hosts = [
+        ("hangs", "sleep 600", "timed_out"),
+        ("dies", "kill -9 $$", "killed"),
+        ("falls", "reboot; sleep 600", "lost"),
+        ("silent", "rm -r /var/log/leapp; sleep 600", "timed_out"),
+    ];
+    let bed = Bed::plain(&hosts.map(|(name, _, _)| name));
+    for (name, end, _) in hosts {
+        let does = writes(&[nfs()], 0).replace("\nexit 0", &format!("\n{end}"));
+        fs::write(bed.file(name, "/does"), does).unwrap();
+    }
+    let playbook = PLAYBOOK.replace("reads = \"leapp\"", "reads = \"leapp\"\ntimeout = \"5s\"");
+    let desk = bed.desk(VARS, &playbook.replace("sh /does", "exec sh /does"));
+    desk.run().exits(1);
+    let (status, journal) = (desk.status(), desk.journal());
+    for (name, _, how) in hosts {
+        let why = desk.say(&["why", "last", name]).exits(0).out;
+        assert_eq!(end_of(&status, name).0, "blocked", "{name}\n{why}");
+        let failed = journal.iter().filter(|r| r["event"] == "attempt_failed" && r["host"] == name);
+        assert!(failed.clone().all(|r| r["failure"]["kind"] == how), "{name}\n{why}");
+        let told: Vec<&str> = journal
+            .iter()
+            .filter(|r| r["event"] == "host_finding" && r["host"] == name)
+            .filter_map(|r| r["finding"]["reported"]["key"].as_str())
+            .collect();
+        let nfs = format!("leapp:{NFS}");
+        let expected = if name == "silent" { vec![] } else { vec![nfs.as_str()] };
+        assert_eq!(told, expected, "{name}\n{why}");
+        assert!(name == "silent" || why.contains("Use of NFS detected"), "{name}\n{why}");
+    }
 }

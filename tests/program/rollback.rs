@@ -1,41 +1,20 @@
 //! `rollback`: the way back by hand.
 
-use crate::{bed::Bed, desk::end_of, need_bed};
+use crate::{
+    bed::Bed,
+    desk::end_of,
+    need_bed,
+    plain::{BACK, IS_NEXT, NEXT_RELEASE, to_next},
+};
 
-/// The plain stage takes a release that lies ready when it boots.
-const PLAYBOOK: &str = r#"
-name = "Plain to next"
-from = { id = "plain" }
-to = { id = "next" }
-
-[[backup]]
-name = "keep-release"
-run = "cp /etc/os-release /kept"
-verify = "cmp /etc/os-release /kept"
-
+const STEPS: &str = r#"
 [[precheck]]
 name = "allowed"
 run = "test ! -e /not-this-one"
 
 [[migrate]]
-name = "next-release"
-run = "printf 'ID=next\\nVERSION_ID=2\\n' >/etc/testbed/next-os-release"
-
-[[migrate]]
 name = "boot"
-reboot = { timeout = "60s" }
-
-[[verify]]
-name = "next"
-run = "grep -q ID=next /etc/os-release"
-
-[[rollback]]
-name = "old-release"
-run = "cp /kept /etc/testbed/next-os-release"
-
-[[rollback]]
-name = "boot-old"
-reboot = { timeout = "60s" }
+reboot = { timeout = "90s" }
 "#;
 
 #[test]
@@ -46,7 +25,8 @@ fn migrated_hosts_are_brought_back_and_proven_so() {
         std::fs::write(bed.file(host, "/etc/testbed/dark_ms"), "200\n").unwrap();
     }
     std::fs::write(bed.file("web-03", "/not-this-one"), "").unwrap();
-    let desk = bed.desk("", PLAYBOOK);
+    let playbook = to_next("Plain to next", &[NEXT_RELEASE, STEPS, IS_NEXT, BACK]);
+    let desk = bed.desk("", &playbook);
     desk.run().exits(1);
     let system = |host: &str| bed.read(host, "/etc/os-release");
     assert!(system("web-01").contains("ID=next") && system("web-02").contains("ID=next"));

@@ -168,6 +168,22 @@ fn a_soaking_wave_is_not_committed_and_goes_back_when_its_health_does() {
     assert!(why.contains("for rollback by health of wave all"), "{why}");
 }
 
+#[test]
+fn a_wave_with_hosts_to_come_is_not_committed_before_it_soaked() {
+    need_bed!("a_wave_with_hosts_to_come_is_not_committed_before_it_soaked");
+    let bed = Bed::plain(&["web-01", "web-02"]);
+    let rollout = "[[wave]]\nname = \"all\"\nhosts = \"@all\"\nparallel = 1\nsoak = \"1d\"\n";
+    let desk = desk(&bed, rollout);
+    let mut running = desk.start(&RUN);
+    running.wait_for("the first host", starts("change", "web-01"));
+    desk.say(&["stop", "last"]).exits(0);
+    may(&bed, "web-01");
+    running.end().exits(3);
+    assert_eq!(desk.status()["counts"], serde_json::json!({ "migrated": 1, "pending": 1 }));
+    let said = desk.say(&["commit", "--hosts", "web-01", "--yes"]).exits(4);
+    assert!(said.err.contains("wave all soaks until"), "{said:?}");
+}
+
 /// An exporter of one number.
 struct Exporter {
     port: u16,

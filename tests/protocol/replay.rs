@@ -261,6 +261,24 @@ fn who_takes_a_lock_sees_the_scripts_of_every_other_run() {
     }
 }
 
+/// A container counts the seconds of its machine, and its boot id is new all the same.
+#[test]
+fn a_lease_begins_again_with_the_boot_of_a_container() {
+    let text = format!(
+        "{COMMON}{LOCK}\nfl_lease=5; fl_find_boot; fl_clock; fl_until=1; fl_then=another\nfl_find_left; echo $fl_left"
+    );
+    let unshare = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+    let shell = ["/bin/sh", "-c", &text, "fleetlift", "mark"];
+    let output = Command::new("unshare").args(unshare).args(shell).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.starts_with("unshare: ") {
+        eprintln!("SKIPPED: no container here: {said}");
+        return;
+    }
+    let left: u32 = String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number");
+    assert_ne!(left, 0, "its first process has only just begun: {said}");
+}
+
 /// What two actors do, one thing after the other: every order of so many of the one's and so many of the other's.
 fn orders(first: usize, second: usize) -> Vec<Vec<usize>> {
     match (first, second) {

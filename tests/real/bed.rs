@@ -3,17 +3,18 @@
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
-    fs,
+    env, fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
 /// How long anything may take that a test waits for: far longer than on a busy machine, so that only what never comes fails.
-const LONG: Duration = Duration::from_secs(900);
+const LONG: Duration = Duration::from_secs(1800);
 
 pub struct Bed {
     dir: TempDir,
@@ -135,6 +136,13 @@ impl Bed {
         Said::of(&self.fleetlift_command(args).output().unwrap())
     }
 
+    /// The same by somebody who keeps runs elsewhere, and so knows nothing of ours.
+    pub fn stranger(&self, args: &[&str]) -> Said {
+        let elsewhere = self.dir.path().join("elsewhere");
+        let mut command = self.fleetlift_command(args);
+        Said::of(&command.env("FLEETLIFT_STATE_DIR", elsewhere).output().unwrap())
+    }
+
     /// Starts a run and goes on.
     pub fn start(&self, args: &[&str]) -> Running {
         let mut all = args.to_vec();
@@ -145,8 +153,15 @@ impl Bed {
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Running { child, lines: Box::new(lines.map(Result::unwrap)) }
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (sender, records) = mpsc::channel();
+        // Read all the time, whatever the test waits for: a controller whose output nobody takes stands still.
+        thread::spawn(move || {
+            for line in out.lines() {
+                let _ = sender.send(serde_json::from_str(&line.unwrap()).unwrap());
+            }
+        });
+        Running { child, records }
     }
 
     pub fn run(&self) -> Running {
@@ -161,6 +176,21 @@ impl Bed {
 
     pub fn rollout(&self, text: &str) {
         fs::write(self.fleet.join("rollout.toml"), text).unwrap();
+    }
+
+    /// The testbed's own rollout with another budget.
+    pub fn budget(&self, budget: &str) {
+        let rollout = fs::read_to_string(self.fleet.join("rollout.toml")).unwrap();
+        let lines = rollout.lines().map(|line| {
+            if line.starts_with("budget =") {
+                format!("budget = {budget}")
+            } else {
+                line.to_owned()
+            }
+        });
+        let changed = lines.collect::<Vec<_>>().join("\n");
+        assert_ne!(changed, rollout.trim_end(), "the testbed's rollout has a budget");
+        self.rollout(&changed);
     }
 
     pub fn journal(&self) -> Vec<Value> {
@@ -181,28 +211,92 @@ impl Bed {
             .collect()
     }
 
+    pub fn report(&self) -> Value {
+        let said = self.fleetlift(&["report", "last", "--format", "json"]).exits(0);
+        serde_json::from_str(&said.out).unwrap()
+    }
+
     pub fn why(&self, host: &str) -> String {
         self.fleetlift(&["why", "last", host]).out
     }
 
-    /// Empties a file of a dark host, from outside.
-    pub fn empty(&self, host: &str, path: &str) {
-        fs::write(self.dir.path().join("bed/disk").join(host).join("root").join(path), "").unwrap();
+    /// A file of a host, as whoever holds its disk sees it.
+    pub fn disk(&self, host: &str, path: &str) -> PathBuf {
+        self.dir.path().join("bed/disk").join(host).join("root").join(path)
     }
 
-    /// Waits until a host answers and passes a command.
+    /// How often the host went down, by its power supply's own book.
+    pub fn boots(&self, host: &str) -> usize {
+        let book = self.dir.path().join("bed/hosts").join(host).join("boots");
+        fs::read_to_string(book).unwrap_or_default().lines().count()
+    }
+
+    /// A command of root at the host's console, which needs neither network nor sshd, and disturbs neither.
+    pub fn console(&self, host: &str, command: &str) -> Said {
+        self.testbed(&["console", host, "bash", "-c", command])
+    }
+
+    /// Waits until a command passes at the host's console.
     #[track_caller]
     pub fn until(&self, host: &str, command: &str) {
-        let began = Instant::now();
-        while self.testbed(&["ssh", host, &format!("sudo sh -c '{command}'")]).code != 0 {
-            assert!(began.elapsed() < LONG, "{host} never passes: {command}");
-            thread::sleep(Duration::from_millis(200));
-        }
+        wait(&format!("{host} passes: {command}"), || self.console(host, command).code == 0);
+    }
+
+    /// Waits until the host lets its user in.
+    #[track_caller]
+    pub fn until_it_answers(&self, host: &str) {
+        wait(&format!("{host} answers"), || self.testbed(&["ssh", host, "true"]).code == 0);
+    }
+
+    /// Waits until a file is on a host's disk.
+    #[track_caller]
+    pub fn until_there(&self, host: &str, path: &str) {
+        wait(&format!("{host} has {path}"), || self.disk(host, path).exists());
+    }
+
+    /// A host's cable: `up`, `down`, or as slow as this.
+    #[track_caller]
+    pub fn link(&self, host: &str, how: &str) {
+        self.testbed(&["link", host, how]).exits(0);
+    }
+
+    /// A service of the house that wants what is gone with Debian 12.
+    #[track_caller]
+    pub fn ends_with_debian_12(&self, host: &str) {
+        let start = "grep -q bookworm /etc/os-release && exec sleep infinity";
+        self.service(host, "house", &format!("ExecStart=/bin/sh -c '{start}'"));
+    }
+
+    /// A service of the house, running and enabled.
+    #[track_caller]
+    pub fn service(&self, host: &str, name: &str, lines: &str) {
+        let file = self.disk(host, &format!("etc/systemd/system/{name}.service"));
+        fs::write(file, format!("[Service]\n{lines}\n[Install]\nWantedBy=multi-user.target\n"))
+            .unwrap();
+        self.sh(host, &format!("systemctl daemon-reload && systemctl -q enable --now {name}"));
+    }
+}
+
+#[track_caller]
+fn wait(what: &str, mut passes: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !passes() {
+        assert!(began.elapsed() < LONG, "it never comes to this: {what}");
+        thread::sleep(Duration::from_millis(500));
     }
 }
 
 impl Drop for Bed {
     fn drop(&mut self) {
+        if thread::panicking() && env::var_os("FLEETLIFT_REAL_KEEP").is_some() {
+            self.dir.disable_cleanup(true);
+            let dir = self.dir.path().display();
+            eprintln!(
+                "kept: TESTBED_NAME={} TESTBED_DIR={dir}/bed FLEETLIFT_STATE_DIR={dir}/state",
+                self.name
+            );
+            return;
+        }
         let said = self.testbed(&["down"]);
         if said.code != 0 {
             eprintln!("the testbed did not go away: {}", said.err);
@@ -213,15 +307,14 @@ impl Drop for Bed {
 /// A run under way; its records come as they are written.
 pub struct Running {
     child: Child,
-    lines: Box<dyn Iterator<Item = String>>,
+    records: mpsc::Receiver<Value>,
 }
 
 impl Running {
     /// Waits for a record with these keys.
     #[track_caller]
-    pub fn sees(&mut self, event: &str, host: &str, step: &str) {
-        for line in self.lines.by_ref() {
-            let record: Value = serde_json::from_str(&line).unwrap();
+    pub fn sees(&self, event: &str, host: &str, step: &str) {
+        for record in &self.records {
             if record["event"] == event && record["host"] == host && record["step"] == step {
                 return;
             }
@@ -237,7 +330,6 @@ impl Running {
 
     /// Waits for the run's end; its exit code.
     pub fn ends(mut self) -> i32 {
-        for _ in self.lines.by_ref() {}
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 }

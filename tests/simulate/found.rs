@@ -1,114 +1,63 @@
 //! What the simulator has found, each shown by itself on a tape of records: the fold, what is decided, what is judged.
 
-use crate::scenario::{inventory, system};
-use fleetlift::{
-    base::{facts::Facts, phase::Phase, time::Timestamp},
-    engine::can_roll_back,
-    journal::{End, Event, Failure, Moment, Outcome, Record, Skip, StepId},
-    plan::{Plan, build},
-    playbook::{Action, Hop, Playbook, Reboot, Severity, Step},
-    rollout::Rollout,
-    run::{Ending, HostPhase, Result as AttemptResult, RunState, Todo, Unseen, decide, judge},
+use crate::{
+    scenario::system,
+    support::{
+        plans::{self, hop, plan, playbook},
+        tape::{self, exited, facts, passed, result},
+    },
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use fleetlift::{
+    base::{name::HostName, phase::Phase, time::Timestamp},
+    engine::can_roll_back,
+    journal::{End, Event, Failure, Moment, Skip, StepId},
+    playbook::{Action, Step},
+    rollout::Rollout,
+    run::{Ending, HostPhase, HostState, Result as AttemptResult, Todo, Unseen, decide, judge},
+};
+use std::time::Duration;
 
 fn step(name: &str) -> Step {
-    Step {
-        name: name.parse().unwrap(),
-        action: Action::Run(name.into()),
-        when: None,
-        unless: None,
-        verify: None,
-        expect: None,
-        timeout: Duration::from_secs(60),
-        retries: 1,
-        retry_delay: Duration::from_secs(1),
-        ok_exit: vec![0],
-        sudo: None,
-        env: BTreeMap::new(),
-        register: false,
-        on_lost: None,
-        probe: None,
-        arms: false,
-        already: false,
-        disarm: None,
-        severity: Severity::Blocker,
-        remedy: None,
-        reads: None,
-        report: None,
-        estimate: None,
-    }
+    Step { retries: 1, retry_delay: Duration::from_secs(1), ..plans::step(name, name) }
 }
 
 fn boot(name: &str) -> Step {
-    let timeout = Duration::from_secs(60);
-    let reboot = Reboot {
-        timeout,
-        down: timeout,
-        each: timeout,
-        boots: 1,
-        into: None,
-        new_host_key: false,
-        command: None,
-        until: None,
-    };
+    let reboot = plans::reboot(Duration::from_secs(60));
     Step { action: Action::Reboot(reboot), retries: 0, ..step(name) }
 }
 
 /// One host on its way, by hand.
-struct Tape {
-    plan: Plan,
-    state: RunState,
-}
+struct Tape(tape::Tape);
 
 impl Tape {
     /// Two hops of these steps each; the host enters by the hop that begins with this place of the chain.
     fn new(entry: usize, migrate: &[Step], rollback: &[Step]) -> Self {
-        let hop = |hop: usize| Hop {
-            name: format!("hop{hop}"),
-            title: String::new(),
-            from: Some(system(hop)),
-            to: Some(system(hop + 1)),
-            vars: BTreeMap::new(),
-            steps: BTreeMap::from([
-                (Phase::Migrate, migrate.to_vec()),
-                (Phase::Rollback, rollback.to_vec()),
-            ]),
+        let hop = |place: usize| {
+            let steps = [(Phase::Migrate, migrate.to_vec()), (Phase::Rollback, rollback.to_vec())];
+            let (from, to) = (system(place), system(place + 1));
+            hop(&format!("hop{place}"), Some(from), Some(to), steps)
         };
-        let playbook = Playbook {
-            name: "p".to_owned(),
-            title: String::new(),
-            support: None,
-            hops: vec![hop(0), hop(1)],
-            files: Vec::new(),
-            sources: Vec::new(),
-        };
-        let inventory = inventory(1, 1);
-        let all = inventory.hosts.keys().cloned().collect();
-        let plan = build(&inventory, &playbook, &Rollout::default(), "@all", &all).unwrap();
-        let state = RunState::new(&plan);
-        let mut tape = Self { plan, state };
-        let text = String::new;
-        tape.say(Event::RunStarted {
-            plan: text(),
-            playbook: text(),
-            operator: text(),
-            controller: text(),
-            version: text(),
-            hosts: 1,
-        });
+        let plan = plan(&["a"], &playbook(vec![hop(0), hop(1)]), &Rollout::default());
+        let mut tape = Self(tape::Tape::begin(plan, Timestamp::from_millis(0)));
         tape.decided();
-        let facts = Facts { system: Some(system(entry)), ..Facts::default() };
-        let (host, facts) = (tape.plan.hosts[0].name.clone(), Arc::new(facts));
+        let (host, facts) = (tape.host(), facts(system(entry)).unwrap());
         tape.say(Event::HostFacts { host, moment: Moment::Before, facts });
         tape.pass();
         tape
     }
 
     fn say(&mut self, event: Event) {
-        let at = Timestamp::from_millis(self.state.next_seq as i64);
-        let record = Record { seq: self.state.next_seq, at, event };
-        self.state.apply(&self.plan, &record).unwrap();
+        // Every record has a time of its own.
+        self.0.now = Timestamp::from_millis(self.0.state.next_seq as i64);
+        self.0.record(event);
+    }
+
+    fn host(&self) -> HostName {
+        self.0.plan.hosts[0].name.clone()
+    }
+
+    fn state(&self) -> &HostState {
+        &self.0.state.hosts[0]
     }
 
     /// Writes down whatever is decided, until an attempt runs or nothing is left. Returns what was decided last.
@@ -116,9 +65,8 @@ impl Tape {
         let mut last = None;
         loop {
             let now = Timestamp::from_millis(1_000_000);
-            let Some(todo) = decide(&self.plan, &self.state, now).todo.into_iter().next() else {
-                return last;
-            };
+            let decision = decide(&self.0.plan, &self.0.state, now);
+            let Some(todo) = decision.todo.into_iter().next() else { return last };
             match todo.clone() {
                 Todo::Record(event) => self.say(event),
                 Todo::Attempt { step, attempt, .. } => {
@@ -130,44 +78,37 @@ impl Tape {
         }
     }
 
-    fn place(&self, step: usize) -> (fleetlift::base::name::HostName, StepId) {
-        (self.plan.hosts[0].name.clone(), self.plan.steps[step].id.clone())
+    fn place(&self, step: usize) -> (HostName, StepId) {
+        (self.host(), self.0.plan.steps[step].id.clone())
     }
 
     fn running(&self) -> (String, u32) {
-        match self.state.hosts[0].phase {
-            HostPhase::Running { step, attempt } => (self.plan.steps[step].id.to_string(), attempt),
+        match self.state().phase {
+            HostPhase::Running { step, attempt } => {
+                (self.0.plan.steps[step].id.to_string(), attempt)
+            }
             ref other => panic!("nothing runs: {other:?}"),
         }
     }
 
     fn judged(&mut self, ending: Ending, never: bool) {
-        let result = AttemptResult {
-            ending,
-            duration: Duration::ZERO,
-            tail: String::new(),
-            facts: None,
-            warnings: Vec::new(),
-            findings: Vec::new(),
-            never,
-        };
-        for event in judge(&self.plan, &self.state, 0, &result, Timestamp::from_millis(0)) {
+        let result = AttemptResult { never, ..result(ending) };
+        for event in judge(&self.0.plan, &self.0.state, 0, &result, Timestamp::from_millis(0)) {
             self.say(event);
         }
         self.decided();
     }
 
     fn pass(&mut self) {
-        let outcome = Outcome::Changed;
-        self.judged(Ending::Passed { exit: Some(0), outcome, stdout: None }, false);
+        self.judged(passed(), false);
     }
 
     fn fail(&mut self) {
-        self.judged(Ending::Failed(Failure::Exited { code: 1 }), false);
+        self.judged(exited(), false);
     }
 
     fn end(&self) -> Option<End> {
-        match self.state.hosts[0].phase {
+        match self.state().phase {
             HostPhase::Ended(end) => Some(end),
             _ => None,
         }
@@ -177,13 +118,13 @@ impl Tape {
     fn reopen(&mut self, phase: Phase) {
         let (operator, controller) = ("op".to_owned(), "c".to_owned());
         self.say(Event::RunResumed { operator: operator.clone(), controller, only_reopened: true });
-        let host = self.plan.hosts[0].name.clone();
+        let host = self.host();
         self.say(Event::HostReopened { host, phase, operator });
         self.decided();
     }
 
     fn dark(&mut self) {
-        let host = self.plan.hosts[0].name.clone();
+        let host = self.host();
         self.say(Event::HostDark { host, boot_id: "one".to_owned() });
     }
 }
@@ -193,13 +134,13 @@ impl Tape {
 fn a_reboot_that_is_skipped_leaves_no_boot_behind() {
     let mut tape = Tape::new(0, &[boot("boot")], &[]);
     tape.dark();
-    assert_eq!(tape.state.hosts[0].word(), "dark");
+    assert_eq!(tape.state().word(), "dark");
     tape.judged(Ending::Skipped(Skip::Guard { unless: "done".to_owned() }), false);
-    assert_eq!(tape.state.hosts[0].left_boot, None);
-    assert_eq!(tape.state.hosts[0].word(), "running");
+    assert_eq!(tape.state().left_boot, None);
+    assert_eq!(tape.state().word(), "running");
     tape.pass();
     assert_eq!(tape.running().0, "1.migrate.boot");
-    assert_eq!(tape.state.hosts[0].left_boot, None);
+    assert_eq!(tape.state().left_boot, None);
 }
 
 #[test]
@@ -209,7 +150,7 @@ fn a_reboot_that_fails_is_not_dark_any_more() {
     tape.dark();
     tape.fail();
     assert_eq!(tape.running().0, "0.rollback.restore");
-    assert_eq!(tape.state.hosts[0].word(), "running");
+    assert_eq!(tape.state().word(), "running");
 }
 
 #[test]
@@ -219,7 +160,7 @@ fn a_host_that_does_not_return_from_a_reboot_is_touched() {
     let reason = "did not return".to_owned();
     tape.judged(Ending::Failed(Failure::Unreachable { reason }), false);
     assert_eq!(tape.end(), Some(End::Unreachable));
-    assert!(tape.state.hosts[0].touched);
+    assert!(tape.state().touched);
 }
 
 #[test]
@@ -243,7 +184,7 @@ fn a_step_that_arms_and_fails_is_disarmed() {
     tape.fail();
     assert_eq!(tape.running().0, "0.rollback.disarm-arm");
     tape.pass();
-    assert!(!tape.state.hosts[0].armed);
+    assert!(!tape.state().armed);
 }
 
 #[test]
@@ -283,9 +224,9 @@ fn a_step_whose_end_nobody_saw_is_remembered() {
     tape.judged(Ending::Failed(failure), false);
     assert_eq!(tape.end(), Some(End::NeedsHands));
     tape.reopen(Phase::Rollback);
-    let host = &tape.state.hosts[0];
+    let host = tape.state();
     assert_eq!(host.reopened, 1);
-    let change = tape.plan.steps.iter().position(|s| s.id.step.as_str() == "change").unwrap();
+    let change = tape.0.plan.steps.iter().position(|s| s.id.step.as_str() == "change").unwrap();
     assert_eq!(host.unseen, Some(Unseen { step: change, attempt: 1, reopened: 0 }));
 }
 
@@ -297,7 +238,7 @@ fn hops_that_changed_nothing_are_not_rolled_back() {
     tape.pass();
     tape.pass();
     assert_eq!(tape.end(), Some(End::Migrated));
-    assert!(can_roll_back(&tape.plan, &tape.state, 0));
+    assert!(can_roll_back(&tape.0.plan, &tape.0.state, 0));
     tape.reopen(Phase::Rollback);
     assert_eq!(tape.running().0, "1.rollback.restore");
     tape.pass();

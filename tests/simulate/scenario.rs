@@ -1,6 +1,9 @@
 //! What is simulated: a playbook, a rollout, a fleet, and how much goes wrong. All of it follows from the seed.
 
-use crate::chance::Chance;
+use crate::{
+    chance::Chance,
+    support::plans::{reboot, step},
+};
 use fleetlift::{
     base::{digest::digest, facts::System, phase::Phase},
     inventory::{Connection, Group, Host, Inventory},
@@ -399,14 +402,10 @@ impl Writer {
         self.specs.last_mut().unwrap().timeout_ms = timeout.as_millis() as u64;
         self.specs.last_mut().unwrap().retries = 0;
         step.action = Action::Reboot(Reboot {
-            timeout,
-            down: timeout,
-            each: timeout,
-            into: None,
-            new_host_key: false,
             boots: self.chance.between(1, 2) as u32,
             command: self.chance.percent(60).then(|| text("reboot", hop, phase, name)),
             until: self.chance.percent(30).then(|| text("until", hop, phase, name)),
+            ..reboot(timeout)
         });
         if phase == Phase::Migrate && self.chance.percent(20) {
             self.guarded(&mut step, hop, phase);
@@ -464,31 +463,7 @@ impl Writer {
             guarded: false,
             conditional: false,
         });
-        Step {
-            name: name.parse().unwrap(),
-            action: Action::Run(run),
-            when: None,
-            unless: None,
-            verify: None,
-            expect: None,
-            timeout,
-            retries,
-            retry_delay,
-            ok_exit: vec![0],
-            sudo: None,
-            env: BTreeMap::new(),
-            register,
-            on_lost,
-            probe,
-            arms: false,
-            already: false,
-            disarm: None,
-            severity: Severity::Blocker,
-            remedy: None,
-            reads: None,
-            report: None,
-            estimate: None,
-        }
+        Step { timeout, retries, retry_delay, register, on_lost, probe, ..step(name, &run) }
     }
 
     fn verified(&mut self, step: &mut Step, hop: usize, phase: Phase) {

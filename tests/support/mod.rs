@@ -1,3 +1,4 @@
-//! What several tests share.
+//! What tests of plans and runs share.
 
-pub mod fake;
+pub mod plans;
+pub mod tape;

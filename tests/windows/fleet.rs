@@ -1,15 +1,14 @@
 //! Plans from a few lines of text, and a run of one by the real `decide` and the real fold, step by step.
 
-use crate::wall::at;
+pub use crate::support::plans::read_plan as plan;
+use crate::{support::tape::run_started, wall::at};
 use fleetlift::{
     base::time::Timestamp,
-    inventory,
     journal::{Event, Failure, Outcome, Record, Then},
-    plan::{self, Plan},
-    playbook, rollout,
+    plan::Plan,
     run::{HostPhase, RunPhase, RunState, Todo, WaitingOn, decide},
 };
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 /// A step of one minute before anything is changed, one that changes the host, and one after it. With the two looks of
 /// ours a host takes this many seconds more than `change`.
@@ -23,22 +22,6 @@ pub fn playbook(change: u64) -> String {
          [[migrate]]\nname = \"change\"\nrun = \"change\"\nestimate = \"{change}m\"\nretries = 3\nretry_delay = \"10m\"\n\
          [[verify]]\nname = \"see\"\nrun = \"see\"\nestimate = \"1m\"\n"
     )
-}
-
-pub fn plan(hosts: &str, playbook_text: &str, rollout_text: &str) -> Plan {
-    let dir = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = dir.path().join(name);
-        fs::write(&path, text).unwrap();
-        path
-    };
-    let faults = |faults: fleetlift::base::fault::Faults| -> String { faults.render(false) };
-    let inventory = inventory::read(&file("hosts.toml", hosts)).map_err(faults).unwrap();
-    let book = file("playbook.toml", playbook_text);
-    let playbook = playbook::read(book.to_str().unwrap()).map_err(faults).unwrap();
-    let rollout = rollout::read(&file("rollout.toml", rollout_text)).map_err(faults).unwrap();
-    let all = inventory.hosts.keys().cloned().collect();
-    plan::build(&inventory, &playbook, &rollout, "@all", &all).map_err(faults).unwrap()
 }
 
 /// A run without an engine: every attempt takes its step's estimate, by a clock of its own.
@@ -71,14 +54,7 @@ impl Play {
             slow: BTreeMap::new(),
             fails: BTreeMap::new(),
         };
-        play.record(Event::RunStarted {
-            plan: String::new(),
-            playbook: String::new(),
-            operator: String::new(),
-            controller: String::new(),
-            version: String::new(),
-            hosts: play.plan.hosts.len(),
-        });
+        play.record(run_started(play.plan.hosts.len()));
         play
     }
 

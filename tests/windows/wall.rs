@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, time::Duration
 pub const MINUTE: i64 = 60_000;
 
 pub fn at(text: &str) -> Timestamp {
-    Timestamp::try_from(text.to_owned()).unwrap()
+    text.parse().unwrap()
 }
 
 fn windows_of(text: &str) -> Windows {

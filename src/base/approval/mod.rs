@@ -7,4 +7,4 @@ mod statement;
 
 pub use rule::{EXPIRES, Known, Lack, NAMESPACE, Rule, SKEW, Signer, Unfit};
 pub use signers::{Allowed, read_revoked, read_signers};
-pub use statement::{Approval, Decision, Expires, Statement, StatementError, check_reason};
+pub use statement::{Approval, Decision, Statement, StatementError, check_reason};

@@ -153,7 +153,7 @@ fn time(text: &str) -> Result<Timestamp, Refusal> {
         part(10..12),
         part(12..14)
     );
-    if right { Timestamp::try_from(whole).map_err(|_| bad()) } else { Err(bad()) }
+    if right { whole.parse().map_err(|_| bad()) } else { Err(bad()) }
 }
 
 /// The first word, where quotes hold blanks together, and what follows it.

@@ -36,9 +36,6 @@ impl Decision {
     }
 }
 
-/// Until when a statement counts. A rejection stands until the same person approves.
-pub type Expires = Option<Timestamp>;
-
 /// What somebody says about one wave of one plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Statement {
@@ -52,8 +49,9 @@ pub struct Statement {
     /// Whose word it is.
     pub principal: Principal,
     pub issued: Timestamp,
+    /// Until when it counts. A rejection stands until the same person approves.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub expires: Expires,
+    pub expires: Option<Timestamp>,
     pub reason: String,
 }
 
@@ -141,10 +139,10 @@ impl Statement {
             }
         };
         let principal = value("principal", next("principal")?)?;
-        let issued = time("issued", next("issued")?)?;
+        let issued = value("issued", next("issued")?)?;
         let expires = match next("expires")? {
             NEVER => None,
-            at => Some(time("expires", at)?),
+            at => Some(value("expires", at)?),
         };
         let reason = next("reason")?.to_owned();
         check_reason(&reason)?;
@@ -158,11 +156,6 @@ fn value<T: std::str::FromStr<Err: std::fmt::Display>>(
     text: &str,
 ) -> Result<T, StatementError> {
     text.parse().map_err(|error: T::Err| StatementError::Value { key, why: error.to_string() })
-}
-
-fn time(key: &'static str, text: &str) -> Result<Timestamp, StatementError> {
-    Timestamp::try_from(text.to_owned())
-        .map_err(|error| StatementError::Value { key, why: error.to_string() })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::{
     client::{Client, ClientError, HostKeys, SharedHeard, last_words},
-    tap::{FirstBytes, Tap},
+    tap::{FirstBytes, Stays, Tap},
 };
 use crate::{base::text, host::ConnectError, inventory::Connection, journal::Contact};
 use russh::{
@@ -29,6 +29,7 @@ const KEEPALIVE_DEFAULT: Duration = Duration::from_secs(15);
 pub(super) struct Encrypted {
     pub(super) handle: Handle<Client>,
     pub(super) heard: SharedHeard,
+    pub(super) stays: Stays,
 }
 
 /// Resolves an address. Literal addresses cost nothing.
@@ -94,11 +95,11 @@ pub(super) async fn encrypt(
     let types = host_keys.known_types().map_err(ConnectError::from)?;
     let config = Arc::new(config(connection, &types));
     let heard = SharedHeard::default();
-    let (tap, first) = Tap::new(stream, place);
+    let (tap, first, stays) = Tap::new(stream, place);
     let client = Client { host_keys, heard: Arc::clone(&heard) };
     let limit = connection.connect_timeout;
     match timeout(limit, client::connect_stream(config, tap, client)).await {
-        Ok(Ok(handle)) => Ok(Encrypted { handle, heard }),
+        Ok(Ok(handle)) => Ok(Encrypted { handle, heard, stays }),
         Ok(Err(ClientError::HostKey(error))) => Err(error.into()),
         Ok(Err(ClientError::Library(error))) => Err(explain(at, &error, &first, &heard)),
         Err(_) => Err(explain_silence(at, limit, &first)),
@@ -108,8 +109,8 @@ pub(super) async fn encrypt(
 fn config(connection: &Connection, known: &[Algorithm]) -> client::Config {
     let keepalive =
         if connection.keepalive.is_zero() { KEEPALIVE_DEFAULT } else { connection.keepalive };
-    // It reaps a handshake that was given up: the library's task would hold the socket for ever. An answered keep-alive
-    // counts as activity, so it must lie beyond all of them.
+    // For a server that takes nothing any more while we send. An answered keep-alive counts as activity, so it must lie
+    // beyond all of them.
     let waits = u32::try_from(KEEPALIVES_MAX).unwrap_or(3) + 1;
     let inactivity = keepalive * waits + connection.connect_timeout + connection.auth_timeout;
     client::Config {

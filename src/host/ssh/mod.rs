@@ -7,6 +7,7 @@ mod ask;
 mod auth;
 mod client;
 mod connect;
+mod debts;
 mod exchange;
 mod files;
 mod keys;
@@ -26,11 +27,13 @@ use crate::{
     inventory::Connection,
     journal::{Contact, NewKey},
 };
-use client::HostKeys;
+use client::{Client, HostKeys, SharedHeard};
 use connect::Encrypted;
+use debts::Debts;
 use exchange::Link;
 pub use limits::OpenLimit;
 pub use make_key::{MakeKeyError, make_key};
+use russh::client::Handle;
 use secrecy::SecretString;
 use secrets::Secrets;
 use session::SshSession;
@@ -99,6 +102,8 @@ pub struct SshTransport {
     limit: OpenLimit,
     places: Arc<Semaphore>,
     lease: Duration,
+    /// What hosts hold against us, for connections that came to no login.
+    debts: Arc<Debts>,
 }
 
 impl fmt::Debug for SshTransport {
@@ -124,6 +129,7 @@ impl SshTransport {
             limit,
             places: Arc::new(Semaphore::new(limit.connections)),
             lease: options.lease,
+            debts: Arc::default(),
         })
     }
 
@@ -157,7 +163,7 @@ impl SshTransport {
             };
             for at in found {
                 match self.open_at(target, address, at, &login).await {
-                    Ok((Encrypted { handle, heard }, new_key)) => {
+                    Ok(LoggedIn { handle, heard, new_key }) => {
                         return Ok(Box::new(SshSession {
                             new_key,
                             link: Link { handle, heard, sudo_password },
@@ -182,14 +188,16 @@ impl SshTransport {
         address: &str,
         at: SocketAddr,
         login: &auth::Login<'_>,
-    ) -> Result<(Encrypted, Option<NewKey>), ConnectError> {
+    ) -> Result<LoggedIn, ConnectError> {
         let connection = &target.connection;
+        let mut knock = self.debts.knock(&target.host, at).await;
         // The semaphore is never closed, so this only waits.
         let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
             let reason = "the controller is ending".to_owned();
             return Err(ConnectError::Unreachable { contact: Contact::NoAnswer, reason });
         };
         let stream = connect::dial(at, connection.connect_timeout).await?;
+        knock.meets();
         let mut names = vec![known_hosts::name_of(address, connection.port)];
         let own_name = known_hosts::name_of(target.host.as_str(), connection.port);
         if !names.contains(&own_name) {
@@ -205,8 +213,12 @@ impl SshTransport {
         let host_keys = Arc::new(host_keys?);
         let judged = Arc::clone(&host_keys);
         let mut encrypted = connect::encrypt(stream, at, place, connection, judged).await?;
+        knock.tries();
         auth::log_in(at, &mut encrypted, login).await?;
-        Ok((encrypted, host_keys.new_key()))
+        let Encrypted { handle, heard, stays } = encrypted;
+        stays.keep();
+        knock.let_in();
+        Ok(LoggedIn { handle, heard, new_key: host_keys.new_key() })
     }
 
     async fn secret(
@@ -223,6 +235,13 @@ impl SshTransport {
             }),
         }
     }
+}
+
+/// A connection on which the login has passed.
+struct LoggedIn {
+    handle: Handle<Client>,
+    heard: SharedHeard,
+    new_key: Option<NewKey>,
 }
 
 /// What became of the addresses that were tried without success.

@@ -1,6 +1,7 @@
 //! A TCP connection that remembers how the server began to speak, and holds its place among the open connections.
 
 use std::{
+    future::Future,
     io,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -9,7 +10,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, BufReader, ReadBuf},
     net::TcpStream,
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, oneshot},
 };
 
 /// Enough for a banner and the lines before it.
@@ -33,14 +34,43 @@ impl FirstBytes {
 pub(super) struct Tap {
     stream: BufReader<TcpStream>,
     first: Option<FirstBytes>,
+    /// Closed where the connection is given up before its login. Nobody listens any more when it is to stay.
+    given_up: Option<oneshot::Receiver<()>>,
     _place: OwnedSemaphorePermit,
 }
 
+/// Whoever drops this before it says that the connection is to stay closes it: the SSH library's task would hold the socket
+/// for as long as the server does, and sshd counts those against us that stay without a login.
+pub(super) struct Stays(oneshot::Sender<()>);
+
+impl Stays {
+    pub(super) fn keep(self) {
+        // Without a receiver the connection has ended already.
+        let _ = self.0.send(());
+    }
+}
+
 impl Tap {
-    pub(super) fn new(stream: TcpStream, place: OwnedSemaphorePermit) -> (Self, FirstBytes) {
+    pub(super) fn new(stream: TcpStream, place: OwnedSemaphorePermit) -> (Self, FirstBytes, Stays) {
         let first = FirstBytes::default();
         let stream = BufReader::with_capacity(BUFFER_BYTES, stream);
-        (Self { stream, first: Some(first.clone()), _place: place }, first)
+        let (stays, given_up) = oneshot::channel();
+        let (listens, given_up) = (Some(first.clone()), Some(given_up));
+        let tap = Self { stream, first: listens, given_up, _place: place };
+        (tap, first, Stays(stays))
+    }
+
+    /// Whether the connection was given up.
+    fn is_given_up(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(given_up) = &mut self.given_up else { return false };
+        match Pin::new(given_up).poll(cx) {
+            Poll::Pending => false,
+            Poll::Ready(Err(_)) => true,
+            Poll::Ready(Ok(())) => {
+                self.given_up = None;
+                false
+            }
+        }
     }
 }
 
@@ -50,6 +80,9 @@ impl AsyncRead for Tap {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.is_given_up(cx) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let before = buf.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
         if let Some(first) = &self.first {

@@ -107,7 +107,7 @@ impl Line<'_> {
                 ('▸', Tone::Busy, self.asked("live.release", by, hosts))
             }
             Event::GateDecided { approval, .. } => {
-                let said = word_of(self.words, ["live.approve", "live.reject"], approval);
+                let said = word_of(self.words, ["live.approve", "live.reject"], plan, approval);
                 match approval.statement.decision {
                     Decision::Approve => ('▸', Tone::Good, said),
                     Decision::Reject => ('‖', Tone::Warn, said),

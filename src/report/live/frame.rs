@@ -51,7 +51,7 @@ impl Frame<'_> {
     pub fn lines(&self, track: &Track, size: Size) -> Vec<String> {
         let mut lines = vec![self.bar(track, size.columns), self.counts()];
         lines.extend(self.halt());
-        lines.extend(self.window());
+        lines.extend(self.outside());
         let room = size.rows.saturating_sub(ROWS_FOR_EVENTS + lines.len()).clamp(1, HOSTS_MAX);
         lines.extend(self.hosts(track, room));
         if track.in_flight() > room {
@@ -170,8 +170,8 @@ impl Frame<'_> {
         Some(self.paint.tone(Tone::Warn, &text))
     }
 
-    /// The window or the approval that is waited for, where nothing else is at work.
-    pub fn window(&self) -> Option<String> {
+    /// What is waited for where nothing is at work: a window, an approval, time, a good answer.
+    pub fn outside(&self) -> Option<String> {
         if self.state.running > 0 || self.state.phase != RunPhase::Running {
             return None;
         }
@@ -179,7 +179,10 @@ impl Frame<'_> {
         let outside = |on: &&WaitingOn| {
             matches!(
                 on,
-                WaitingOn::Window { .. } | WaitingOn::Approval { .. } | WaitingOn::Soak { .. }
+                WaitingOn::Window { .. }
+                    | WaitingOn::Approval { .. }
+                    | WaitingOn::Soak { .. }
+                    | WaitingOn::Watch { .. }
             )
         };
         let outside = waiting_on.iter().find(outside)?;

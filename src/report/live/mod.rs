@@ -160,7 +160,7 @@ impl Display {
                     Some(due) if *due > now => return,
                     // The first line comes after a while, when there is something to say.
                     None => {}
-                    Some(_) => match frame.window() {
+                    Some(_) => match frame.outside() {
                         // A night of waiting is one line, not a thousand.
                         Some(text) if waits.as_ref() == Some(&text) => {}
                         Some(text) => {

@@ -1,32 +1,35 @@
 # shellcheck shell=bash
 # The archive that hosts see: one process of ours, that fetches each file once from where this machine's apt fetches.
 
-# apt_source LABEL: where apt of this machine finds the archive that calls itself so.
-apt_source() {
-    # shellcheck disable=SC2016 # apt's own variables
-    apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 2> /dev/null | awk -F'|' -v label="$1" '$1 == "Debian" && $2 == label { print $3; exit }'
-}
-
 # NAME=URL for the two archives, by what apt of this machine is configured for; nothing where it knows none of Debian's.
 archive_sources() {
-    local main=${TESTBED_ARCHIVE-} security=${TESTBED_SECURITY-}
-    : "${main:=$(apt_source Debian)}"
-    : "${security:=$(apt_source Debian-Security)}"
+    local main=${TESTBED_ARCHIVE-} security=${TESTBED_SECURITY-} targets=
+    # shellcheck disable=SC2016 # apt's own variables
+    [ -n "$main" ] && [ -n "$security" ] || targets=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 2> /dev/null)
+    : "${main:=$(awk -F'|' '$1 == "Debian" && $2 == "Debian" { print $3; exit }' <<< "$targets")}"
+    : "${security:=$(awk -F'|' '$1 == "Debian" && $2 == "Debian-Security" { print $3; exit }' <<< "$targets")}"
     if [ -n "$main" ] && [ -n "$security" ]; then echo "debian=$main debian-security=$security"; fi
 }
 
 archive_url() { echo "http://$GATEWAY:$ARCHIVE_PORT/$1"; }
 
+ARCHIVE=${CARGO_TARGET_DIR:-$ROOT/target}/debug/fleetlift-archive
+
+# The whole workspace's choice of features: what its tests have built is not built again with others.
+archive_build() {
+    if [ -x "$ARCHIVE" ] && [ -z "$(find "$ROOT/testbed/src" "$ROOT/testbed/Cargo.toml" -newer "$ARCHIVE" -print -quit)" ]; then return; fi
+    say "building the archive's program"
+    (cd "$ROOT" && cargo build --quiet --workspace --bin fleetlift-archive)
+}
+
 archive_up() {
     alive "$DIR/archive.pid" && return
-    local sources arguments=() source
-    sources=$(archive_sources)
-    for source in $sources; do arguments+=(--source "$source"); done
-    say "building the archive's program"
-    (cd "$ROOT" && cargo build --quiet -p fleetlift-testbed --bin fleetlift-archive)
+    local arguments=() source
+    for source in $SOURCES; do arguments+=(--source "$source"); done
+    archive_build
     mkdir -p "$CACHE/archive"
     : > "$DIR/archive.log"
-    setsid "${CARGO_TARGET_DIR:-$ROOT/target}/debug/fleetlift-archive" --store "$CACHE/archive" --faults "$DIR/faults" "${arguments[@]}" \
+    setsid "$ARCHIVE" --store "$CACHE/archive" --faults "$DIR/faults" "${arguments[@]}" \
         --listen "$GATEWAY:$ARCHIVE_PORT" --network "/run/netns/$NAME" \
         >> "$DIR/archive.log" 2>&1 < /dev/null &
     echo $! > "$DIR/archive.pid"
@@ -39,13 +42,25 @@ archive_down() {
 }
 
 archive_command() {
+    network_needed
+    local for_whom=
     case ${1-} in
-        freeze) touch "$CACHE/archive/frozen" ;;
+        freeze)
+            touch "$CACHE/archive/frozen"
+            say "the archive is frozen for every testbed with $CACHE, until testbed archive thaw"
+            ;;
         thaw) rm -f "$CACHE/archive/frozen" ;;
         fault)
             case ${2-} in
                 none) rm -f "$DIR/faults" ;;
-                refuse | cut | corrupt | hang) echo "$2 ${3:?a part of the addresses}" >> "$DIR/faults" ;;
+                refuse | cut | corrupt | hang)
+                    [ -n "${3-}" ] || fail "which addresses?" "" "testbed archive fault $2 pool/main/n/nginx"
+                    if [ -n "${4-}" ]; then
+                        for_whom=$(host_named "$4")
+                        for_whom=" $(address_of "$for_whom")"
+                    fi
+                    echo "$2 $3$for_whom" >> "$DIR/faults"
+                    ;;
                 *) fail "'${2-}' is no fault of the archive" "" "refuse, cut, corrupt, hang, or none" ;;
             esac
             ;;

@@ -26,13 +26,34 @@ disk_up() {
 }
 
 disk_down() {
-    if mountpoint -q "$DISK"; then umount "$DISK"; fi
+    if mountpoint -q "$DISK"; then
+        within 20 umount "$DISK" 2> /dev/null || fail "$DISK is in use" "by the processes $(disk_users)" "leave that folder, or end them; then testbed down"
+    fi
     rm -rf "$DISK" "$DIR/disk.img"
+}
+
+disk_users() {
+    local process
+    for process in /proc/[0-9]*; do
+        case $(readlink "$process/root" "$process/cwd" 2> /dev/null) in
+            *"$DISK"/*) printf '%s (%s) ' "${process#/proc/}" "$(cat "$process/comm")" ;;
+        esac
+    done
 }
 
 # What an attempt before this one may have left.
 subvolume_away() {
     if [ -d "$1" ]; then btrfs -q subvolume delete "$1"; fi
+}
+
+# Ends what is still at work in a base: whoever kills a bring-up leaves its apt behind, and the disk in use.
+base_down() {
+    local process
+    for process in /proc/[0-9]*; do
+        case $(readlink "$process/root" 2> /dev/null) in
+            "$DISK"/*) kill -KILL "${process#/proc/}" 2> /dev/null || true ;;
+        esac
+    done
 }
 
 base_up() {
@@ -71,6 +92,17 @@ base_dress() {
     printf 'Acquire::Check-Valid-Until "false";\nAcquire::Languages "none";\nAPT::Install-Recommends "false";\n' > "$root/etc/apt/apt.conf.d/90testbed"
     # Nobody relies on these disks after a power cut of this machine.
     echo force-unsafe-io > "$root/etc/dpkg/dpkg.cfg.d/testbed"
+}
+
+# roles_up NAME…: the bases that these hosts need, at once.
+roles_up() {
+    local name role making=() one failed=
+    for role in $(for name in "$@"; do role_of "$name"; done | sort -u); do
+        role_up "$role" &
+        making+=($!)
+    done
+    for one in "${making[@]}"; do wait "$one" || failed=yes; done
+    [ -z "$failed" ] || exit 1
 }
 
 # A role's base: the common one, and what the role serves.

@@ -34,7 +34,9 @@ host_name() {
 
 # The name of a host that is there, by its name or number.
 host_named() {
-    local name=${1:?which host?}
+    local name=${1-}
+    [ -d "$HOSTS" ] || fail "no testbed is up in $DIR" "" "testbed up"
+    [ -n "$name" ] || fail "which host?" "" "a name (web-03) or a number; testbed show lists those that are there"
     case $name in
         *[!0-9]*) ;;
         *) name=$(host_name "$name") ;;
@@ -57,4 +59,4 @@ within() {
     done
 }
 
-alive() { [ -s "$1" ] && kill -0 "$(cat "$1")" 2> /dev/null; }
+alive() { [ -s "$1" ] && kill -0 "$(cat "$1" 2> /dev/null)" 2> /dev/null; }

@@ -37,8 +37,8 @@ hosts_up() {
     cgroup_up
     disk_up
     base_up
+    roles_up "$@"
     for name in "$@"; do
-        role_up "$(role_of "$name")"
         host_make "$number" "$name"
         number=$((number + 1))
     done
@@ -82,8 +82,7 @@ fleet_write() {
 }
 
 fleet_ssh() {
-    local name
-    name=$(host_named "${1-}")
+    local name=$1
     shift
     network_exec ssh -i "$KEY" -o BatchMode=yes -o ConnectTimeout=5 -o UserKnownHostsFile="$FLEET/known_hosts" -o LogLevel=ERROR \
         "$FLEET_USER@$(address_of "$name")" "$@"
@@ -98,7 +97,7 @@ host_system() {
 }
 
 fleet_show() {
-    [ -d "$HOSTS" ] || fail "no testbed is up" "" "testbed up"
+    [ -d "$HOSTS" ] || fail "no testbed is up in $DIR" "" "testbed up"
     local name power system
     for name in $(fleet_hosts); do
         power=dark
@@ -108,6 +107,7 @@ fleet_show() {
     done
     awk '$3 == "fetched" { f++; fb += $4 } $3 == "kept" { k++; kb += $4 }
         END { printf "archive: %d files (%d MB) fetched, %d (%d MB) handed out again\n", f, fb / 1e6, k, kb / 1e6 }' "$DIR/archive.log"
+    if [ -e "$CACHE/archive/frozen" ]; then echo 'archive: frozen, what is kept is all there is (testbed archive thaw)'; fi
     if mountpoint -q "$DISK"; then printf 'disk: %s\n' "$(df -Ph "$DISK" | awk 'NR == 2 { print $3 " used" }')"; fi
 }
 
@@ -116,6 +116,7 @@ fleet_down() {
     if [ -d "$HOSTS" ]; then
         for name in $(fleet_hosts); do host_kill "$name"; done
     fi
+    base_down
     archive_down
     cgroup_down
     network_down

@@ -11,7 +11,7 @@ host_make() {
     echo "$name" > "$disk/root/etc/hostname"
     printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" > "$disk/root/etc/hosts"
     tr -d - < /proc/sys/kernel/random/uuid > "$disk/root/etc/machine-id"
-    ssh-keygen -q -A -f "$disk/root"
+    ssh-keygen -A -f "$disk/root" > /dev/null
     network_host "$name" "$address"
     echo "$address" > "$HOSTS/$name.part/address"
     mv "$HOSTS/$name.part" "$HOSTS/$name"
@@ -24,9 +24,15 @@ host_start() {
         vm_start
         return
     fi
+    ip -n "$NAME" link set "$1" up
     mkdir -p "$DIR/cgroup/$NAME/$1"
     setsid "$HERE/lib/boot-loop" "$state" "$DISK/$1" "$1" "/run/netns/$NAME.$1" "$DIR/cgroup/$NAME/$1" >> "$state/console" 2>&1 < /dev/null &
     echo $! > "$state/supervisor.pid"
+}
+
+# The host's first process, as this machine numbers it.
+host_first() {
+    ps -o pid= --ppid "$(cat "$HOSTS/$1/container.pid" 2> /dev/null)" 2> /dev/null | head -n 1
 }
 
 # The power is cut: the first process of the host is killed, and with it all others, in the middle of whatever they do.
@@ -37,7 +43,9 @@ host_kill() {
         return
     fi
     alive "$state/supervisor.pid" || return 0
-    first=$(ps -o pid= --ppid "$(cat "$state/container.pid")" 2> /dev/null | head -n 1) || true
+    # Who has no power says no goodbye: connections stay open until somebody misses an answer.
+    ip -n "$NAME" link set "$1" down
+    first=$(host_first "$1") || true
     # A container whose first process is not there yet is cut before it begins.
     kill -KILL "${first:-$(cat "$state/container.pid")}" 2> /dev/null || true
     within 20 host_is_dark "$1" || fail "$1 does not go dark" "" "its console: $state/console"
@@ -45,17 +53,36 @@ host_kill() {
 
 host_is_dark() { ! alive "$HOSTS/$1/supervisor.pid"; }
 
+# As root at the host's own console: also where it has no network, and lets nobody in any more.
+host_console() {
+    local first
+    # A virtual machine's console is a serial line with a login; it is asked as any machine is.
+    if is_vm "$1"; then
+        shift
+        [ $# -gt 0 ] || set -- bash -l
+        fleet_ssh "$VM_HOST" "sudo $(printf '%q ' "$@")"
+        return
+    fi
+    first=$(host_first "$1") || true
+    [ -n "$first" ] || fail "$1 has no power" "" "testbed start $1"
+    shift
+    [ $# -gt 0 ] || set -- bash -l
+    exec nsenter --target "$first" --mount --uts --ipc --net --pid --root --wd \
+        env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" "$@"
+}
+
 # From outside, as a hypervisor does it. The host sees nothing of it.
 host_snapshot() {
     if is_vm "$1"; then fail "the disk of a virtual machine is kept by itself" "" "its layouts all have snapshots of their own"; fi
-    local kept=$DISK/$1/kept/${2:?a name for the snapshot}
+    [ -n "${2-}" ] || fail "what is the snapshot to be called?" "" "testbed snapshot $1 before"
+    local kept=$DISK/$1/kept/$2
     if [ -d "$kept" ]; then btrfs -q subvolume delete "$kept"; fi
     btrfs -q subvolume snapshot -r "$DISK/$1/root" "$kept"
 }
 
 host_rollback() {
     local disk=$DISK/$1
-    [ -d "$disk/kept/${2:?the name of a snapshot}" ] || fail "$1 has no snapshot '$2'" "" "testbed snapshot $1 $2"
+    [ -n "${2-}" ] && [ -d "$disk/kept/$2" ] || fail "$1 has no snapshot '${2-}'" "it has: $(cd "$disk/kept" && echo * | sed 's/^[*]$/none/')" "testbed snapshot $1 NAME makes one"
     host_kill "$1"
     btrfs -q subvolume delete "$disk/root"
     btrfs -q subvolume snapshot "$disk/kept/$2" "$disk/root"

@@ -24,15 +24,18 @@ needs_machine() {
         fi
     fi
     [ -e /dev/loop-control ] || echo 'loop devices'
-    if [ -z "$(archive_sources)" ]; then
+    if [ -z "${SOURCES=$(archive_sources)}" ]; then
         echo "an archive of Debian: apt of this machine knows none (apt-get update); or name it by TESTBED_ARCHIVE and TESTBED_SECURITY"
     fi
 }
 
 needs_check() {
     local missing room parent
+    # Asked once, since apt takes its time to answer.
+    SOURCES=$(archive_sources)
     missing=$(needs_missing)
-    [ -z "$missing" ] || fail "this machine cannot have real hosts yet" "$(printf '\n%s' "$missing" | sed 's/^/    /')"
+    [ -z "$missing" ] || fail "this machine cannot have real hosts yet" "it lacks
+$(printf '%s' "$missing" | sed 's/^/    /')"
     parent=$(dirname "$DIR")
     [ -d "$parent" ] || fail "$parent is not there" "" "name another folder by TESTBED_DIR"
     # What an upgrade of a host writes, and the base.

@@ -30,11 +30,31 @@ network_host() {
     ip -n "$space" link set eth0 up
 }
 
+# network_link NAME up|down|RATE: its cable as new, out, or slow in both directions.
+network_link() {
+    local space=$NAME.$1 said
+    case ${2-} in
+        up)
+            # A link that was not slow has nothing to be taken away.
+            ip netns exec "$NAME" tc qdisc del dev "$1" root 2> /dev/null || true
+            ip netns exec "$space" tc qdisc del dev eth0 root 2> /dev/null || true
+            ip -n "$NAME" link set "$1" up
+            ;;
+        down) ip -n "$NAME" link set "$1" down ;;
+        [0-9]*bit)
+            said=$(ip netns exec "$NAME" tc qdisc replace dev "$1" root tbf rate "$2" burst 32kb latency 400ms 2>&1 &&
+                ip netns exec "$space" tc qdisc replace dev eth0 root tbf rate "$2" burst 32kb latency 400ms 2>&1) ||
+                fail "the link of $1 cannot be slow" "$said" "is it a rate, as 8mbit? has this machine's kernel sch_tbf?"
+            ;;
+        *) fail "'${2-}' is nothing that a link can be" "" "up, down, or a rate: 8mbit" ;;
+    esac
+}
+
 network_exec() {
     network_needed
     ip netns exec "$NAME" "$@"
 }
 
 network_needed() {
-    [ -e "/run/netns/$NAME" ] || fail "no testbed is up" "" "testbed up"
+    [ -e "/run/netns/$NAME" ] || fail "no testbed is up in $DIR" "" "testbed up"
 }

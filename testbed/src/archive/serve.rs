@@ -122,13 +122,13 @@ fn answer(
     peer: SocketAddr,
 ) -> io::Result<bool> {
     let faults = archive.faults();
-    let mut broken = fault::of(faults, &request.path)?;
+    let mut broken = fault::of(faults, &request.path, peer.ip())?;
     while broken == Some(Fault::Hang) {
         if has_left(stream)? {
             return Ok(false);
         }
         thread::sleep(LOOK);
-        broken = fault::of(faults, &request.path)?;
+        broken = fault::of(faults, &request.path, peer.ip())?;
     }
     if broken == Some(Fault::Refuse) {
         tell(peer, &request.path, "503 on purpose");

@@ -150,6 +150,15 @@ fn faults_break_what_they_name_and_nothing_else() {
 }
 
 #[test]
+fn a_fault_may_be_for_one_asker_alone() {
+    let bed = Bed::new();
+    for (asker, broken) in [("127.0.0.1", true), ("10.77.0.12", false), ("nobody", false)] {
+        bed.fault(&format!("refuse pool/a {asker}\n"));
+        assert_eq!(bed.get("/debian/pool/a").starts_with("HTTP/1.1 503 "), broken, "{asker}");
+    }
+}
+
+#[test]
 fn a_hanging_answer_comes_when_the_fault_is_taken_away() {
     let bed = Bed::new();
     bed.fault("hang pool/a\n");

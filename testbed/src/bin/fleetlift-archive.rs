@@ -20,8 +20,8 @@ Fetches files of Debian archives once, by apt's own means, keeps them, and hands
 Prints where it listens, then a line for each request.
 
   --store DIR        where files are kept. A file `frozen` in it: what is kept is all there is
-  --faults FILE      what is broken on purpose (default `faults` in the store): lines of refuse, cut, corrupt or hang, and a
-                     part of the addresses
+  --faults FILE      what is broken on purpose (default `faults` in the store): lines of refuse, cut, corrupt or hang, a part
+                     of the addresses, and who alone is answered so
   --source NAME=URL  an archive and its name here; may be repeated
   --listen ADDRESS   where to listen (default 127.0.0.1:0)
   --network FILE     in which network namespace to listen; files are fetched in the one where it was started

@@ -2,12 +2,15 @@
 //!
 //! Nothing here spawns a task for a channel, so that in a fleet of ten thousand the controller's own cost shows.
 
-use super::{framed, judge};
+use super::{
+    Penalties, admit, framed,
+    login::{Commands, Login},
+};
 use crate::spec::{CannedAnswers, CannedReply, CannedRequest};
 use russh::{
     Channel, ChannelId,
     keys::ssh_key::public::KeyData,
-    server::{Auth, ChannelOpenHandle, Config, Handler, Msg, Session, VerifiedPublicKey},
+    server::{Config, Msg, Session},
 };
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::net::TcpListener;
@@ -27,14 +30,15 @@ pub(crate) async fn serve_canned(
     answers: Arc<CannedAnswers>,
     stop: CancellationToken,
 ) {
+    let penalties = Arc::<Penalties>::default();
     loop {
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (mut stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, say: those in use must get the time to end.
                 tracing::warn!(%error, "a connection could not be taken");
@@ -43,12 +47,15 @@ pub(crate) async fn serve_canned(
             }
         };
         let _ = stream.set_nodelay(true);
-        let connection = Connection {
-            authorized: authorized.clone(),
-            answers: answers.clone(),
-            user: String::new(),
-            asked: BTreeMap::new(),
-        };
+        let Some(visit) = admit(&penalties, &mut stream, peer.ip()).await else { continue };
+        let connection = Login::new(
+            visit,
+            Connection {
+                authorized: authorized.clone(),
+                answers: answers.clone(),
+                asked: BTreeMap::new(),
+            },
+        );
         let stream = super::cut::Cuttable::new(stream, stop.child_token());
         let config = config.clone();
         tokio::spawn(async move {
@@ -62,7 +69,6 @@ pub(crate) async fn serve_canned(
 struct Connection {
     authorized: Arc<KeyData>,
     answers: Arc<CannedAnswers>,
-    user: String,
     /// Commands whose standard input has not ended.
     asked: BTreeMap<ChannelId, Asked>,
 }
@@ -93,10 +99,43 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     part.is_empty() || text.windows(part.len()).any(|window| window == part)
 }
 
-impl Connection {
-    fn answer(&mut self, id: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+impl Commands for Connection {
+    fn key(&self) -> Option<&KeyData> {
+        Some(&self.authorized)
+    }
+
+    fn opened(&mut self, _: Channel<Msg>) {}
+
+    fn closed(&mut self, id: ChannelId) {
+        self.asked.remove(&id);
+    }
+
+    fn asked(
+        &mut self,
+        _: &str,
+        id: ChannelId,
+        command: Option<&[u8]>,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let Some(command) = command else { return session.channel_failure(id) };
+        self.asked.insert(id, Asked { command: command.to_vec(), stdin: Vec::new() });
+        session.channel_success(id)
+    }
+
+    fn heard(&mut self, id: ChannelId, data: &[u8]) {
+        if let Some(asked) = self.asked.get_mut(&id) {
+            asked.stdin.extend_from_slice(data);
+        }
+    }
+
+    fn heard_all(
+        &mut self,
+        user: &str,
+        id: ChannelId,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         let Some(Asked { command, stdin }) = self.asked.remove(&id) else { return Ok(()) };
-        let request = CannedRequest { user: &self.user, command: &command, stdin: &stdin };
+        let request = CannedRequest { user, command: &command, stdin: &stdin };
         let reply = framed::frame(&command, &stdin, self.answers.reply(request));
         if !reply.stdout.is_empty() {
             session.data(id, reply.stdout)?;
@@ -107,104 +146,5 @@ impl Connection {
         session.exit_status_request(id, reply.exit)?;
         session.eof(id)?;
         session.close(id)
-    }
-}
-
-impl Handler for Connection {
-    type Error = russh::Error;
-
-    async fn auth_publickey(
-        &mut self,
-        user: &str,
-        key: VerifiedPublicKey<'_>,
-    ) -> Result<Auth, Self::Error> {
-        user.clone_into(&mut self.user);
-        Ok(judge(key.public_key, &self.authorized))
-    }
-
-    async fn channel_open_session(
-        &mut self,
-        _: Channel<Msg>,
-        reply: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), Self::Error> {
-        reply.accept().await;
-        Ok(())
-    }
-
-    async fn exec_request(
-        &mut self,
-        id: ChannelId,
-        command: &[u8],
-        session: &mut Session,
-    ) -> Result<(), Self::Error> {
-        self.asked.insert(id, Asked { command: command.to_vec(), stdin: Vec::new() });
-        session.channel_success(id)
-    }
-
-    async fn data(
-        &mut self,
-        id: ChannelId,
-        data: &[u8],
-        _: &mut Session,
-    ) -> Result<(), Self::Error> {
-        if let Some(asked) = self.asked.get_mut(&id) {
-            asked.stdin.extend_from_slice(data);
-        }
-        Ok(())
-    }
-
-    async fn channel_eof(
-        &mut self,
-        id: ChannelId,
-        session: &mut Session,
-    ) -> Result<(), Self::Error> {
-        self.answer(id, session)
-    }
-
-    async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
-        self.asked.remove(&id);
-        Ok(())
-    }
-
-    async fn pty_request(
-        &mut self,
-        id: ChannelId,
-        _: &str,
-        _: u32,
-        _: u32,
-        _: u32,
-        _: u32,
-        _: &[(russh::Pty, u32)],
-        session: &mut Session,
-    ) -> Result<(), Self::Error> {
-        session.channel_failure(id)
-    }
-
-    async fn env_request(
-        &mut self,
-        id: ChannelId,
-        _: &str,
-        _: &str,
-        session: &mut Session,
-    ) -> Result<(), Self::Error> {
-        session.channel_failure(id)
-    }
-
-    async fn shell_request(
-        &mut self,
-        id: ChannelId,
-        session: &mut Session,
-    ) -> Result<(), Self::Error> {
-        session.channel_failure(id)
-    }
-
-    async fn subsystem_request(
-        &mut self,
-        id: ChannelId,
-        _: &str,
-        session: &mut Session,
-    ) -> Result<(), Self::Error> {
-        session.channel_failure(id)
     }
 }

@@ -1,24 +1,26 @@
 //! The SSH server: one key may log in, commands may be run, and nothing else.
 //!
 //! [`staged`] runs commands in a host's root by [`exec`], [`canned`] answers them from a table ([`framed`] for
-//! fleetlift's own launcher). Every connection is a
-//! [`cut::Cuttable`], so that a host can lose all of its connections at once.
+//! fleetlift's own launcher); [`login`] is what both have in common. Every connection is a [`cut::Cuttable`], so that a host
+//! can lose all of its connections at once. Who connects too often without logging in is turned away, as by sshd
+//! ([`penalties`]).
 
 mod canned;
 mod cut;
 mod exec;
 mod framed;
+mod login;
+mod penalties;
 mod staged;
 
 pub(crate) use canned::serve_canned;
+pub(crate) use penalties::Penalties;
 pub(crate) use staged::serve_staged;
 
-use russh::{
-    MethodKind, MethodSet, SshId,
-    keys::{PrivateKey, PublicKey, ssh_key::public::KeyData},
-    server::{Auth, Config},
-};
-use std::{borrow::Cow, time::Duration};
+use penalties::Visit;
+use russh::{MethodKind, MethodSet, SshId, keys::PrivateKey, server::Config};
+use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 /// The settings of a host with this key.
 pub(crate) fn config(key: PrivateKey) -> Config {
@@ -35,7 +37,12 @@ pub(crate) fn config(key: PrivateKey) -> Config {
     }
 }
 
-/// Any user name is taken, with the one key.
-fn judge(key: &PublicKey, authorized: &KeyData) -> Auth {
-    if key.key_data() == authorized { Auth::Accept } else { Auth::reject() }
+/// Whether this address may connect now; if not it is told so.
+async fn admit(penalties: &Arc<Penalties>, stream: &mut TcpStream, peer: IpAddr) -> Option<Visit> {
+    let visit = penalties.admit(peer);
+    if visit.is_none() {
+        // Whoever is gone already needs no words.
+        let _ = stream.write_all(penalties::TURNED_AWAY).await;
+    }
+    visit
 }

@@ -1,10 +1,16 @@
 //! The server of a staged host: real commands in the host's root.
 
-use super::{cut::Cuttable, exec::Exec, judge};
+use super::{
+    Penalties, admit,
+    cut::Cuttable,
+    exec::Exec,
+    login::{Commands, Login},
+};
 use crate::{host::Staged, spec::Fault};
 use russh::{
     Channel, ChannelId,
-    server::{Auth, ChannelOpenHandle, Config, Handler, Msg, Session, VerifiedPublicKey},
+    keys::ssh_key::public::KeyData,
+    server::{Config, Msg, Session},
 };
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use tokio::net::TcpStream;
@@ -14,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) async fn serve_staged(
     host: Arc<Staged>,
     config: Arc<Config>,
-    stream: TcpStream,
+    penalties: Arc<Penalties>,
+    mut stream: TcpStream,
     peer: SocketAddr,
     refuses: bool,
     cut: CancellationToken,
@@ -23,9 +30,11 @@ pub(crate) async fn serve_staged(
         cut.cancelled().await;
         return;
     }
+    let Some(visit) = admit(&penalties, &mut stream, peer.ip()).await else { return };
     let _ = stream.set_nodelay(true);
-    let (user, channels) = (String::new(), BTreeMap::new());
-    let connection = Connection { host, peer, user, refuses, cut: cut.clone(), channels };
+    let channels = BTreeMap::new();
+    let connection = Connection { host, peer, refuses, cut: cut.clone(), channels };
+    let connection = Login::new(visit, connection);
     let session =
         match russh::server::run_stream(config, Cuttable::new(stream, cut), connection).await {
             Ok(session) => session.await,
@@ -43,7 +52,6 @@ const GOING_DOWN: &str =
 struct Connection {
     host: Arc<Staged>,
     peer: SocketAddr,
-    user: String,
     /// Nobody is let in, whatever key is shown: the host goes down or comes up.
     refuses: bool,
     cut: CancellationToken,
@@ -51,9 +59,26 @@ struct Connection {
     channels: BTreeMap<ChannelId, Channel<Msg>>,
 }
 
-impl Connection {
-    fn start(
+impl Commands for Connection {
+    fn key(&self) -> Option<&KeyData> {
+        (!self.refuses).then_some(&self.host.authorized)
+    }
+
+    fn banner(&self) -> Option<&'static str> {
+        self.refuses.then_some(GOING_DOWN)
+    }
+
+    fn opened(&mut self, channel: Channel<Msg>) {
+        self.channels.insert(channel.id(), channel);
+    }
+
+    fn closed(&mut self, id: ChannelId) {
+        self.channels.remove(&id);
+    }
+
+    fn asked(
         &mut self,
+        user: &str,
         id: ChannelId,
         command: Option<&[u8]>,
         session: &mut Session,
@@ -64,7 +89,7 @@ impl Connection {
         session.channel_success(id)?;
         let exec = Exec {
             host: self.host.clone(),
-            user: self.user.clone(),
+            user: user.to_owned(),
             peer: self.peer,
             command: command.map(<[u8]>::to_vec),
             cut: self.cut.clone(),
@@ -72,91 +97,5 @@ impl Connection {
         };
         tokio::spawn(exec.run(channel));
         Ok(())
-    }
-}
-
-impl Handler for Connection {
-    type Error = russh::Error;
-
-    async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
-        Ok(self.refuses.then(|| GOING_DOWN.to_owned()))
-    }
-
-    async fn auth_publickey(
-        &mut self,
-        user: &str,
-        key: VerifiedPublicKey<'_>,
-    ) -> Result<Auth, Self::Error> {
-        user.clone_into(&mut self.user);
-        if self.refuses {
-            return Ok(Auth::reject());
-        }
-        Ok(judge(key.public_key, &self.host.authorized))
-    }
-
-    async fn channel_open_session(
-        &mut self,
-        channel: Channel<Msg>,
-        reply: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), Self::Error> {
-        self.channels.insert(channel.id(), channel);
-        reply.accept().await;
-        Ok(())
-    }
-
-    async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
-        self.channels.remove(&id);
-        Ok(())
-    }
-
-    async fn exec_request(
-        &mut self,
-        id: ChannelId,
-        command: &[u8],
-        session: &mut Session,
-    ) -> Result<(), Self::Error> {
-        self.start(id, Some(command), session)
-    }
-
-    async fn shell_request(
-        &mut self,
-        id: ChannelId,
-        session: &mut Session,
-    ) -> Result<(), Self::Error> {
-        self.start(id, None, session)
-    }
-
-    async fn env_request(
-        &mut self,
-        id: ChannelId,
-        _: &str,
-        _: &str,
-        session: &mut Session,
-    ) -> Result<(), Self::Error> {
-        session.channel_failure(id)
-    }
-
-    async fn pty_request(
-        &mut self,
-        id: ChannelId,
-        _: &str,
-        _: u32,
-        _: u32,
-        _: u32,
-        _: u32,
-        _: &[(russh::Pty, u32)],
-        session: &mut Session,
-    ) -> Result<(), Self::Error> {
-        session.channel_failure(id)
-    }
-
-    async fn subsystem_request(
-        &mut self,
-        id: ChannelId,
-        _: &str,
-        session: &mut Session,
-    ) -> Result<(), Self::Error> {
-        session.channel_failure(id)
     }
 }

@@ -39,9 +39,12 @@ pub struct Trip {
     pub warnings: Vec<String>,
     /// What failed, in its own words.
     pub evidence: String,
+    /// The step that has armed the host, and what undoes that.
+    armed: Option<(String, String)>,
 }
 
 /// Sets of facts that `compare` steps compare.
+#[derive(Default)]
 pub struct Facts {
     services: BTreeSet<String>,
     failed: BTreeSet<String>,
@@ -90,6 +93,10 @@ fn reboot(host: &dyn Machine, texts: &Texts, reboot: &Table) -> Result<Out, Stri
     let before = host.boots();
     let command = text(reboot, "command").map_or("systemctl reboot".into(), |c| texts.render(c));
     let asked = host.sh(&command);
+    // A shell that went down with its host has no code of its own: that is what was asked for.
+    if (1..=125).contains(&asked.code) {
+        return Err(format!("exit {}: {}{}", asked.code, asked.stdout, asked.stderr));
+    }
     if !host.wait_for_boot(before) {
         return Err(format!("no reboot: {} {}", asked.code, asked.stderr));
     }
@@ -148,6 +155,10 @@ fn attempt(host: &dyn Machine, texts: &Texts, step: &Table, before: &Facts) -> R
         }
     } else if let Some(what) = step.get("reboot") {
         reboot(host, texts, what.as_table().unwrap())?
+    } else if let Some(what) = step.get("download") {
+        let from = texts.render(text(what.as_table().unwrap(), "from").unwrap());
+        let there = host.sh(&format!("test -s '{from}'")).code == 0;
+        return if there { Ok(()) } else { Err(format!("{from} is not there")) };
     } else {
         return compare(host, step, before);
     };
@@ -167,6 +178,19 @@ fn attempt(host: &dyn Machine, texts: &Texts, step: &Table, before: &Facts) -> R
     Ok(())
 }
 
+/// One step of a hop alone, which compares nothing: skipped (false), passed (true), or why it failed.
+pub fn single(
+    host: &dyn Machine,
+    hop: &Hop,
+    vars: &Table,
+    phase: &str,
+    name: &str,
+) -> Result<bool, String> {
+    let wanted = hop.steps[phase].iter().find(|step| text(step, "name") == Some(name));
+    let wanted = wanted.unwrap_or_else(|| panic!("{}: no {phase}.{name}", hop.name));
+    step(host, &Texts::new(hop, vars, "web-01"), wanted, &Facts::default())
+}
+
 fn system(host: &dyn Machine, wanted: &(String, String)) -> bool {
     let release = host.read("etc/os-release");
     let value = |key: &str| {
@@ -181,6 +205,15 @@ fn system(host: &dyn Machine, wanted: &(String, String)) -> bool {
     id == wanted.0 && (version == wanted.1 || version.starts_with(&format!("{}.", wanted.1)))
 }
 
+/// Whether a reboot has led where the step says.
+fn landed(host: &dyn Machine, hop: &Hop, step: &Table) -> Result<(), String> {
+    let into = step.get("reboot").and_then(|reboot| reboot.get("into")).and_then(Value::as_str);
+    match into {
+        Some("to") if !system(host, &hop.to) => Err(format!("it is not on {:?}", hop.to)),
+        _ => Ok(()),
+    }
+}
+
 /// One hop, with its rollback where it fails.
 pub fn hop(host: &dyn Machine, hop: &Hop, vars: &Table, before: &Facts, trip: &mut Trip) -> End {
     let texts = Texts::new(hop, vars, "web-01");
@@ -189,8 +222,18 @@ pub fn hop(host: &dyn Machine, hop: &Hop, vars: &Table, before: &Facts, trip: &m
     for phase in ["backup", "precheck", "migrate", "verify"] {
         for s in &hop.steps[phase] {
             let name = text(s, "name").unwrap().to_owned();
-            match step(host, &texts, s, before) {
-                Ok(true) => trip.ran.push(format!("{phase}.{name}")),
+            if let Some(disarm) = text(s, "disarm") {
+                // A step that fails may have armed the host before it failed.
+                trip.armed = Some((name.clone(), texts.render(disarm)));
+            }
+            let came = step(host, &texts, s, before);
+            match came.and_then(|ran| landed(host, hop, s).map(|()| ran)) {
+                Ok(true) => {
+                    if s.contains_key("reboot") {
+                        trip.armed = None;
+                    }
+                    trip.ran.push(format!("{phase}.{name}"));
+                }
                 Ok(false) => trip.skipped.push(format!("{phase}.{name}")),
                 Err(why) if phase == "precheck" => {
                     if text(s, "severity") == Some("warning") {
@@ -227,6 +270,17 @@ pub fn rollback(
     trip: &mut Trip,
     failed: String,
 ) -> End {
+    if hop.steps["rollback"].is_empty() {
+        return End::NeedsHands(failed, "there is no way back".into());
+    }
+    if let Some((name, disarm)) = trip.armed.take() {
+        let out = host.sh(&disarm);
+        if out.code != 0 {
+            trip.evidence += &format!("disarm of {name}: {}{}\n", out.stdout, out.stderr);
+            return End::NeedsHands(failed, format!("disarm-{name}"));
+        }
+        trip.ran.push(format!("rollback.disarm-{name}"));
+    }
     for s in &hop.steps["rollback"] {
         let name = text(s, "name").unwrap().to_owned();
         match step(host, texts, s, before) {

@@ -2,14 +2,14 @@
 
 use super::drive::Machine;
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs,
     io::Write,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread::{self, JoinHandle},
@@ -106,6 +106,24 @@ fn libraries(binary: &Path) -> Vec<PathBuf> {
     text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
 }
 
+/// The tools of this machine and what they load: looked up once, since that takes a process for each.
+struct Toolbox {
+    binaries: Vec<(&'static str, PathBuf)>,
+    /// By the name under which a tool asks for them.
+    libraries: BTreeMap<PathBuf, PathBuf>,
+}
+
+static TOOLBOX: OnceLock<Toolbox> = OnceLock::new();
+
+impl Toolbox {
+    fn gather() -> Self {
+        let binaries: Vec<_> = TOOLS.iter().map(|tool| (*tool, which(tool))).collect();
+        let needed = binaries.iter().flat_map(|(_, binary)| libraries(binary));
+        let libraries = needed.map(|name| (name.clone(), fs::canonicalize(name).unwrap()));
+        Self { libraries: libraries.collect(), binaries }
+    }
+}
+
 fn overlay(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
@@ -133,7 +151,6 @@ impl Host {
     pub fn build(stage: &str, role: &str, faults: &str) -> Self {
         let keep = tempfile::Builder::new().prefix("stage-").tempdir().unwrap();
         let root = keep.path().join("root");
-        let mut needed = BTreeSet::new();
         for dir in [
             "bin",
             "usr/bin",
@@ -147,17 +164,16 @@ impl Host {
         ] {
             fs::create_dir_all(root.join(dir)).unwrap();
         }
-        for tool in TOOLS {
-            let binary = which(tool);
-            needed.extend(libraries(&binary));
+        let tools = TOOLBOX.get_or_init(Toolbox::gather);
+        for (tool, binary) in &tools.binaries {
             let to =
                 if *tool == "sh" { root.join("bin/sh") } else { root.join("usr/bin").join(tool) };
-            fs::copy(&binary, to).unwrap();
+            fs::copy(binary, to).unwrap();
         }
-        for library in needed {
+        for (library, file) in &tools.libraries {
             let to = root.join(library.strip_prefix("/").unwrap());
             fs::create_dir_all(to.parent().unwrap()).unwrap();
-            fs::copy(fs::canonicalize(&library).unwrap(), to).unwrap();
+            fs::copy(file, to).unwrap();
         }
         overlay(&super::playbook::stage().join("common"), &root);
         overlay(&super::playbook::stage().join(stage), &root);
@@ -198,6 +214,14 @@ impl Host {
 
     pub fn has(&self, path: &str) -> bool {
         self.root.join(path).exists()
+    }
+
+    /// Puts a program before the stage's own of that name.
+    pub fn program(&self, name: &str, script: &str) {
+        let dir = self.root.join("usr/local/bin");
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     pub fn write(&self, path: &str, text: &str) {

@@ -164,6 +164,35 @@ fn every_step_keeps_the_rules() {
     }
 }
 
+/// leapp's own word is asked before its files go, with patience; and a machine that a hypervisor has taken back is given time to
+/// come up before anything else is asked of it.
+#[test]
+fn what_comes_a_moment_later_is_waited_for() {
+    for hop in playbook::names().iter().flat_map(|name| playbook::hops(name)) {
+        let place = |phase: &str, name: &str| {
+            hop.steps[phase].iter().position(|step| text(step, "name") == Some(name))
+        };
+        let retries = |phase: &str, at: usize| {
+            hop.steps[phase][at].get("retries").and_then(Value::as_integer).unwrap_or(0)
+        };
+        for step in &hop.steps["migrate"] {
+            let script = text(step, "run").unwrap_or_default();
+            if ["leapp preupgrade", "leapp upgrade"].iter().any(|words| script.contains(words)) {
+                assert_eq!(text(step, "reads"), Some("leapp"), "{}: {script}", hop.name);
+            }
+        }
+        if let Some(removed) = place("migrate", "remove-leapp") {
+            let at = place("migrate", "leapp-finished").unwrap_or_else(|| panic!("{}", hop.name));
+            assert!(at < removed && retries("migrate", at) >= 3, "{}", hop.name);
+            let step = &hop.steps["migrate"][at];
+            assert_eq!(text(step, "reads"), Some("migration-results"), "{}", hop.name);
+        }
+        if let Some(restored) = place("rollback", "restore-snapshot-from-outside") {
+            assert!(retries("rollback", restored + 1) >= 10, "{}: it needs time", hop.name);
+        }
+    }
+}
+
 #[test]
 fn the_checksum_of_the_stand_in_is_the_one_that_fleets_are_given() {
     let file = playbook::stage().join("centos7/usr/lib/testbed/mirror/migrate2rocky9.sh");

@@ -4,6 +4,7 @@
 mod drive;
 mod host;
 mod lint;
+mod pieces;
 mod playbook;
 mod remote;
 

@@ -61,12 +61,24 @@ fl_read_lock() {
   done
 }
 
+# Sets fl_first to when this boot began, in the seconds that fl_clock counts: 0 on a machine; a container counts those of its
+# machine, and begins with its first process.
+fl_find_first() {
+  fl_first=0
+  fl_line=
+  { read -r fl_line </proc/1/stat; } 2>/dev/null || :
+  # shellcheck disable=SC2086 # The fields are numbers.
+  set -- ${fl_line##*) }
+  [ -z "${20:-}" ] || fl_first=$((${20} / 100))
+}
+
 # Sets fl_left to the seconds that the lease that was read has left. After a reboot it begins again: its holder may have
 # asked for that.
 fl_find_left() {
   fl_left=$((fl_until - fl_now))
   if [ "$fl_until" -gt 0 ] && [ "$fl_then" != "$fl_at" ]; then
-    fl_left=$((fl_lease - fl_now))
+    fl_find_first
+    fl_left=$((fl_lease - fl_now + fl_first))
     [ "$fl_at" = - ] && fl_left=$fl_lease
   fi
   [ "$fl_left" -gt 0 ] || fl_left=0

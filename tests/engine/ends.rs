@@ -1,222 +1,18 @@
-//! The engine over made-up hosts: what becomes of them, and that the journal says so.
+//! How hosts end, and that the journal says so.
 
-#[path = "engine/care.rs"]
-mod care;
-#[path = "engine/holds.rs"]
-mod holds;
-#[expect(dead_code, reason = "other tests use the rest")]
-mod support;
-#[path = "engine/windows.rs"]
-mod windows;
-#[path = "engine/wire.rs"]
-mod wire;
-
-use fleetlift::{
-    base::{
-        facts::System,
-        name::HostName,
-        phase::Phase,
-        template::Templates,
-        time::{SystemClock, Timestamp},
-    },
-    engine::{Engine, Observer, Outcome, Secrets, Shared, ThisMachine},
-    host::Transport,
-    inventory::{Connection, Host, Inventory},
-    journal::{End, Event, Failure, PauseReason, Record, Scope, Store, Verdict},
-    plan::{Plan, build},
-    playbook::{Action, Compare, Hop, OnLost, Playbook, Reboot, Severity, Step},
-    rollout::{Allowance, Rollout},
-    run::{HostPhase, RunState},
+use crate::{
+    fake::{Answer, FakeFleet, FakeHost},
+    stage::{good, lenient, playbook, run},
+    support::plans::step,
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use support::fake::{Answer, FakeFleet, FakeHost};
-
-struct Silent;
-
-impl Observer for Silent {
-    fn record(&mut self, _: &Record, _: &RunState, _: &Plan) {}
-    fn tick(&mut self, _: Timestamp, _: &RunState, _: &Plan) {}
-}
-
-fn step(name: &str, run: &str) -> Step {
-    Step {
-        name: name.parse().unwrap(),
-        action: Action::Run(run.into()),
-        when: None,
-        unless: None,
-        verify: None,
-        expect: None,
-        timeout: Duration::from_secs(60),
-        retries: 0,
-        retry_delay: Duration::from_millis(1),
-        ok_exit: vec![0],
-        sudo: None,
-        env: BTreeMap::new(),
-        register: false,
-        on_lost: None,
-        probe: None,
-        arms: false,
-        already: false,
-        disarm: None,
-        severity: Severity::Blocker,
-        remedy: None,
-        reads: None,
-        report: None,
-        estimate: None,
-    }
-}
-
-fn system(id: &str, version: &str) -> Option<System> {
-    Some(System { id: id.into(), version: version.into() })
-}
-
-/// backup, a precheck, a step, a reboot into the new system, a check, and a way back.
-fn playbook() -> Playbook {
-    let reboot = Reboot {
-        timeout: Duration::from_secs(60),
-        down: Duration::from_secs(20),
-        each: Duration::from_secs(60),
-        boots: 1,
-        into: None,
-        new_host_key: false,
-        command: Some("reboot-now".into()),
-        until: None,
-    };
-    let steps = BTreeMap::from([
-        (Phase::Backup, vec![Step { verify: Some("check-backup".into()), ..step("copy", "copy") }]),
-        (Phase::Precheck, vec![step("space", "ask-space"), step("mounts", "ask-mounts")]),
-        (
-            Phase::Migrate,
-            vec![
-                Step {
-                    unless: Some("is-done".into()),
-                    ..step("upgrade", "upgrade {{ host.name }}")
-                },
-                Step { action: Action::Reboot(reboot), ..step("boot", "") },
-            ],
-        ),
-        (Phase::Verify, vec![step("services", "ask-services")]),
-        (Phase::Rollback, vec![step("restore", "restore")]),
-    ]);
-    let hop = Hop {
-        name: "old-to-new".into(),
-        title: "Old to new".into(),
-        from: system("old", "1"),
-        to: system("new", "2"),
-        vars: BTreeMap::new(),
-        steps,
-    };
-    Playbook {
-        name: "old-to-new".into(),
-        title: "Old to new".into(),
-        support: None,
-        hops: vec![hop],
-        sources: Vec::new(),
-        files: Vec::new(),
-    }
-}
-
-fn inventory(names: &[&str]) -> Inventory {
-    let host = |name: &str| Host {
-        name: name.parse().unwrap(),
-        groups: Vec::new(),
-        vars: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        connection: Arc::new(Connection::default()),
-        addresses: vec![name.to_owned()],
-    };
-    let hosts = names.iter().map(|name| (name.parse().unwrap(), host(name))).collect();
-    Inventory { hosts, ..Inventory::default() }
-}
-
-fn good() -> FakeHost {
-    FakeHost::new("old", "1")
-        .rule("reboot-now", Answer::Becomes("new", "2"))
-        .rule("is-done", Answer::Exit(1, ""))
-}
-
-struct Ran {
-    outcome: Outcome,
-    state: RunState,
-    records: Vec<Record>,
-    plan: Arc<Plan>,
-}
-
-impl Ran {
-    fn end(&self, host: &str) -> End {
-        let index = self.state.host(&host.parse::<HostName>().unwrap()).unwrap();
-        match self.state.hosts[index].phase {
-            HostPhase::Ended(end) => end,
-            ref phase => panic!("{host} has not ended: {phase:?}"),
-        }
-    }
-
-    fn touched(&self, host: &str) -> bool {
-        self.state.hosts[self.state.host(&host.parse::<HostName>().unwrap()).unwrap()].touched
-    }
-}
-
-fn run(fleet: &FakeFleet, playbook: &Playbook, rollout: &Rollout) -> Ran {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let names: Vec<String> = fleet.0.lock().unwrap().keys().map(ToString::to_string).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let inventory = inventory(&names);
-        let selected = inventory.hosts.keys().cloned().collect();
-        let plan = build(&inventory, playbook, rollout, "@all", &selected).unwrap();
-        let text = serde_json::to_string(&plan).unwrap();
-        let digest = fleetlift::base::digest::digest(text.as_bytes());
-        let plan = Arc::new(plan);
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::new(dir.path());
-        let run = "20261121-0900-test".parse().unwrap();
-        let journal = store.create(&run, &text, &digest).unwrap();
-        let shared = Shared {
-            plan: Arc::clone(&plan),
-            run: run.clone(),
-            transport: Arc::new(fleet.clone()) as Arc<dyn Transport>,
-            clock: Arc::new(SystemClock),
-            controller: Arc::new(ThisMachine),
-            secrets: Arc::new(Secrets::default()),
-            templates: Templates::default(),
-            outputs: journal.outputs(),
-            artifacts: dir.path().join("artifacts"),
-        };
-        let (_control, orders) = tokio::sync::mpsc::channel(4);
-        let engine = Engine::new(shared, RunState::new(&plan), journal, orders, Box::new(Silent));
-        let first = Event::RunStarted {
-            plan: digest,
-            playbook: "old-to-new".into(),
-            operator: "tester".into(),
-            controller: "here".into(),
-            version: "0".into(),
-            hosts: plan.hosts.len(),
-        };
-        let (outcome, state) = engine.drive(vec![first]).await.unwrap();
-        let reader = store.read(&run).unwrap();
-        let records = reader.records(0).unwrap();
-        reader.verify().unwrap();
-        let replayed = RunState::replay(&plan, &records).unwrap();
-        assert_eq!(replayed, state, "a reader sees what the writer saw");
-        assert_eq!(
-            state.counts.values().sum::<usize>(),
-            plan.hosts.len(),
-            "counts partition the fleet"
-        );
-        Ran { outcome, state, records, plan }
-    })
-}
-
-fn lenient() -> Rollout {
-    let mut rollout = Rollout::default();
-    rollout.budget.failures = Allowance::Hosts(100);
-    rollout.waves[0].canary = 0;
-    rollout
-}
+use fleetlift::{
+    base::phase::Phase,
+    engine::Outcome,
+    journal::{End, Event, Failure, PauseReason, Record, Scope, Verdict},
+    playbook::{Action, Compare, OnLost, Step},
+    rollout::{Allowance, Rollout},
+};
+use std::collections::BTreeSet;
 
 #[test]
 fn a_good_host_goes_all_the_way() {
@@ -468,7 +264,7 @@ fn every_host_has_folders_of_its_own() {
     let hosts = fleet.0.lock().unwrap();
     let dirs: Vec<&String> =
         hosts.values().flat_map(|host| &host.ran).map(|(dir, _)| dir).collect();
-    let distinct: std::collections::BTreeSet<_> = dirs.iter().collect();
+    let distinct: BTreeSet<_> = dirs.iter().collect();
     assert_eq!(dirs.len(), distinct.len(), "{dirs:#?}");
 }
 

@@ -1,140 +1,54 @@
 //! Reboots of made-up hosts, in paused time: how each of them ends, what is said of it, and when.
 
-#[expect(dead_code, reason = "other tests use the rest")]
-mod support;
-
-use fleetlift::{
-    base::{
-        facts::{Facts, System},
-        name::HostName,
-        phase::Phase,
-        template::Templates,
-        time::Timestamp,
-    },
-    engine::{Engine, Observer, Secrets, Shared, ThisMachine},
-    inventory::{Connection, Host, Inventory},
-    journal::{
-        Contact, End, Event, Failure, Moment, Notice, Outcome, RebootVerdict, Record, Sighting,
-        Store, tell_sightings,
-    },
-    plan::{Plan, Task, build},
-    playbook::{Action, Hop, HopSystem, OnLost, Playbook, Reboot, Severity, Step},
-    rollout::{Allowance, OnFailure, Rollout},
-    run::{Ending, HostPhase, Result as AttemptResult, RunState, Todo, decide, judge},
+use crate::{
+    fake::{Answer, FakeFleet, FakeHost, NEW_KEY, Play, Shows},
+    stage::{self, lenient},
+    support::plans::{self, build, hop, inventory, step, system},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use support::fake::{Answer, FakeFleet, FakeHost, NEW_KEY, Play, Shows, TokioClock};
+use fleetlift::{
+    base::phase::Phase,
+    journal::{
+        Contact, End, Event, Failure, Notice, RebootVerdict, Record, Sighting, tell_sightings,
+    },
+    playbook::{Action, HopSystem, OnLost, Playbook, Reboot, Step},
+    rollout::{OnFailure, Rollout},
+    run::{HostPhase, RunState},
+};
+use std::time::Duration;
 
-struct Silent;
-
-impl Observer for Silent {
-    fn record(&mut self, _: &Record, _: &RunState, _: &Plan) {}
-    fn tick(&mut self, _: Timestamp, _: &RunState, _: &Plan) {}
-}
-
-fn step(name: &str, run: &str) -> Step {
-    Step {
-        name: name.parse().unwrap(),
-        action: Action::Run(run.into()),
-        when: None,
-        unless: None,
-        verify: None,
-        expect: None,
-        timeout: Duration::from_secs(60),
-        retries: 0,
-        retry_delay: Duration::from_millis(1),
-        ok_exit: vec![0],
-        sudo: None,
-        env: BTreeMap::new(),
-        register: false,
-        on_lost: None,
-        probe: None,
-        arms: false,
-        already: false,
-        disarm: None,
-        severity: Severity::Blocker,
-        remedy: None,
-        reads: None,
-        report: None,
-        estimate: None,
-    }
-}
-
-fn reboot() -> Reboot {
+pub fn reboot() -> Reboot {
     Reboot {
-        timeout: Duration::from_secs(3600),
         down: Duration::from_secs(300),
-        each: Duration::from_secs(3600),
-        boots: 1,
         into: Some(HopSystem::To),
-        new_host_key: false,
         command: Some("reboot-now".into()),
-        until: None,
+        ..plans::reboot(Duration::from_secs(3600))
     }
 }
 
-fn reboots(reboot: Reboot) -> Step {
+pub fn reboots(reboot: Reboot) -> Step {
     Step { action: Action::Reboot(reboot), verify: Some("check-system".into()), ..step("boot", "") }
 }
 
-fn system(id: &str, version: &str) -> System {
-    System { id: id.into(), version: version.into() }
-}
-
 /// From old 1 to new 2 by these steps, and back by one that restores.
-fn playbook(migrate: Vec<Step>) -> Playbook {
-    let steps = BTreeMap::from([
+pub fn playbook(migrate: Vec<Step>) -> Playbook {
+    let steps = [
         (Phase::Migrate, migrate),
         (Phase::Verify, vec![step("services", "ask-services")]),
         (Phase::Rollback, vec![step("restore", "restore")]),
-    ]);
-    let hop = Hop {
-        name: "old-to-new".into(),
-        title: "Old to new".into(),
-        from: Some(system("old", "1")),
-        to: Some(system("new", "2")),
-        vars: BTreeMap::new(),
-        steps,
-    };
-    Playbook {
-        name: "old-to-new".into(),
-        title: "Old to new".into(),
-        support: None,
-        hops: vec![hop],
-        sources: Vec::new(),
-        files: Vec::new(),
-    }
+    ];
+    let (from, to) = (system("old", "1"), system("new", "2"));
+    plans::playbook(vec![hop("old-to-new", Some(from), Some(to), steps)])
 }
 
-fn inventory(names: &[&str]) -> Inventory {
-    let host = |name: &str| Host {
-        name: name.parse().unwrap(),
-        groups: Vec::new(),
-        vars: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        connection: Arc::new(Connection::default()),
-        addresses: vec![name.to_owned()],
-    };
-    let hosts = names.iter().map(|name| (name.parse().unwrap(), host(name))).collect();
-    Inventory { hosts, ..Inventory::default() }
-}
-
-fn plan(playbook: &Playbook, names: &[&str]) -> Plan {
-    let inventory = inventory(names);
-    let mut rollout = Rollout { on_failure: OnFailure::Rollback, ..Rollout::default() };
-    rollout.budget.failures = Allowance::Hosts(100);
-    rollout.waves[0].canary = 0;
-    let selected = inventory.hosts.keys().cloned().collect();
-    build(&inventory, playbook, &rollout, "@all", &selected).unwrap()
+pub fn rollout() -> Rollout {
+    Rollout { on_failure: OnFailure::Rollback, ..lenient() }
 }
 
 #[test]
 fn a_reboot_leads_only_into_a_system_that_is_named() {
     let mut unnamed = playbook(vec![reboots(reboot())]);
     unnamed.hops[0].to = None;
-    let inventory = inventory(&["a"]);
-    let selected = inventory.hosts.keys().cloned().collect();
-    let faults = build(&inventory, &unnamed, &Rollout::default(), "@all", &selected).unwrap_err();
+    let faults = build(&inventory(&["a"]), &unnamed, &Rollout::default()).unwrap_err();
     let told = faults.0.iter().any(|fault| fault.message.contains("needs the playbook's `to`"));
     assert!(told, "{faults:?}");
 }
@@ -182,46 +96,8 @@ impl Ran {
 /// Runs the steps on the one host `a`.
 fn run(host: FakeHost, migrate: Vec<Step>) -> Ran {
     let fleet = FakeFleet::with([("a", host)]);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let plan = plan(&playbook(migrate), &["a"]);
-        let text = serde_json::to_string(&plan).unwrap();
-        let digest = fleetlift::base::digest::digest(text.as_bytes());
-        let plan = Arc::new(plan);
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::new(dir.path());
-        let run = "20261121-0900-test".parse().unwrap();
-        let journal = store.create(&run, &text, &digest).unwrap();
-        let shared = Shared {
-            plan: Arc::clone(&plan),
-            run: run.clone(),
-            transport: Arc::new(fleet.clone()),
-            clock: Arc::new(TokioClock::start()),
-            controller: Arc::new(ThisMachine),
-            secrets: Arc::new(Secrets::default()),
-            templates: Templates::default(),
-            outputs: journal.outputs(),
-            artifacts: dir.path().join("artifacts"),
-        };
-        let (_control, orders) = tokio::sync::mpsc::channel(4);
-        let engine = Engine::new(shared, RunState::new(&plan), journal, orders, Box::new(Silent));
-        let first = Event::RunStarted {
-            plan: digest,
-            playbook: "old-to-new".into(),
-            operator: "tester".into(),
-            controller: "here".into(),
-            version: "0".into(),
-            hosts: 1,
-        };
-        let (_, state) = engine.drive(vec![first]).await.unwrap();
-        let records = store.read(&run).unwrap().records(0).unwrap();
-        assert_eq!(RunState::replay(&plan, &records).unwrap(), state);
-        Ran { state, records, fleet }
-    })
+    let stage::Ran { state, records, .. } = stage::run(&fleet, &playbook(migrate), &rollout());
+    Ran { state, records, fleet }
 }
 
 fn plays(scenes: Play) -> FakeHost {
@@ -550,105 +426,4 @@ fn a_power_cut_while_armed_is_told_and_not_followed_by_another_reboot() {
     assert_eq!(ran.end(), End::NeedsHands);
     let Some(Failure::Lost { reason }) = &ran.state.hosts[0].failure else { panic!() };
     assert!(reason.contains("started anew while it was armed, and runs new 2 now"), "{reason}");
-}
-
-/// Leads every host through the plan without an engine, second by second: each reboot takes `took` seconds, and that of the
-/// last host for ever. Returns what was told of late ones until the end, and when.
-fn late_findings(plan: &Plan, took: u64, end: u64) -> Vec<(u64, HostName, Notice)> {
-    let mut state = RunState::new(plan);
-    let mut told = Vec::new();
-    let mut dark: BTreeMap<usize, u64> = BTreeMap::new();
-    let started = Event::RunStarted {
-        plan: String::new(),
-        playbook: String::new(),
-        operator: String::new(),
-        controller: String::new(),
-        version: String::new(),
-        hosts: plan.hosts.len(),
-    };
-    let at = |second: u64| Timestamp::from_millis(i64::try_from(second * 1000).unwrap());
-    let note = |state: &mut RunState, second: u64, event: Event| {
-        let record = Record { seq: state.next_seq, at: at(second), event };
-        state.apply(plan, &record).unwrap();
-    };
-    note(&mut state, 0, started);
-    for second in 0..end {
-        loop {
-            let todo = decide(plan, &state, at(second)).todo;
-            if todo.is_empty() {
-                break;
-            }
-            for todo in todo {
-                let (host, step, attempt) = match todo {
-                    Todo::Attempt { host, step, attempt } => (host, step, attempt),
-                    Todo::Record(event) => {
-                        if let Event::HostFinding { host, finding } = &event {
-                            told.push((second, host.clone(), finding.notice.clone().unwrap()));
-                        }
-                        note(&mut state, second, event);
-                        continue;
-                    }
-                };
-                let (name, id) = (plan.hosts[host].name.clone(), plan.steps[step].id.clone());
-                let began = Event::AttemptStarted { host: name.clone(), step: id, attempt };
-                note(&mut state, second, began);
-                if plan.steps[step].reboots {
-                    let boot_id = format!("old boot of {name}");
-                    note(&mut state, second, Event::HostDark { host: name, boot_id });
-                    dark.insert(host, second);
-                } else {
-                    for event in judge(plan, &state, host, &passed(plan, host, step), at(second)) {
-                        note(&mut state, second, event);
-                    }
-                }
-            }
-        }
-        let back: Vec<usize> = dark
-            .iter()
-            .filter(|(host, since)| **host + 1 < plan.hosts.len() && second - **since >= took)
-            .map(|(host, _)| *host)
-            .collect();
-        for host in back {
-            dark.remove(&host);
-            let step = state.hosts[host].step().unwrap();
-            for event in judge(plan, &state, host, &passed(plan, host, step), at(second)) {
-                note(&mut state, second, event);
-            }
-        }
-    }
-    told
-}
-
-fn passed(plan: &Plan, host: usize, step: usize) -> AttemptResult {
-    let facts = match &plan.rendered(host, step).task {
-        Task::Look { moment: Moment::Before, .. } => Some(system("old", "1")),
-        Task::Look { moment: Moment::After | Moment::RolledBack, .. } => Some(system("new", "2")),
-        Task::Act(_) => None,
-    };
-    let facts = facts.map(|system| {
-        let machine_id = plan.hosts[host].name.to_string();
-        Arc::new(Facts { machine_id, system: Some(system), ..Facts::default() })
-    });
-    AttemptResult {
-        ending: Ending::Passed { exit: Some(0), outcome: Outcome::Changed, stdout: None },
-        duration: Duration::ZERO,
-        tail: String::new(),
-        facts,
-        warnings: Vec::new(),
-        findings: Vec::new(),
-        never: false,
-    }
-}
-
-#[test]
-fn a_host_that_is_later_than_all_before_it_is_told_once() {
-    let plan = plan(&playbook(vec![reboots(reboot())]), &["a", "b", "c", "d"]);
-    let late = late_findings(&plan, 240, 1_000);
-    assert_eq!(late.len(), 1, "{late:?}");
-    let (at, host, Notice::Late { hosts: 3, p50_ms: 240_000, max_ms: 240_000, .. }) = &late[0]
-    else {
-        panic!("{late:?}")
-    };
-    // Past one and a half times what 95 of 100 took.
-    assert_eq!((*at, host), (360, &"d".parse::<HostName>().unwrap()));
 }

@@ -1,10 +1,7 @@
 //! A transport without a network: hosts are values, and scripts are answered by rules.
 
 use fleetlift::{
-    base::{
-        name::HostName,
-        time::{Clock, Timestamp},
-    },
+    base::name::HostName,
     host::{
         BoxFuture, ConnectError, Exit, KeyTrust, OutputSink, Script, Session, SessionError, Stream,
         Target, Time, Transport, Whereabouts,
@@ -13,7 +10,6 @@ use fleetlift::{
 };
 use std::{
     collections::BTreeMap,
-    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -67,21 +63,6 @@ pub enum Shows {
 
 /// What a host shows, one after the other, each for so many seconds and the last for ever.
 pub type Play = &'static [(u64, Shows)];
-
-/// A clock that goes with the timer of the runtime, paused or not.
-pub struct TokioClock(Instant);
-
-impl TokioClock {
-    pub fn start() -> Self {
-        Self(Instant::now())
-    }
-}
-
-impl Clock for TokioClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_795_252_502_000) + self.0.elapsed()
-    }
-}
 
 /// The one new host key.
 pub const NEW_KEY: &str = "ssh-ed25519 NEW";
@@ -205,6 +186,10 @@ impl FakeFleet {
         Self(Arc::new(Mutex::new(hosts)))
     }
 
+    pub fn names(&self) -> Vec<String> {
+        self.0.lock().unwrap().keys().map(ToString::to_string).collect()
+    }
+
     /// The scripts that ran on a host, without our own questions.
     pub fn ran(&self, host: &str) -> Vec<String> {
         let fleet = self.0.lock().unwrap();
@@ -322,25 +307,6 @@ impl Session for FakeSession {
 
     fn new_key(&self) -> Option<&NewKey> {
         self.new_key.as_ref()
-    }
-
-    fn upload<'a>(
-        &'a mut self,
-        _: &'a [u8],
-        _: &'a str,
-        _: u32,
-        _: bool,
-    ) -> BoxFuture<'a, Result<(), SessionError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn download<'a>(
-        &'a mut self,
-        _: &'a str,
-        _: &'a Path,
-        _: bool,
-    ) -> BoxFuture<'a, Result<u64, SessionError>> {
-        Box::pin(async { Ok(0) })
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {

@@ -1,0 +1,16 @@
+//! The engine over made-up hosts: what becomes of them, and that the journal says so.
+
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod support;
+
+mod fake;
+mod stage;
+
+mod care;
+mod ends;
+mod holds;
+mod late;
+mod reboots;
+mod windows;
+mod wire;

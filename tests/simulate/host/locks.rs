@@ -1,0 +1,52 @@
+//! The host's lock: who may begin something, and how the host is left.
+
+use super::{Dir, Host};
+use fleetlift::host::Leave;
+
+impl Host {
+    /// Takes or renews the host's lock for a script in this directory, or says why not.
+    pub fn take_lock(&mut self, dir: &str, epoch: Option<u32>, at: u64) -> Result<(), String> {
+        let Some(epoch) = epoch else { return Ok(()) };
+        let (folder, _) = dir.rsplit_once('/').unwrap_or((dir, ""));
+        if self.ended.contains(folder) {
+            return Err("the run has ended with this host".to_owned());
+        }
+        if at < self.troubles.locked_until {
+            return Err("locked by run another of 1@there since before".to_owned());
+        }
+        if self.lock.is_some_and(|taken| taken > epoch) {
+            return Err(
+                "locked by run ours of a later one, which has taken this run over".to_owned()
+            );
+        }
+        self.lock = Some(epoch);
+        Ok(())
+    }
+
+    /// Gives the lock back; after its end the folder is closed, and emptied where nothing of it is needed any more.
+    pub fn leave(&mut self, folder: &str, epoch: u32, how: Leave) {
+        if how != Leave::Rests {
+            self.ended.insert(folder.to_owned());
+        }
+        let inside = |dir: &str| dir.rsplit_once('/').is_some_and(|(of, _)| of == folder);
+        let runs = |(name, dir): (&String, &Dir)| {
+            inside(name) && matches!(dir, Dir::Begun(begun) if begun.runs())
+        };
+        if how == Leave::Clean && !self.dirs.iter().any(runs) {
+            self.dirs.retain(|name, _| !inside(name));
+        }
+        if self.lock.is_some_and(|taken| taken <= epoch) {
+            self.lock = None;
+        }
+        self.tell(|| format!("is left: {how:?}"));
+    }
+
+    /// Whether nothing keeps a controller from its door, for good or now and then.
+    pub fn can_be_left(&self) -> bool {
+        let troubles = &self.troubles;
+        !troubles.unreachable
+            && troubles.key_changes_at_boot.is_none()
+            && troubles.partitions.is_empty()
+            && self.up
+    }
+}
