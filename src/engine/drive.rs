@@ -3,7 +3,8 @@
 
 use super::{
     even::EvenClock,
-    lane::{Lane, Message, Order, Shared, Word},
+    farewell::Reached,
+    lane::{Message, Order, Shared, Word},
     lock::RENEW_EVERY,
     paced::Paced,
     watching::Watcher,
@@ -81,9 +82,11 @@ pub struct Engine {
     /// Lanes that go on when what was noted is on disk.
     waiting: Vec<oneshot::Sender<()>>,
     /// How to reach the lanes of hosts in flight, by the index of the host.
-    pub(super) lanes: BTreeMap<usize, mpsc::Sender<Word>>,
+    pub(super) lanes: BTreeMap<usize, Reached>,
     /// All lanes, also those whose hosts have ended and that still say goodbye. Each returns the host that it has left.
-    pub(super) tasks: JoinSet<Option<usize>>,
+    pub(super) tasks: JoinSet<Option<(usize, u32)>>,
+    /// Lanes that say goodbye, or have: a host's next lane waits for the end of its last one.
+    pub(super) leaving: BTreeMap<usize, oneshot::Receiver<()>>,
     /// Hosts that have ended, and that an earlier controller did not leave any more.
     pub(super) not_left: Vec<usize>,
     pub(super) messages: (mpsc::Sender<Message>, mpsc::Receiver<Message>),
@@ -121,6 +124,7 @@ impl Engine {
             waiting: Vec::new(),
             lanes: BTreeMap::new(),
             tasks: JoinSet::new(),
+            leaving: BTreeMap::new(),
             not_left: Vec::new(),
             messages,
             control,
@@ -228,7 +232,7 @@ impl Engine {
         for (host, lane) in &self.lanes {
             if !matches!(self.state.hosts[*host].phase, HostPhase::Running { .. }) {
                 // One that has no room has something to do.
-                let _ = lane.try_send(Word::Renew);
+                let _ = lane.words.try_send(Word::Renew);
             }
         }
     }
@@ -305,20 +309,19 @@ impl Engine {
     async fn start(&mut self, host: usize, step: usize, attempt: u32, begun: bool) {
         let at = &self.state.hosts[host];
         let order = Order::new(&self.shared.run, at, step, attempt, begun, self.state.resumes);
-        let lane = self.lanes.entry(host).or_insert_with(|| {
-            let (orders, waiting) = mpsc::channel(WORDS_MAX);
-            let taken = at.host_key.as_ref().map(|(_, key)| Arc::clone(key));
-            let mut lane =
-                Lane::new(Arc::clone(&self.shared), host, taken, self.messages.0.clone());
+        if !self.lanes.contains_key(&host) {
+            let mut lane = self.lane_for(host);
             // What an earlier controller did there is not in this lane, and has to be given back all the same.
             if order.epoch > 0 && (begun || attempt > 1 || at.attempts.len() > 1) {
                 lane.remember(&order, at);
             }
-            self.tasks.spawn(lane.run(waiting));
-            orders
-        });
-        // A lane ends only when its orders do, and has at most one of them.
-        let _ = lane.send(Word::Do(Box::new(order))).await;
+            let reached = self.send_out(lane);
+            self.lanes.insert(host, reached);
+        }
+        if let Some(lane) = self.lanes.get(&host) {
+            // A lane ends only when its orders do, and has at most one of them.
+            let _ = lane.words.send(Word::Do(Box::new(order))).await;
+        }
     }
 
     async fn take_in(&mut self, messages: Vec<Message>) -> Result<(), EngineError> {

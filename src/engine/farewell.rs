@@ -10,7 +10,16 @@ use crate::{
     run::HostPhase,
 };
 use std::sync::Arc;
-use tokio::{sync::mpsc, task::JoinError};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinError,
+};
+
+/// How a lane is reached, and heard to be over: then this is closed.
+pub(super) struct Reached {
+    pub(super) words: mpsc::Sender<Word>,
+    over: oneshot::Receiver<()>,
+}
 
 impl Engine {
     /// Has a host left whose end, or whose rest, is on disk: from here on nobody asks for what the scripts of a host that has
@@ -26,7 +35,10 @@ impl Engine {
         };
         let Some(host) = self.state.host(host) else { return };
         match self.lanes.remove(&host) {
-            Some(lane) => drop(lane.try_send(Word::Leave(how))),
+            Some(Reached { words, over }) => {
+                let _ = words.try_send(Word::Leave(how));
+                self.leaving.insert(host, over);
+            }
             // Its end follows from what an earlier controller has seen.
             None if how != Leave::Rests => self.not_left.push(host),
             None => {}
@@ -44,20 +56,44 @@ impl Engine {
                 continue;
             }
             let order = Order::new(&self.shared.run, at, 0, 0, true, self.state.resumes);
-            let taken = at.host_key.as_ref().map(|(_, key)| Arc::clone(key));
-            let shared = Arc::clone(&self.shared);
-            let mut lane = Lane::new(shared, host, taken, self.messages.0.clone());
+            let mut lane = self.lane_for(host);
             lane.remember(&order, at);
-            let (words, waiting) = mpsc::channel(WORDS_MAX);
-            let _ = words.try_send(Word::Leave(leave(end, at.failure.as_ref())));
-            self.tasks.spawn(lane.run(waiting));
+            let how = leave(end, at.failure.as_ref());
+            let Reached { words, over } = self.send_out(lane);
+            let _ = words.try_send(Word::Leave(how));
+            self.leaving.insert(host, over);
         }
     }
 
-    /// Notes which host a lane has left. One that panicked has nothing to say.
-    pub(super) fn said_goodbye(&self, lane: Result<Option<usize>, JoinError>) {
-        if let Ok(Some(host)) = lane {
-            let reopened = self.state.hosts[host].reopened;
+    /// A lane for a host as it stands.
+    pub(super) fn lane_for(&self, host: usize) -> Lane {
+        let at = &self.state.hosts[host];
+        let taken = at.host_key.as_ref().map(|(_, key)| Arc::clone(key));
+        let shared = Arc::clone(&self.shared);
+        Lane::new(shared, (host, at.reopened), taken, self.messages.0.clone())
+    }
+
+    /// Has a lane begin, once the one before it has said goodbye to the host: what that one gives back is the lock of both.
+    pub(super) fn send_out(&mut self, lane: Lane) -> Reached {
+        let (words, waiting) = mpsc::channel(WORDS_MAX);
+        let (ends, over) = oneshot::channel();
+        let before = self.leaving.remove(&lane.host);
+        self.tasks.spawn(async move {
+            if let Some(before) = before {
+                // Nothing is ever sent: it is dropped with its lane, however that one ends.
+                let _ = before.await;
+            }
+            let left = lane.run(waiting).await;
+            drop(ends);
+            left
+        });
+        Reached { words, over }
+    }
+
+    /// Notes which host a lane has left, and after which of its ends: it may have been taken up again meanwhile. One that panicked
+    /// has nothing to say.
+    pub(super) fn said_goodbye(&self, lane: Result<Option<(usize, u32)>, JoinError>) {
+        if let Ok(Some((host, reopened))) = lane {
             self.journal.left(&self.shared.plan.hosts[host].name, reopened);
         }
     }

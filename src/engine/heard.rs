@@ -142,7 +142,8 @@ impl Lane {
         work.tail = tail;
         let shared = Arc::clone(&self.shared);
         let said = Said {
-            exit: 0,
+            // It has none of its own, and has not ended well.
+            exit: 1,
             passes: false,
             out: &work.said[0],
             err: &work.said[1],

@@ -126,6 +126,8 @@ pub enum Message {
 pub struct Lane {
     pub(super) shared: Arc<Shared>,
     pub(super) host: usize,
+    /// How often the host had been taken up again when the lane began.
+    reopened: u32,
     pub(super) target: Target,
     pub(super) session: Option<Box<dyn Session>>,
     pub(super) messages: mpsc::Sender<Message>,
@@ -157,10 +159,10 @@ pub enum Word {
 pub(super) type Stop = Ending;
 
 impl Lane {
-    /// `taken` is the host key that was taken earlier in this run.
+    /// `reopened` is how often the host was taken up again, `taken` the host key that was taken earlier in this run.
     pub fn new(
         shared: Arc<Shared>,
-        host: usize,
+        (host, reopened): (usize, u32),
         taken: Option<Arc<str>>,
         messages: mpsc::Sender<Message>,
     ) -> Self {
@@ -174,6 +176,7 @@ impl Lane {
         Self {
             shared,
             host,
+            reopened,
             target,
             session: None,
             messages,
@@ -187,8 +190,8 @@ impl Lane {
     }
 
     /// Takes orders until there are no more, then gives the host's lock back and closes the connection. Returns the host, where it
-    /// was left after its end.
-    pub async fn run(mut self, mut words: mpsc::Receiver<Word>) -> Option<usize> {
+    /// was left after its end, and after which: how often it had been taken up again.
+    pub async fn run(mut self, mut words: mpsc::Receiver<Word>) -> Option<(usize, u32)> {
         let leave = loop {
             let order = match words.recv().await {
                 Some(Word::Do(order)) => order,
@@ -213,7 +216,7 @@ impl Lane {
         match leave {
             Leave::Rests => None,
             // Also where it could not be reached: its lock runs out.
-            Leave::Keeps | Leave::Clean => Some(self.host),
+            Leave::Keeps | Leave::Clean => Some((self.host, self.reopened)),
         }
     }
 

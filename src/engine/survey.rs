@@ -120,7 +120,7 @@ impl Walk {
             steps: BTreeMap::new(),
             findings: Vec::new(),
         };
-        let lane = Lane::new(Arc::clone(&shared), host, None, messages);
+        let lane = Lane::new(Arc::clone(&shared), (host, 0), None, messages);
         let known = Known::default();
         Self { shared, host, now, lane, known, survey, blocked: None, reboot: None }
     }
@@ -129,6 +129,13 @@ impl Walk {
         let plan = Arc::clone(&self.shared.plan);
         if let Err(reach) = self.ask_all(&plan).await {
             self.survey.reach = reach;
+        }
+        // What the plan knows without the host is known also where it does not answer.
+        for step in plan.hops.iter().flat_map(|hop| hop.forward.clone()) {
+            if let Some(when) = &plan.rendered(self.host, step).skip {
+                let skipped = Prospect::Skipped { when: Arc::clone(when) };
+                self.survey.steps.entry(step).or_insert(skipped);
+            }
         }
         self.survey.fill(&plan, &Prospect::Unknown { until: Until::Asked });
         if let Some(session) = self.lane.session.take() {

@@ -144,7 +144,7 @@ pub enum Event {
         host: HostName,
     },
     /// A host in flight has come to a safe point, and rests there without a slot, since its window is closed, or closes
-    /// before the rest of its way would end.
+    /// before the rest of its way would end; or since its wave rests between two hops.
     HostRested {
         host: HostName,
         /// The hop that it has finished, where its wave says that hosts rest after each.
@@ -193,7 +193,8 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         failure: Option<Failure>,
     },
-    /// An operator takes an ended host up again, to roll it back or to commit it.
+    /// An ended host is taken up again, to roll it back or to commit it: by an operator, or by an answer that was not good, whose
+    /// question is named in the operator's place.
     HostReopened {
         host: HostName,
         phase: Phase,

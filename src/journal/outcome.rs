@@ -127,7 +127,8 @@ pub enum Then {
     GiveUp,
 }
 
-/// What a precheck or a reboot found.
+/// What a person should know about a host: what a precheck, a migrator's report or a look has found, or what came of a reboot, a
+/// host key, a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     #[serde(flatten)]
@@ -195,13 +196,13 @@ pub enum End {
     Migrated,
     /// Was on the target system when we came.
     Already,
-    /// A precheck found a blocker; nothing was changed.
+    /// A precheck found a blocker, before anything was changed. One that is found after a change is a bad end.
     Blocked,
     /// Failed before anything was changed.
     Failed,
     /// Back on its old system, and proven so.
     RolledBack,
-    /// A rollback failed, or a step's result cannot be known, or the rollout says hold.
+    /// A rollback failed, or a step's result cannot be known, or the rollout says hold, or a later hop cannot begin.
     NeedsHands,
     Unreachable,
     /// Migrated, and the way back is gone.

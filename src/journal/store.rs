@@ -343,7 +343,7 @@ impl Reader {
         Ok(left)
     }
 
-    /// What a host's attempts printed, in order; of all steps, or of one (by phase and name, as the operator gives it).
+    /// What a host's attempts printed, in order: what was kept after the piece with this number.
     pub fn outputs(
         &self,
         host: &HostName,

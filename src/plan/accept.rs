@@ -65,8 +65,12 @@ pub(super) fn names(rule: &str, key: &str, title: &str) -> bool {
     if let Some(beginning) = rule.strip_prefix(TITLE) {
         return beginning.len() >= KEY_MIN && title.starts_with(beginning);
     }
-    let is_sum = |text: &str| text.len() >= KEY_MIN && text.bytes().all(|b| b.is_ascii_hexdigit());
     rule == key || (is_sum(rule) && is_sum(key) && key.starts_with(rule))
+}
+
+/// Whether this is a checksum as leapp writes it, or enough of the beginning of one.
+fn is_sum(text: &str) -> bool {
+    text.len() >= KEY_MIN && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// What findings of a playbook can be called.
@@ -107,12 +111,19 @@ impl<'p> Known<'p> {
             let message = format!("no step of {playbook} reads a report of `{by}`");
             return Err(Refusal::new(message).hint(hint));
         }
-        let said = key.strip_prefix(TITLE).unwrap_or(key);
-        let cut = by == Reads::Leapp.as_str() || key.starts_with(TITLE);
-        if said.is_empty() || (cut && said.len() < KEY_MIN) {
-            let message = format!("`{finding}` is too short to name one kind of finding");
+        let refused = |message: String| {
             let hint = "a key as the report has it, at least its first 8 characters, or `title:` and how its title begins";
-            return Err(Refusal::new(message).hint(hint));
+            Err(Refusal::new(message).hint(hint))
+        };
+        let said = key.strip_prefix(TITLE).unwrap_or(key);
+        let is_title = key.starts_with(TITLE);
+        let by_sum = by == Reads::Leapp.as_str() && !is_title;
+        if said.is_empty() || ((by_sum || is_title) && said.len() < KEY_MIN) {
+            return refused(format!("`{finding}` is too short to name one kind of finding"));
+        }
+        // Its keys are checksums: anything else would name nothing, without a word.
+        if by_sum && !is_sum(key) {
+            return refused(format!("`{finding}` is no key of a report of {by}"));
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use crate::{
     },
     inventory::{Host, Inventory, Selection},
     journal::{Moment, StepId},
-    playbook::{Action, Hop, HopSystem, OnLost, Playbook, Reboot, Severity, Step, fault_in_step},
+    playbook::{Action, Hop, HopSystem, OnLost, Playbook, Reboot, Step, fault_in_step},
     rollout::{Rollout, fault_in_wave},
 };
 use std::{
@@ -31,8 +31,6 @@ use std::{
 pub const IDENTITY: &str = "identity";
 /// The step that ends a hop: is this the system that we wanted?
 pub const SYSTEM: &str = "system";
-/// How long a look at a host may take.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
 /// What a step takes where its author says nothing.
 const ESTIMATE: Duration = Duration::from_secs(5);
 
@@ -217,8 +215,8 @@ impl Builder {
         let task = Task::Look { moment, want };
         // A host that has just booted may not be ready for a login at once.
         let retries = if moment == Moment::Before { 0 } else { 2 };
-        let step = PlanStep { timeout: LOOK_TIMEOUT, retries, ..blank(id) };
-        self.add(hop, step, Rendered { task, ..plain(0) });
+        let step = PlanStep { retries, ..PlanStep::new(id) };
+        self.add(hop, step, Rendered::new(0, task));
     }
 
     /// Undoes `arms` at the head of a rollback; left out for hosts that are not armed.
@@ -227,9 +225,9 @@ impl Builder {
         let Ok(name) = format!("disarm-{}", step.name).parse::<StepName>() else { return };
         let id = StepId { hop: hop as u16, phase: Phase::Rollback, step: name };
         let planned =
-            PlanStep { timeout: step.timeout, sudo: step.sudo, disarms: true, ..blank(id) };
+            PlanStep { timeout: step.timeout, sudo: step.sudo, disarms: true, ..PlanStep::new(id) };
         let task = Task::Act(Action::Run(Arc::clone(disarm)));
-        self.add(hop, planned, Rendered { task, env: step.env.clone(), ..plain(0) });
+        self.add(hop, planned, Rendered { env: step.env.clone(), ..Rendered::new(0, task) });
     }
 
     fn step(&mut self, hop: usize, phase: Phase, step: &Step) {
@@ -263,7 +261,6 @@ impl Builder {
             measured: None,
         };
         let draft = Rendered {
-            task: Task::Act(step.action.clone()),
             when: step.when.clone(),
             unless: step.unless.clone(),
             verify: step.verify.clone(),
@@ -272,7 +269,7 @@ impl Builder {
             disarm: step.disarm.clone(),
             report: step.report.clone(),
             env: step.env.clone(),
-            ..plain(0)
+            ..Rendered::new(0, Task::Act(step.action.clone()))
         };
         self.add(hop, planned, draft);
     }
@@ -504,44 +501,4 @@ fn cache_key<'v>(
         debug_assert!(written.is_ok());
     }
     key
-}
-
-/// A step of the plan with nothing asked for.
-fn blank(id: StepId) -> PlanStep {
-    PlanStep {
-        id,
-        timeout: LOOK_TIMEOUT,
-        retries: 0,
-        retry_delay: Duration::from_secs(2),
-        ok_exit: vec![0],
-        sudo: None,
-        register: false,
-        on_lost: OnLost::Hold,
-        arms: false,
-        already: false,
-        disarms: false,
-        reboots: false,
-        severity: Severity::Blocker,
-        remedy: None,
-        reads: None,
-        estimate: Duration::from_secs(1),
-        measured: None,
-    }
-}
-
-fn plain(step: usize) -> Rendered {
-    Rendered {
-        step,
-        late: false,
-        skip: None,
-        task: Task::Look { moment: Moment::Before, want: None },
-        when: None,
-        unless: None,
-        verify: None,
-        expect: None,
-        probe: None,
-        disarm: None,
-        report: None,
-        env: BTreeMap::new(),
-    }
 }

@@ -1,6 +1,9 @@
 //! What a rollout asks for and a plan cannot give: labels that no host has, rehearsals without a way back.
 
-use super::model::{PlanHop, PlanHost};
+use super::{
+    model::{PlanHop, PlanHost},
+    render::RESULT_NAMES,
+};
 use crate::{
     base::{
         fault::{Fault, Refusal},
@@ -38,13 +41,14 @@ fn check_questions(rollout: &Rollout, templates: &Templates, faults: &mut Vec<Fa
     for wave in &rollout.waves {
         let Some(health) = &wave.health else { continue };
         let Question::IsWell { expect: Some(expect), .. } = &health.ask else { continue };
-        let known = ["stdout", "stderr", "exit"];
         let refusal = match templates.expression_names(expect) {
             Err(error) => Some(Refusal::new(format!("`expect`: {}", error.message))),
-            Ok(names) => names.iter().find(|name| !known.contains(&name.as_str())).map(|name| {
-                let message = format!("`expect` knows no `{name}`");
-                Refusal::new(message).hint("it knows stdout, stderr and exit")
-            }),
+            Ok(names) => {
+                names.iter().find(|name| !RESULT_NAMES.contains(&name.as_str())).map(|name| {
+                    let message = format!("`expect` knows no `{name}`");
+                    Refusal::new(message).hint("it knows stdout, stderr and exit")
+                })
+            }
         };
         if let Some(refusal) = refusal {
             faults.push(fault_in_key(rollout, Some(&wave.name), "health", refusal));

@@ -27,6 +27,8 @@ use std::{
 
 /// The version of the plan's form. A plan of another version is refused.
 pub const PLAN_FORMAT: u32 = 1;
+/// How long a step may take that does not say so itself: a look at the host.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
@@ -283,24 +285,47 @@ pub struct Input {
     pub meaning: Option<String>,
 }
 
-impl PlanWave {
-    /// A wave of these hosts that asks for nothing.
-    pub fn new(name: WaveName, hosts: Vec<usize>, parallel: usize) -> Self {
+impl PlanStep {
+    /// A step that asks for nothing.
+    pub fn new(id: StepId) -> Self {
         Self {
-            name,
-            hosts,
-            after: Vec::new(),
-            canary: 0,
-            parallel,
-            windows: None,
-            approval: None,
-            budget: None,
-            at_most: Vec::new(),
-            barrier: None,
-            soak: None,
-            health: None,
-            rehearse_rollback: false,
-            rest_between_hops: false,
+            id,
+            timeout: LOOK_TIMEOUT,
+            retries: 0,
+            retry_delay: Duration::from_secs(2),
+            ok_exit: vec![0],
+            sudo: None,
+            register: false,
+            on_lost: OnLost::Hold,
+            arms: false,
+            already: false,
+            disarms: false,
+            reboots: false,
+            severity: Severity::Blocker,
+            remedy: None,
+            reads: None,
+            estimate: Duration::from_secs(1),
+            measured: None,
+        }
+    }
+}
+
+impl Rendered {
+    /// The step at this place of the plan, with nothing around its task.
+    pub fn new(step: usize, task: Task) -> Self {
+        Self {
+            step,
+            late: false,
+            skip: None,
+            task,
+            when: None,
+            unless: None,
+            verify: None,
+            expect: None,
+            probe: None,
+            disarm: None,
+            report: None,
+            env: BTreeMap::new(),
         }
     }
 }

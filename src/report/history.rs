@@ -181,9 +181,7 @@ impl<'a> HostHistory<'a> {
                 self.segment(SegmentKind::Rollback, *hop, at);
             }
             // It goes back on purpose, and was not rolled back.
-            Event::RehearsalStarted { hop, .. } => {
-                self.segment(SegmentKind::Rollback, *hop, at);
-            }
+            Event::RehearsalStarted { hop, .. } => self.segment(SegmentKind::Rollback, *hop, at),
             Event::RehearsalPassed { .. } => self.begin_again(),
             Event::HostFinished { failure, touched, .. } => {
                 self.ended = Some(at);

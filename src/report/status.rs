@@ -20,7 +20,10 @@ use crate::{
     },
     journal::PauseReason,
     plan::Plan,
-    run::{Forecast, HostPhase, HostState, RunPhase, RunState, WaitingOn, forecast},
+    run::{
+        Expected, Forecast, HostPhase, HostState, HostWaits, OwnWait, RunPhase, RunState,
+        WaitingOn, Waits, forecast,
+    },
 };
 use serde_json::{Value, json};
 use std::fmt::{Display, Write as _};
@@ -46,6 +49,12 @@ pub struct Standing<'a> {
     pub now: Timestamp,
 }
 
+impl Standing<'_> {
+    fn expected(&self) -> Expected<'_> {
+        Expected { plan: self.plan, state: self.state, now: self.now }
+    }
+}
+
 /// `status --json`.
 pub fn status_json(standing: &Standing<'_>) -> Value {
     let Standing { plan, digest, run, state, waiting_on, abandoned, .. } = *standing;
@@ -56,11 +65,14 @@ pub fn status_json(standing: &Standing<'_>) -> Value {
         RunPhase::Paused(_) => "paused",
         RunPhase::Finished(_) => "finished",
     };
+    let expected = standing.expected();
+    let waits = Waits::new(&expected, waiting_on);
     let hosts: serde_json::Map<String, Value> = plan
         .hosts
         .iter()
         .zip(&state.hosts)
-        .map(|(host, now)| {
+        .enumerate()
+        .map(|(index, (host, now))| {
             let (step, attempt) = at(now);
             let step = step.and_then(|step| plan.steps.get(step));
             let row = json!({
@@ -76,6 +88,8 @@ pub fn status_json(standing: &Standing<'_>) -> Value {
                 "armed": now.armed,
                 "dark": Dark::of(plan, state, now, standing.now),
                 "held_by": now.held_by,
+                "resting": matches!(now.phase, HostPhase::Resting { .. }),
+                "waits_for": waits.of(index).filter(|_| !abandoned),
             });
             (host.name.to_string(), row)
         })
@@ -188,6 +202,8 @@ fn table(out: &mut String, words: &Words, paint: Paint, standing: &Standing<'_>,
     let mut rows: Vec<[String; 6]> =
         vec![heads.map(|head| words.get(&format!("status.{head}")).to_owned())];
     let mut states = vec![None];
+    let expected = standing.expected();
+    let waits = Waits::new(&expected, standing.waiting_on);
     for index in hosts {
         let (Some(host), Some(now)) =
             (standing.plan.hosts.get(*index), standing.state.hosts.get(*index))
@@ -208,7 +224,7 @@ fn table(out: &mut String, words: &Words, paint: Paint, standing: &Standing<'_>,
                 .get(if now.is_touched(standing.plan) { "value.yes" } else { "value.no" })
                 .to_owned(),
             since,
-            where_now(words, standing, now),
+            where_now(words, standing, now, &|| waits.of(*index)),
         ]);
         states.push(Some(state));
     }
@@ -232,7 +248,12 @@ fn table(out: &mut String, words: &Words, paint: Paint, standing: &Standing<'_>,
 }
 
 /// The step that a host is in, or why it ended.
-fn where_now(words: &Words, standing: &Standing<'_>, host: &HostState) -> String {
+fn where_now(
+    words: &Words,
+    standing: &Standing<'_>,
+    host: &HostState,
+    waits: &dyn Fn() -> Option<HostWaits>,
+) -> String {
     let plan = standing.plan;
     let name = |step: usize| {
         plan.steps.get(step).map(|step| step_name(plan, &step.id)).unwrap_or_default()
@@ -249,7 +270,8 @@ fn where_now(words: &Words, standing: &Standing<'_>, host: &HostState) -> String
             &[("step", &name(*step)), ("attempt", next), ("at", &words.clock(*not_before))],
         ),
         HostPhase::Ended(_) => host.failure.as_ref().map(ToString::to_string).unwrap_or_default(),
-        HostPhase::Pending | HostPhase::Idle | HostPhase::Resting { .. } => String::new(),
+        HostPhase::Resting { .. } => rests(words, waits()),
+        HostPhase::Pending | HostPhase::Idle => String::new(),
     };
     let text = match &host.held_by {
         Some(by) if host.is_in_flight() => {
@@ -301,6 +323,19 @@ fn waits(out: &mut String, words: &Words, waiting_on: &[WaitingOn]) {
     }
 }
 
+/// That a host is at rest on its way, and until when.
+pub(super) fn rests(words: &Words, waits: Option<HostWaits>) -> String {
+    match waits {
+        None => words.get("rests.plainly").to_owned(),
+        Some(HostWaits::Own(OwnWait::Resume)) => words.get("rests.resume").to_owned(),
+        Some(HostWaits::Own(OwnWait::Slot)) => words.get("rests.slot").to_owned(),
+        Some(HostWaits::For(WaitingOn::Window { opens: Some(opens), zone, .. })) => {
+            words.say("rests.until", &[("at", &wall_in(&zone, opens))])
+        }
+        Some(HostWaits::For(on)) => words.say("rests.for", &[("what", &waits_on(words, &on))]),
+    }
+}
+
 /// What is waited on, as a part of a sentence.
 pub(super) fn waits_on(words: &Words, reason: &WaitingOn) -> String {
     match reason {
@@ -338,6 +373,10 @@ pub(super) fn waits_on(words: &Words, reason: &WaitingOn) -> String {
         WaitingOn::Held { hosts } => {
             let names = fold_names(hosts.iter().map(|host| host.as_str()));
             words.say("waits.held", &[("hosts", &shorten(&names, FOLDED_COLUMNS_MAX))])
+        }
+        WaitingOn::Hop { hosts } => {
+            let names = fold_names(hosts.iter().map(|host| host.as_str()));
+            words.say("waits.hop", &[("hosts", &shorten(&names, FOLDED_COLUMNS_MAX))])
         }
         WaitingOn::Draining { reason } => words.say("waits.draining", &[("reason", reason)]),
     }

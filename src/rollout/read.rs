@@ -51,13 +51,16 @@ pub fn read(path: &Path) -> Result<Rollout, Faults> {
 
 /// A fault of a wave's selection that shows only with the inventory at hand. A range is within the selection.
 pub fn fault_in_wave(rollout: &Rollout, wave: &WaveName, refusal: Refusal) -> Fault {
-    fault_at(rollout, wave, refusal, |_, table| table.get("hosts"))
+    let whose = format!("wave `{wave}`: ");
+    fault_at(rollout, refusal, &whose, |root| wave_in(root, wave)?.get("hosts"))
 }
 
 /// A fault of a wave's windows that shows only with the plan at hand; they may be those of all waves.
 pub fn fault_in_window(rollout: &Rollout, wave: &WaveName, refusal: Refusal) -> Fault {
-    fault_at(rollout, wave, refusal, |root, table| {
-        table.get("window").or_else(|| root.get("defaults").and_then(|d| d.get("window")))
+    let whose = format!("wave `{wave}`: ");
+    fault_at(rollout, refusal, &whose, |root| {
+        let own = wave_in(root, wave)?.get("window");
+        own.or_else(|| root.get("defaults")?.get("window"))
     })
 }
 
@@ -68,60 +71,38 @@ pub fn fault_in_key(
     key: &'static str,
     refusal: Refusal,
 ) -> Fault {
-    for source in &rollout.sources {
-        let mut out = Collector::new(source);
-        let Some(root) = out.read(&ROLLOUT) else { continue };
-        let waves = root.get("wave").map_or(&[][..], Node::items);
-        let table = match wave {
-            None => root.get("defaults"),
-            Some(wave) => waves.iter().find(|table| is_named(table, wave)),
-        };
-        if let Some(node) = table.and_then(|table| table.get(key)) {
-            out.faults.clear();
-            out.refuse(node, refusal.clone());
-            if let Some(fault) = out.faults.pop() {
-                return fault;
-            }
-        }
-    }
-    Fault { message: refusal.message, place: None, hint: refusal.hint }
-}
-
-fn is_named(table: &Node, wave: &WaveName) -> bool {
-    table.get("name").and_then(Node::text).is_some_and(|name| name == wave.as_str())
+    fault_at(rollout, refusal, "", |root| match wave {
+        None => root.get("defaults")?.get(key),
+        Some(wave) => wave_in(root, wave)?.get(key),
+    })
 }
 
 /// A fault of an accepted finding that shows only with the playbook or the inventory at hand: of one of its keys.
 pub fn fault_in_accept(rollout: &Rollout, number: usize, key: &str, refusal: Refusal) -> Fault {
-    for source in &rollout.sources {
-        let mut out = Collector::new(source);
-        let Some(root) = out.read(&ROLLOUT) else { continue };
-        let tables = root.get("accept").map_or(&[][..], Node::items);
-        if let Some(node) = tables.get(number).map(|table| table.get(key).unwrap_or(table)) {
-            out.faults.clear();
-            out.refuse(node, refusal.clone());
-            if let Some(fault) = out.faults.pop() {
-                return fault;
-            }
-        }
-    }
-    let message = format!("accepted finding {}: {}", number + 1, refusal.message);
-    Fault { message, place: None, hint: refusal.hint }
+    let whose = format!("accepted finding {}: ", number + 1);
+    fault_at(rollout, refusal, &whose, |root| {
+        let table = root.get("accept")?.items().get(number)?;
+        Some(table.get(key).unwrap_or(table))
+    })
 }
 
-/// A fault at a place of a wave's table, or of the file.
+/// The table of a wave.
+fn wave_in<'n>(root: &'n Node, wave: &WaveName) -> Option<&'n Node> {
+    let named = |table: &&Node| table.get("name").and_then(Node::text) == Some(wave.as_str());
+    root.get("wave")?.items().iter().find(named)
+}
+
+/// A fault at a place of the file; without that place it says whose it is.
 fn fault_at(
     rollout: &Rollout,
-    wave: &WaveName,
     refusal: Refusal,
-    place: for<'n> fn(&'n Node, &'n Node) -> Option<&'n Node>,
+    whose: &str,
+    place: impl for<'n> Fn(&'n Node) -> Option<&'n Node>,
 ) -> Fault {
     for source in &rollout.sources {
         let mut out = Collector::new(source);
         let Some(root) = out.read(&ROLLOUT) else { continue };
-        let waves = root.get("wave").map_or(&[][..], Node::items);
-        let named = |table: &&Node| is_named(table, wave);
-        if let Some(node) = waves.iter().find(named).and_then(|table| place(&root, table)) {
+        if let Some(node) = place(&root) {
             out.faults.clear();
             out.refuse(node, refusal.clone());
             if let Some(fault) = out.faults.pop() {
@@ -129,8 +110,7 @@ fn fault_at(
             }
         }
     }
-    let message = format!("wave `{wave}`: {}", refusal.message);
-    Fault { message, place: None, hint: refusal.hint }
+    Fault { message: format!("{whose}{}", refusal.message), place: None, hint: refusal.hint }
 }
 
 fn rollout(root: &Node, approvals: &mut Approvals, out: &mut Collector<'_>) -> Rollout {

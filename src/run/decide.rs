@@ -15,6 +15,7 @@ use crate::{
     plan::{Plan, Task},
     rollout::Act,
 };
+use std::collections::BTreeSet;
 
 /// One thing to do. Everything is recorded before it is done.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +61,7 @@ impl Decision {
             | WaitingOn::Barrier { .. }
             | WaitingOn::Watch { .. }
             | WaitingOn::Held { .. }
+            | WaitingOn::Hop { .. }
             | WaitingOn::Draining { .. } => None,
         });
         timed.min_by_key(|(at, _)| *at).and_then(|(_, waits)| waits.as_pause())
@@ -80,12 +82,13 @@ impl Decision {
     }
 
     /// Why a run pauses in which nothing goes on by itself any more.
-    fn stuck(&self, held: Option<PauseReason>) -> Option<PauseReason> {
+    fn stuck(&self) -> Option<PauseReason> {
         let find = |fits: fn(&PauseReason) -> bool| self.pauses().find(fits);
         // Of several reasons the one that a person can do something about at once.
         find(|reason| matches!(reason, PauseReason::Window { .. }))
-            .or(held)
+            .or_else(|| find(|reason| matches!(reason, PauseReason::Held { .. })))
             .or_else(|| find(|reason| matches!(reason, PauseReason::Domain { .. })))
+            .or_else(|| find(|reason| matches!(reason, PauseReason::Hop { .. })))
     }
 }
 
@@ -123,19 +126,12 @@ pub(super) fn decide_by(
     if state.running > 0 {
         decision.waiting_on.push(WaitingOn::Attempts { running: state.running });
     }
-    let in_flight: usize = state.waves.iter().map(|wave| wave.in_flight).sum();
     if !decision.todo.is_empty() {
         decision.waiting_on.extend(halt.map(|reason| WaitingOn::Draining { reason }));
         return decision;
     }
-    let held = || state.held.iter().map(|host| plan.hosts[*host].name.clone()).collect();
-    if in_flight == parked {
-        // Hosts that are held keep the run from its end; when only they are left, it says so and waits for an operator.
-        let only_held = || (!state.held.is_empty()).then(|| PauseReason::Held { hosts: held() });
-        let between = || {
-            let hosts = state.between.iter().map(|host| plan.hosts[*host].name.clone());
-            (!state.between.is_empty()).then(|| PauseReason::Hop { hosts: hosts.collect() })
-        };
+    decision.waiting_on.extend(at_rest(plan, state));
+    if state.in_flight() == parked {
         let end = match state.waves.iter().all(|wave| wave.finished) {
             true => Some(Event::RunFinished { verdict: verdict(state) }),
             // A window that opens is worth waiting for; one that never does is said when nothing else is left.
@@ -148,22 +144,28 @@ pub(super) fn decide_by(
             {
                 None
             }
-            false => halt
-                .clone()
-                .or_else(|| decision.stuck(only_held()))
-                .or_else(between)
-                .map(|reason| Event::RunPaused { reason }),
+            false => {
+                halt.clone().or_else(|| decision.stuck()).map(|reason| Event::RunPaused { reason })
+            }
         };
         if let Some(end) = end {
             decision.todo.push(Todo::Record(end));
             return decision;
         }
     }
-    if !state.held.is_empty() {
-        decision.waiting_on.push(WaitingOn::Held { hosts: held() });
-    }
     decision.waiting_on.extend(halt.map(|reason| WaitingOn::Draining { reason }));
     decision
+}
+
+/// Hosts that nothing but a person's word takes on. When only they are left, the run says so and pauses.
+fn at_rest(plan: &Plan, state: &RunState) -> impl Iterator<Item = WaitingOn> {
+    let named = |hosts: &BTreeSet<usize>| -> Option<Vec<HostName>> {
+        let names = hosts.iter().map(|host| plan.hosts[*host].name.clone());
+        (!hosts.is_empty()).then(|| names.collect())
+    };
+    let held = named(&state.held).map(|hosts| WaitingOn::Held { hosts });
+    let between = named(&state.between).map(|hosts| WaitingOn::Hop { hosts });
+    held.into_iter().chain(between)
 }
 
 fn verdict(state: &RunState) -> Verdict {
@@ -289,7 +291,7 @@ fn watch_the_dark(plan: &Plan, state: &RunState, now: Timestamp, decision: &mut 
         // In the order in which they went down: those after this one are not late, either.
         if now.since(*since) < soonest {
             let due = *since + soonest;
-            decision.wake = Some(decision.wake.map_or(due, |wake| wake.min(due)));
+            decision.wake_at(due);
             return;
         }
         let Some(step) = state.hosts[*index].step() else { continue };
@@ -307,8 +309,7 @@ fn watch_the_dark(plan: &Plan, state: &RunState, now: Timestamp, decision: &mut 
                 decision.todo.push(Todo::Record(finding(plan, *index, step, notice)));
             }
             Some(late_after) => {
-                let due = *since + late_after;
-                decision.wake = Some(decision.wake.map_or(due, |wake| wake.min(due)));
+                decision.wake_at(*since + late_after);
             }
             None => {}
         }
@@ -369,7 +370,7 @@ fn forward(plan: &Plan, state: &RunState, index: usize, host: &HostState) -> Tod
         return Todo::Record(Event::HopFinished { host: name.clone(), hop: host.hop as u16 });
     }
     if host.blocked && plan.steps[host.cursor].id.phase != Phase::Precheck {
-        return finish(name, host, End::Blocked);
+        return finish(name, host, blocked(host));
     }
     let between = host.hop > host.entry && host.cursor == hop.forward.start;
     let rests = plan.waves[plan.hosts[index].wave].rest_between_hops;
@@ -378,6 +379,16 @@ fn forward(plan: &Plan, state: &RunState, index: usize, host: &HostState) -> Tod
         return Todo::Record(Event::HostRested { host: name.clone(), hop });
     }
     step(plan, index, host)
+}
+
+/// How a host ends that a precheck blocks: well only where nothing was changed, so that others may be asked in its place.
+fn blocked(host: &HostState) -> End {
+    match (host.rehearsed && host.hop == host.entry, host.touched) {
+        // What is found only now is what the way back has left there. It stands where its rehearsal has brought it.
+        (true, _) => End::RolledBack,
+        (false, true) => End::NeedsHands,
+        (false, false) => End::Blocked,
+    }
 }
 
 /// Whether a host goes back before it counts as migrated: canaries do, which are alone until there are enough good ones.
@@ -439,7 +450,8 @@ fn settle(plan: &Plan, index: usize, host: &HostState, fate: &Fate) -> Event {
         (_, Failure::Unreachable { .. } | Failure::Reboot(RebootVerdict::NeverBack { .. })) => {
             End::Unreachable
         }
-        (Phase::Precheck, Failure::Unverified { .. }) if looks => End::Blocked,
+        // After a rehearsal the host had said where it is, and says something else now.
+        (Phase::Precheck, Failure::Unverified { .. }) if looks && !host.rehearsed => End::Blocked,
         (_, _) if host.touched => End::NeedsHands,
         (_, _) => End::Failed,
     };

@@ -40,6 +40,8 @@ pub struct Domains {
     index: Arc<Index>,
     /// By domain: hosts that are away, or may be.
     away: Vec<BTreeSet<usize>>,
+    /// By domain: hosts that may be down. Of those that are away it is only these that keep others from going back.
+    down: Vec<BTreeSet<usize>>,
     /// By line: hosts that would take a slot now.
     ready: Vec<BTreeSet<usize>>,
     /// By line: in how many of its domains nobody more may be away.
@@ -125,6 +127,7 @@ impl Domains {
         let index = Index::new(plan);
         let mut domains = Self {
             away: vec![BTreeSet::new(); index.domains.len()],
+            down: vec![BTreeSet::new(); index.domains.len()],
             ready: vec![BTreeSet::new(); index.lines.len()],
             full: vec![0; index.lines.len()],
             open: vec![BTreeSet::new(); plan.waves.len()],
@@ -182,6 +185,24 @@ impl Domains {
                 self.list(*line, first, self.full[*line] == 0);
             }
         }
+    }
+
+    /// A host may be down, or is not.
+    pub(super) fn set_down(&mut self, host: usize, is_down: bool) {
+        for domain in &self.index.of_host[host] {
+            match is_down {
+                true => self.down[*domain].insert(host),
+                false => self.down[*domain].remove(&host),
+            };
+        }
+    }
+
+    /// Whether a host may go back: in none of its domains so many may be down already.
+    pub(super) fn may_go_back(&self, host: usize, taken: &Taken) -> bool {
+        let line = &self.index.lines[self.index.line_of[host]];
+        line.limits
+            .iter()
+            .all(|(domain, limit)| self.down[*domain].len() + taken.in_domain(*domain) < *limit)
     }
 
     /// Puts a line into the list of its wave, or takes it out: it stood there by this host.

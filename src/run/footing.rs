@@ -34,6 +34,26 @@ impl HostState {
         }
     }
 
+    /// Whether the host may be down now. One that failed untouched, or is proven to be rolled back, stands, whatever befell it.
+    pub(super) fn may_be_down(&self) -> bool {
+        match self.phase {
+            HostPhase::Idle
+            | HostPhase::Running { .. }
+            | HostPhase::Waiting { .. }
+            | HostPhase::Ended(End::NeedsHands | End::Unreachable) => true,
+            HostPhase::Pending
+            | HostPhase::Resting { .. }
+            | HostPhase::Ended(
+                End::Migrated
+                | End::Already
+                | End::Blocked
+                | End::Failed
+                | End::RolledBack
+                | End::Committed,
+            ) => false,
+        }
+    }
+
     /// A person has seen how the host ended. Returns whether it is known to stand.
     pub(super) fn accept(&mut self) -> bool {
         let stands = match self.phase {

@@ -15,7 +15,7 @@ use crate::{
     base::{name::WaveName, phase::Phase, time::Timestamp},
     journal::{Event, Outcome, Record, StepId},
     plan::{Plan, PlanHop, PlanHost, PlanStep, PlanWave, Rendered, Task},
-    playbook::{Action, OnLost, Severity},
+    playbook::Action,
 };
 use std::{
     cmp::Reverse,
@@ -213,25 +213,7 @@ impl Model {
 /// The plan with one step, which is the whole way of a host and no place to rest.
 fn shortened(plan: &Plan) -> Plan {
     let step = "way".parse().expect("a constant name");
-    let step = PlanStep {
-        id: StepId { hop: 0, phase: Phase::Migrate, step },
-        timeout: Duration::ZERO,
-        retries: 0,
-        retry_delay: Duration::ZERO,
-        ok_exit: Vec::new(),
-        sudo: None,
-        register: false,
-        on_lost: OnLost::Hold,
-        arms: false,
-        already: false,
-        disarms: false,
-        reboots: false,
-        severity: Severity::Blocker,
-        remedy: None,
-        reads: None,
-        estimate: Duration::ZERO,
-        measured: None,
-    };
+    let step = PlanStep::new(StepId { hop: 0, phase: Phase::Migrate, step });
     let hop = PlanHop {
         name: String::new(),
         title: String::new(),
@@ -263,7 +245,7 @@ fn shortened(plan: &Plan) -> Plan {
         steps: vec![step],
         waves: plan.waves.iter().map(foreseen).collect(),
         hosts: plan.hosts.iter().map(host).collect(),
-        rendered: vec![nothing_to_do()],
+        rendered: vec![Rendered::new(0, Task::Act(Action::Run(Arc::from(""))))],
         connections: plan.connections.clone(),
         limits: plan.limits.clone(),
         interrupts: Vec::new(),
@@ -271,23 +253,6 @@ fn shortened(plan: &Plan) -> Plan {
         accepts: Vec::new(),
         inputs: Vec::new(),
         origin: None,
-    }
-}
-
-fn nothing_to_do() -> Rendered {
-    Rendered {
-        step: 0,
-        late: false,
-        skip: None,
-        task: Task::Act(Action::Run(Arc::from(""))),
-        when: None,
-        unless: None,
-        verify: None,
-        expect: None,
-        probe: None,
-        disarm: None,
-        report: None,
-        env: BTreeMap::new(),
     }
 }
 

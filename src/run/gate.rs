@@ -30,7 +30,8 @@ pub(super) trait Needs {
 }
 
 /// By the forecast that nine of ten hosts keep.
-pub(super) struct Forecast<'a> {
+#[derive(Clone, Copy)]
+pub struct Forecast<'a> {
     pub plan: &'a Plan,
     pub state: &'a RunState,
     pub now: Timestamp,
@@ -49,11 +50,13 @@ pub(super) struct Gates<'a> {
     wall: Timestamp,
     /// Openings that were asked for, by wave.
     openings: RefCell<BTreeMap<usize, Option<Opening>>>,
+    /// Answers that were given, by wave and by what was needed: hosts of a wave need mostly the same.
+    answers: RefCell<BTreeMap<(usize, Duration), Pass>>,
 }
 
 impl<'a> Gates<'a> {
     pub fn new(needs: &'a dyn Needs, now: Timestamp, wall: Timestamp) -> Self {
-        Self { needs, now, wall, openings: RefCell::default() }
+        Self { needs, now, wall, openings: RefCell::default(), answers: RefCell::default() }
     }
 
     /// What clocks on walls show.
@@ -82,9 +85,24 @@ impl<'a> Gates<'a> {
         }
     }
 
-    fn ask(&self, windows: &Windows, number: usize, need: Duration) -> Pass {
+    /// The opening of a wave that is, or is to come; whatever a host needs, none may start before it.
+    pub fn soonest(&self, wave: &PlanWave, number: usize) -> Option<Timestamp> {
+        let windows = wave.windows.as_ref()?;
+        Some(self.opening(windows, number)?.from)
+    }
+
+    fn opening(&self, windows: &Windows, number: usize) -> Option<Opening> {
         let mut openings = self.openings.borrow_mut();
-        let opening = *openings.entry(number).or_insert_with(|| windows.opening(self.wall));
+        *openings.entry(number).or_insert_with(|| windows.opening(self.wall))
+    }
+
+    fn ask(&self, windows: &Windows, number: usize, need: Duration) -> Pass {
+        let mut answers = self.answers.borrow_mut();
+        *answers.entry((number, need)).or_insert_with(|| self.answer(windows, number, need))
+    }
+
+    fn answer(&self, windows: &Windows, number: usize, need: Duration) -> Pass {
+        let opening = self.opening(windows, number);
         match opening {
             None => Pass::Never,
             Some(opening) if opening.is_open(self.wall) && opening.fits(self.wall, need) => {

@@ -276,7 +276,7 @@ fn examine(
     let id = &facts.machine_id;
     if let Some(before) = &state.hosts[host].before
         && before.machine_id != *id
-        && moment != Moment::Before
+        && (moment != Moment::Before || state.hosts[host].rehearsed)
     {
         let reason = format!("was {}, is {id}: another machine answers", before.machine_id);
         return unverified("machine id", reason);

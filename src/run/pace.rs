@@ -60,7 +60,12 @@ impl Pace {
 }
 
 /// How long a step takes: by this run where it has measured enough, else by runs before it, else by the playbook's word.
-pub fn step_length(plan: &Plan, state: &RunState, step: usize, mark: Mark) -> (Duration, Basis) {
+pub(super) fn step_length(
+    plan: &Plan,
+    state: &RunState,
+    step: usize,
+    mark: Mark,
+) -> (Duration, Basis) {
     if let Some(length) = state.pace.of(step, mark) {
         return (length, Basis::ThisRun);
     }
@@ -112,11 +117,12 @@ pub fn rest_of_way(
 
 /// Whether a host is, or will be, a canary that goes its way twice.
 fn will_rehearse(plan: &Plan, state: &RunState, index: usize) -> bool {
-    let number = plan.hosts[index].wave;
-    let (wave, at) = (&plan.waves[number], &state.waves[number]);
-    let left = wave.canary.saturating_sub(at.good + at.in_flight);
-    let next = || at.ready.iter().take(left).any(|next| *next == index);
-    rehearses(plan, state, index) && (state.hosts[index].is_in_flight() || next())
+    let (host, number) = (&state.hosts[index], plan.hosts[index].wave);
+    let next = || {
+        let mut next = state.waves[number].ready.iter().take(state.canaries_left(plan, number));
+        next.any(|next| *next == index)
+    };
+    rehearses(plan, state, index) && (host.is_in_flight() || host.between || next())
 }
 
 /// The steps that are still to come for a host, as far as anyone can know.

@@ -10,7 +10,7 @@ use crate::{
 
 /// Findings of one attempt that are kept, those that block first: a report of a host that was never tidied has dozens.
 const FINDINGS_MAX: usize = 40;
-/// What blocks, in the record of a failure: as many lines as an output would have there.
+/// What blocks, in the record of a failure, in lines: fewer than of an output, since a title may be long.
 const EVIDENCE_LINES: usize = 8;
 /// Of titles in a failure, in characters.
 const TITLES_MAX: usize = 300;

@@ -8,7 +8,7 @@ use super::{
     waiting::WaitingOn,
 };
 use crate::{
-    base::{name::WaveName, phase::Phase, time::Timestamp},
+    base::{approval::Lack, name::WaveName, phase::Phase, time::Timestamp},
     journal::Event,
     plan::{Plan, PlanWave},
 };
@@ -23,7 +23,7 @@ pub(super) fn settle_waves(
     decision: &mut Decision,
 ) {
     for (number, (wave, at)) in plan.waves.iter().zip(&state.waves).enumerate() {
-        if at.finished {
+        if at.finished || is_undone(plan, state, (wave, at)) {
             continue;
         }
         let open: Vec<WaveName> = wave
@@ -50,12 +50,12 @@ pub(super) fn settle_waves(
             && !at.started
             && open.is_empty()
         {
-            if at
-                .ready
-                .first()
-                .is_none_or(|host| enters(gates, wave, at, (number, *host), decision))
-            {
+            let mut entry = Entry::new(gates, (number, wave), at);
+            let mut ready = at.ready.iter().copied();
+            if at.ready.is_empty() || entry.next(|| ready.next()).is_some() {
                 decision.todo.push(Todo::Record(Event::WaveStarted { wave: name }));
+            } else {
+                entry.tell(decision);
             }
         } else if !at.started && !open.is_empty() {
             decision.waiting_on.push(WaitingOn::Wave { wave: name, after: open });
@@ -63,29 +63,77 @@ pub(super) fn settle_waves(
     }
 }
 
-/// Whether this host of a wave may take a slot now. If not, it is said what for it waits.
-fn enters(
-    gates: &Gates<'_>,
-    wave: &PlanWave,
-    at: &WaveState,
-    (number, host): (usize, usize),
-    decision: &mut Decision,
-) -> bool {
-    if let Some(lack) = wave.approval.as_ref().and_then(|rule| at.gate.lack(rule, gates.wall())) {
-        decision.waiting_on.push(WaitingOn::Approval { gate: wave.name.clone(), lack });
-        return false;
+/// Whether a wave goes back, and has hosts that are still to go. It is not over before: nobody would take them back afterwards.
+fn is_undone(plan: &Plan, state: &RunState, (wave, at): (&PlanWave, &WaveState)) -> bool {
+    state.watches.undoes(plan, wave) && !at.migrated.is_empty()
+}
+
+/// So many hosts of a wave are asked at the gate in one decision: a host that waits behind as many that are too long for
+/// tonight waits with them.
+const ASKED_MAX: usize = 1000;
+
+/// The entry to a wave: who may take a slot now, and what the others wait for.
+struct Entry<'a> {
+    gates: &'a Gates<'a>,
+    number: usize,
+    wave: &'a PlanWave,
+    /// Who goes first was chosen: canaries keep their order.
+    in_order: bool,
+    left: usize,
+    /// The gate is closed.
+    lack: Option<Lack>,
+    /// Somebody was refused; and from when on the first of these may start.
+    refused: bool,
+    opens: Option<Timestamp>,
+}
+
+impl<'a> Entry<'a> {
+    fn new(gates: &'a Gates<'a>, (number, wave): (usize, &'a PlanWave), at: &WaveState) -> Self {
+        let lack = wave.approval.as_ref().and_then(|rule| at.gate.lack(rule, gates.wall()));
+        let in_order = at.good < wave.canary;
+        Self { gates, number, wave, in_order, left: ASKED_MAX, lack, refused: false, opens: None }
     }
-    let opens = match gates.may_start(wave, number, host) {
-        Pass::Now => return true,
-        Pass::At(opens) => Some(opens),
-        Pass::Never => None,
-    };
-    if let Some(opens) = opens {
-        decision.wake_at(gates.wake(opens));
+
+    /// The next of these hosts that may start now. One whose way is too long for what is left of a window lets those behind it
+    /// pass.
+    fn next(&mut self, mut hosts: impl FnMut() -> Option<usize>) -> Option<usize> {
+        if self.lack.is_some() {
+            return None;
+        }
+        while self.left > 0 {
+            let host = hosts()?;
+            match self.gates.may_start(self.wave, self.number, host) {
+                Pass::Now => return Some(host),
+                Pass::At(opens) => {
+                    self.opens = Some(self.opens.map_or(opens, |sooner| sooner.min(opens)));
+                }
+                Pass::Never => {}
+            }
+            self.refused = true;
+            self.left -= 1;
+            // Nobody could start before that, either.
+            let soonest = self.gates.soonest(self.wave, self.number);
+            if self.in_order || soonest.is_none() || self.opens == soonest {
+                self.left = 0;
+            }
+        }
+        None
     }
-    let zone = wave.windows.as_ref().map_or_else(String::new, |windows| windows.zone().to_string());
-    decision.waiting_on.push(WaitingOn::Window { wave: wave.name.clone(), opens, zone });
-    false
+
+    /// What those wait for who were not let in.
+    fn tell(self, decision: &mut Decision) {
+        let Self { gates, wave, lack, refused, opens, .. } = self;
+        if let Some(lack) = lack {
+            decision.waiting_on.push(WaitingOn::Approval { gate: wave.name.clone(), lack });
+        } else if refused {
+            if let Some(opens) = opens {
+                decision.wake_at(gates.wake(opens));
+            }
+            let zone = wave.windows.as_ref();
+            let zone = zone.map_or_else(String::new, |windows| windows.zone().to_string());
+            decision.waiting_on.push(WaitingOn::Window { wave: wave.name.clone(), opens, zone });
+        }
+    }
 }
 
 /// Free slots take the next hosts that fit.
@@ -95,8 +143,7 @@ pub(super) fn start_hosts(
     gates: &Gates<'_>,
     decision: &mut Decision,
 ) {
-    let in_flight: usize = state.waves.iter().map(|wave| wave.in_flight).sum();
-    let mut slots = state.tuned.parallel(plan).saturating_sub(in_flight);
+    let mut slots = state.tuned.parallel(plan).saturating_sub(state.in_flight());
     let mut taken = Taken::default();
     if let Some(watch) = state.watches.doubt(plan) {
         decision.waiting_on.push(WaitingOn::Watch { watch });
@@ -113,7 +160,7 @@ pub(super) fn start_hosts(
         let places = state.tuned.parallel_of(plan, wave);
         let mut free = slots.min(places.saturating_sub(at.in_flight));
         if at.good < wave.canary {
-            free = free.min(wave.canary.saturating_sub(at.good + at.in_flight));
+            free = free.min(state.canaries_left(plan, number));
             decision.waiting_on.push(WaitingOn::Canary { wave: wave.name.clone() });
         }
         if let Some(barrier) = wave.barrier {
@@ -124,45 +171,54 @@ pub(super) fn start_hosts(
             free = free.min(left);
         }
         let mut queue = state.domains.queue(number);
+        let mut entry = Entry::new(gates, (number, wave), at);
         while free > 0 {
-            let Some(index) = queue.next(&taken) else {
-                decision.waiting_on.extend(away(plan, state, (wave, at), &taken));
+            let mut all = false;
+            let next = entry.next(|| {
+                let next = queue.next(&taken);
+                all = next.is_none();
+                next
+            });
+            let Some(index) = next else {
+                if all {
+                    decision.waiting_on.extend(away(plan, state, (wave, at), &taken));
+                }
                 break;
             };
-            if !enters(gates, wave, at, (number, index), decision) {
-                break;
-            }
             let host = plan.hosts[index].name.clone();
             let event = Event::HostStarted { host, wave: wave.name.clone() };
             decision.todo.push(Todo::Record(event));
             taken.take(&state.domains, index);
             (slots, free) = (slots - 1, free - 1);
         }
+        entry.tell(decision);
     }
 }
 
-/// Where an answer says so, hosts that are migrated go back: as many at once as may be in flight, and be away.
+/// Where an answer says so, hosts that are migrated go back: as many at once as may be in flight, and be down. Windows are not
+/// asked: what is migrated and not well had better not wait for tomorrow night.
 pub(super) fn undo_waves(plan: &Plan, state: &RunState, decision: &mut Decision) {
-    let in_flight: usize = state.waves.iter().map(|wave| wave.in_flight).sum();
-    let mut slots = state.tuned.parallel(plan).saturating_sub(in_flight);
+    let mut slots = state.tuned.parallel(plan).saturating_sub(state.in_flight());
     let mut taken = Taken::default();
     let Some(trip) = &state.watches.tripped else { return };
     for (wave, at) in plan.waves.iter().zip(&state.waves) {
-        if at.finished || state.stopping.is_some() || !state.watches.undoes(plan, wave) {
+        if at.finished || state.stopping.is_some() || !is_undone(plan, state, (wave, at)) {
             continue;
         }
+        let places = state.tuned.parallel_of(plan, wave);
+        let mut free = slots.min(places.saturating_sub(at.in_flight));
         for index in &at.migrated {
-            if slots == 0 {
-                return;
+            if free == 0 {
+                break;
             }
-            if state.domains.blocks(*index, &taken).is_some() {
+            if !state.domains.may_go_back(*index, &taken) {
                 continue;
             }
             let host = plan.hosts[*index].name.clone();
             let (phase, operator) = (Phase::Rollback, trip.watch.to_string());
             decision.todo.push(Todo::Record(Event::HostReopened { host, phase, operator }));
             taken.take(&state.domains, *index);
-            slots -= 1;
+            (slots, free) = (slots - 1, free - 1);
         }
     }
 }

@@ -210,6 +210,19 @@ impl RunState {
         Ok(state)
     }
 
+    /// Hosts that have a slot, over all waves.
+    pub(super) fn in_flight(&self) -> usize {
+        self.waves.iter().map(|wave| wave.in_flight).sum()
+    }
+
+    /// How many canaries a wave needs beside those that are good, or on their way: in flight, or at rest between two hops.
+    pub(super) fn canaries_left(&self, plan: &Plan, number: usize) -> usize {
+        let at = &self.waves[number];
+        let own = |host: &&usize| plan.hosts[**host].wave == number;
+        let between = self.between.iter().filter(own).count();
+        plan.waves[number].canary.saturating_sub(at.good + at.in_flight + between)
+    }
+
     /// The index of a host of the plan.
     pub fn host(&self, name: &HostName) -> Option<usize> {
         self.names.get(name).copied()
@@ -415,6 +428,7 @@ impl RunState {
         keep(&mut self.waves[wave].ready, index, host.is_ready());
         self.domains.set_ready(index, host.is_ready());
         self.domains.set_away(index, host.is_away());
+        self.domains.set_down(index, host.may_be_down());
     }
 
     fn leave(&mut self, index: usize, phase: &HostPhase) {

@@ -1,5 +1,10 @@
 //! What a run waits on.
 
+use super::{
+    gate::{Forecast, Gates, Pass},
+    host::HostPhase,
+    state::{RunPhase, RunState},
+};
 use crate::{
     base::{
         approval::Lack,
@@ -7,6 +12,7 @@ use crate::{
         time::Timestamp,
     },
     journal::{Domain, PauseReason, WatchId},
+    plan::{Plan, PlanWave},
 };
 use serde::Serialize;
 
@@ -41,6 +47,8 @@ pub enum WaitingOn {
     Watch { watch: WatchId },
     /// Operators hold these hosts; they go on when they are released.
     Held { hosts: Vec<HostName> },
+    /// These hosts rest between two hops; they go on when somebody resumes the run.
+    Hop { hosts: Vec<HostName> },
     /// No new host starts, for this reason; hosts in flight go on to their end or to a safe point.
     Draining { reason: PauseReason },
 }
@@ -60,7 +68,25 @@ impl WaitingOn {
             | Self::Domain { .. }
             | Self::Barrier { .. }
             | Self::Soak { .. }
-            | Self::Held { .. } => false,
+            | Self::Held { .. }
+            | Self::Hop { .. } => false,
+        }
+    }
+
+    /// Whether it concerns the hosts of this wave that have not started.
+    fn is_of(&self, of: &PlanWave) -> bool {
+        match self {
+            Self::Wave { wave, .. }
+            | Self::Canary { wave }
+            | Self::Window { wave, .. }
+            | Self::Domain { wave, .. }
+            | Self::Barrier { wave }
+            | Self::Soak { wave, .. } => *wave == of.name,
+            Self::Approval { gate, .. } => *gate == of.name,
+            Self::Draining { .. } | Self::Watch { .. } => true,
+            Self::Attempts { .. } | Self::Retry { .. } | Self::Held { .. } | Self::Hop { .. } => {
+                false
+            }
         }
     }
 
@@ -74,13 +100,103 @@ impl WaitingOn {
                 Some(PauseReason::Domain { wave, domain, hosts })
             }
             Self::Held { hosts } => Some(PauseReason::Held { hosts }),
-            Self::Draining { reason } => Some(reason),
+            Self::Hop { hosts } => Some(PauseReason::Hop { hosts }),
             Self::Attempts { .. }
             | Self::Retry { .. }
             | Self::Wave { .. }
             | Self::Canary { .. }
             | Self::Watch { .. }
-            | Self::Barrier { .. } => None,
+            | Self::Barrier { .. }
+            // It has paused already, as far as it can.
+            | Self::Draining { .. } => None,
         }
+    }
+}
+
+/// What a single host waits for that is in no slot, and that nobody holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum HostWaits {
+    Own(OwnWait),
+    /// As its wave, or the run.
+    For(WaitingOn),
+}
+
+/// What only a host waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum OwnWait {
+    /// It rests between two hops, until somebody resumes the run.
+    Resume,
+    /// It may start as soon as another gives its slot back.
+    Slot,
+}
+
+/// What each host of a run waits for, at one instant.
+pub struct Waits<'a> {
+    plan: &'a Plan,
+    state: &'a RunState,
+    waiting_on: &'a [WaitingOn],
+    gates: Gates<'a>,
+}
+
+impl<'a> Waits<'a> {
+    /// `waiting_on` is what was decided at this instant.
+    pub fn new(forecast: &'a Forecast<'a>, waiting_on: &'a [WaitingOn]) -> Self {
+        let Forecast { plan, state, now } = *forecast;
+        Self { plan, state, waiting_on, gates: Gates::new(forecast, now, now) }
+    }
+
+    /// What this host waits for; nothing where it is at work, held, or has ended, and while the run is paused: then it
+    /// waits as the run does, but for who rests between two hops.
+    pub fn of(&self, index: usize) -> Option<HostWaits> {
+        let host = &self.state.hosts[index];
+        let waits = matches!(host.phase, HostPhase::Pending | HostPhase::Resting { .. });
+        if !waits || host.held_by.is_some() {
+            return None;
+        }
+        if host.between {
+            return Some(HostWaits::Own(OwnWait::Resume));
+        }
+        if self.state.phase != RunPhase::Running {
+            return None;
+        }
+        let number = self.plan.hosts[index].wave;
+        let wave = &self.plan.waves[number];
+        let first = |fits: fn(&WaitingOn) -> bool| {
+            self.waiting_on
+                .iter()
+                .find(|on| fits(on) && on.is_of(wave))
+                .cloned()
+                .map(HostWaits::For)
+        };
+        if let Some(before) = first(|on| {
+            matches!(
+                on,
+                WaitingOn::Draining { .. } | WaitingOn::Wave { .. } | WaitingOn::Approval { .. }
+            )
+        }) {
+            return Some(before);
+        }
+        let opens = match self.gates.may_start(wave, number, index) {
+            Pass::Now => None,
+            Pass::At(opens) => Some(Some(opens)),
+            Pass::Never => Some(None),
+        };
+        if let Some(opens) = opens {
+            let zone = wave.windows.as_ref().map_or_else(String::new, |w| w.zone().to_string());
+            let wave = wave.name.clone();
+            return Some(HostWaits::For(WaitingOn::Window { wave, opens, zone }));
+        }
+        let rest = first(|on| {
+            matches!(
+                on,
+                WaitingOn::Watch { .. }
+                    | WaitingOn::Barrier { .. }
+                    | WaitingOn::Canary { .. }
+                    | WaitingOn::Domain { .. }
+            )
+        });
+        Some(rest.unwrap_or(HostWaits::Own(OwnWait::Slot)))
     }
 }

@@ -2,16 +2,18 @@
 
 use crate::{
     fake::{Answer, FakeFleet, FakeHost},
-    stage::{good, lenient, playbook, run},
+    stage::{Ran, good, lenient, playbook, run},
     support::plans::{self, build, hop, inventory, step, system},
 };
 use fleetlift::{
-    base::phase::Phase,
+    base::{facts::Facts, phase::Phase, text_set::TextSet},
     engine::Outcome,
-    journal::{End, Event, PauseReason, Verdict},
+    journal::{End, Event, Moment, Outcome as Passed, PauseReason, Record, Verdict},
     playbook::Playbook,
-    rollout::Rollout,
+    rollout::{Rollout, Wave},
+    run::{Ending, RunState, Todo, WaitingOn, decide, judge},
 };
+use std::{sync::Arc, time::Duration};
 
 fn rehearsing() -> Rollout {
     let mut rollout = Rollout::default();
@@ -119,4 +121,144 @@ fn hosts_rest_between_two_hops_until_somebody_resumes() {
     let decision = fleetlift::run::decide(&ran.plan, &state, at);
     assert_eq!(decision.todo.len(), 1, "one at a time: {decision:?}");
     assert!(state.between.is_empty());
+}
+
+/// What the way back has left behind, the prechecks of the second way find: no other host is to learn that by itself.
+#[test]
+fn a_rehearsal_that_leaves_something_behind_blocks_nobody() {
+    let later = Answer::InTurn(vec![Answer::Exit(0, ""), Answer::Exit(1, "40 MB left")]);
+    let fleet = FakeFleet::with([("a", canary().rule("ask-space", later)), ("b", good())]);
+    let ran = run(&fleet, &playbook(), &rehearsing());
+    let Outcome::Paused(PauseReason::Rehearsal { host, .. }) = &ran.outcome else {
+        panic!("{:?}", ran.outcome);
+    };
+    assert_eq!((host.as_str(), ran.end("a")), ("a", End::RolledBack));
+    assert!(fleet.ran("b").is_empty());
+}
+
+/// The state before the record that takes in what the second way's first look has seen, and that look's facts.
+fn second_look(ran: &Ran) -> (RunState, Facts) {
+    let looks =
+        |record: &Record| matches!(&record.event, Event::HostFacts { moment: Moment::Before, .. });
+    let places: Vec<usize> = (0..ran.records.len()).filter(|n| looks(&ran.records[*n])).collect();
+    assert_eq!(places.len(), 2, "one for each way");
+    let Event::HostFacts { facts, .. } = &ran.records[places[1]].event else { unreachable!() };
+    (RunState::replay(&ran.plan, &ran.records[..places[1]]).unwrap(), Facts::clone(facts))
+}
+
+#[test]
+fn what_a_rehearsal_has_lost_is_missed_afterwards() {
+    let fleet = FakeFleet::with([("a", canary())]);
+    let mut ran = run(&fleet, &playbook(), &rehearsing());
+    let nginx: TextSet = ["nginx.service".to_owned()].into_iter().collect();
+    let first = ran.records.iter_mut().find_map(|record| match &mut record.event {
+        Event::HostFacts { facts, .. } => Some(facts),
+        _ => None,
+    });
+    Arc::make_mut(first.unwrap()).services = nginx.clone();
+    let state = RunState::replay(&ran.plan, &ran.records).unwrap();
+    assert_eq!(state.hosts[0].before.as_ref().unwrap().services, nginx);
+    assert!(state.hosts[0].latest.as_ref().unwrap().services.is_empty());
+}
+
+#[test]
+fn the_second_way_begins_on_the_machine_and_the_system_of_the_first() {
+    let fleet = FakeFleet::with([("a", canary())]);
+    let ran = run(&fleet, &playbook(), &rehearsing());
+    let at = ran.records.last().unwrap().at;
+    for (machine, version, end) in
+        [("another", "1", Some(End::NeedsHands)), ("", "9", Some(End::NeedsHands)), ("", "1", None)]
+    {
+        let (mut state, mut facts) = second_look(&ran);
+        facts.system = Some(system("old", version));
+        facts.machine_id += machine;
+        let result = fleetlift::run::Result {
+            ending: Ending::Passed { exit: None, outcome: Passed::Unchanged, stdout: None },
+            duration: Duration::ZERO,
+            tail: String::new(),
+            facts: Some(Arc::new(facts)),
+            warnings: Vec::new(),
+            findings: Vec::new(),
+            never: false,
+        };
+        for event in judge(&ran.plan, &state, 0, &result, at) {
+            let record = Record { seq: state.next_seq, at, event };
+            state.apply(&ran.plan, &record).unwrap();
+        }
+        let ends = decide(&ran.plan, &state, at).todo.into_iter().find_map(|todo| match todo {
+            Todo::Record(Event::HostFinished { end, .. }) => Some(end),
+            Todo::Record(_) | Todo::Attempt { .. } => None,
+        });
+        assert_eq!(ends, end, "{machine} {version}");
+    }
+}
+
+/// Blocked means that nothing was changed: else a whole fleet would come to rest between two hops, one after the other.
+#[test]
+fn a_blocker_of_a_later_hop_is_a_bad_end() {
+    let host = || {
+        FakeHost::new("old", "1")
+            .rule("go-mid", Answer::Becomes("mid", "2"))
+            .rule("ask-room", Answer::Exit(1, "40 MB left"))
+    };
+    let mut playbook = two_hops();
+    playbook.hops[1].steps.insert(Phase::Precheck, vec![step("room", "ask-room")]);
+    // One that is found there was not changed by this run.
+    let between = || FakeHost::new("mid", "2").rule("ask-room", Answer::Exit(1, "40 MB left"));
+    for (first, end, others) in [(host(), End::NeedsHands, 0), (between(), End::Blocked, 1)] {
+        let fleet = FakeFleet::with([("a", first), ("b", host())]);
+        let ran = run(&fleet, &playbook, &Rollout::default());
+        assert_eq!(ran.end("a"), end);
+        let paused = matches!(ran.outcome, Outcome::Paused(PauseReason::Canary { .. }));
+        assert_eq!(paused, others == 0, "{:?}", ran.outcome);
+        assert_eq!(fleet.ran("b").iter().filter(|ran| *ran == "go-mid").count(), others);
+    }
+}
+
+/// The run waits for something else by itself, and no word is said to the hosts that only a person takes on.
+#[test]
+fn hosts_between_two_hops_are_named_while_the_run_waits_for_others() {
+    let host = || FakeHost::new("old", "1").rule("go-mid", Answer::Becomes("mid", "2"));
+    let there = || FakeHost::new("mid", "2").rule("go-new", Answer::Becomes("new", "3"));
+    let fleet = FakeFleet::with([("a", host()), ("b", there())]);
+    let wave = |name: &str| Wave::new(name.parse().unwrap(), name.to_owned());
+    let mut rollout = lenient();
+    rollout.waves = vec![
+        Wave { rest_between_hops: true, ..wave("a") },
+        Wave { soak: Some(Duration::from_millis(300)), ..wave("b") },
+    ];
+    let ran = run(&fleet, &two_hops(), &rollout);
+    let hosts = vec!["a".parse().unwrap()];
+    assert_eq!(ran.outcome, Outcome::Paused(PauseReason::Hop { hosts: hosts.clone() }));
+    let mut soaked = 0;
+    for n in 1..ran.records.len() {
+        let state = RunState::replay(&ran.plan, &ran.records[..n]).unwrap();
+        let decision = decide(&ran.plan, &state, ran.records[n - 1].at);
+        let soaks = |on: &WaitingOn| matches!(on, WaitingOn::Soak { .. });
+        if decision.todo.is_empty() && decision.waiting_on.iter().any(soaks) {
+            soaked += 1;
+            let told = WaitingOn::Hop { hosts: hosts.clone() };
+            let rests = state.between.len() == 1;
+            assert_eq!(decision.waiting_on.contains(&told), rests, "{:?}", decision.waiting_on);
+            soaked += usize::from(rests);
+        }
+    }
+    assert!(soaked > 1, "b soaks while a rests");
+}
+
+/// Where canaries rest between two hops, the others wait all the same.
+#[test]
+fn a_canary_between_two_hops_is_still_the_canary() {
+    let host = || {
+        FakeHost::new("old", "1")
+            .rule("go-mid", Answer::Becomes("mid", "2"))
+            .rule("go-new", Answer::Becomes("new", "3"))
+    };
+    let fleet = FakeFleet::with([("a", host()), ("b", host()), ("c", host())]);
+    let mut rollout = Rollout::default();
+    rollout.waves[0].rest_between_hops = true;
+    let ran = run(&fleet, &two_hops(), &rollout);
+    let hosts = vec!["a".parse().unwrap()];
+    assert_eq!(ran.outcome, Outcome::Paused(PauseReason::Hop { hosts }));
+    assert!(fleet.ran("b").is_empty() && fleet.ran("c").is_empty());
 }

@@ -3,8 +3,8 @@
 use fleetlift::{
     base::name::HostName,
     host::{
-        BoxFuture, ConnectError, Exit, KeyTrust, OutputSink, Script, Session, SessionError, Stream,
-        Target, Time, Transport, Whereabouts,
+        BoxFuture, ConnectError, Exit, KeyTrust, Leave, OutputSink, Script, Session, SessionError,
+        Stream, Target, Time, Transport, Whereabouts,
     },
     journal::{Contact, NewKey},
 };
@@ -84,6 +84,8 @@ pub struct FakeHost {
     pub ran: Vec<(String, String)>,
     /// The directories of scripts that never began.
     pub never: Vec<String>,
+    /// How long it takes to be left; that it was is then among what ran.
+    pub farewell: Option<Duration>,
 }
 
 impl FakeHost {
@@ -98,6 +100,7 @@ impl FakeHost {
             machine: None,
             ran: Vec::new(),
             never: Vec::new(),
+            farewell: None,
         }
     }
 
@@ -302,6 +305,18 @@ impl Session for FakeSession {
                 true => Ok(Whereabouts::Never),
                 false => Err(SessionError::Refused { reason: "nobody knows of it".into() }),
             }
+        })
+    }
+
+    fn leave(&mut self, _: Leave, _: bool) -> BoxFuture<'_, Result<(), SessionError>> {
+        Box::pin(async move {
+            let takes = self.fleet.0.lock().unwrap()[&self.host].farewell;
+            if let Some(takes) = takes {
+                tokio::time::sleep(takes).await;
+                let mut fleet = self.fleet.0.lock().unwrap();
+                fleet.get_mut(&self.host).unwrap().ran.push((String::new(), "left".into()));
+            }
+            Ok(())
         })
     }
 

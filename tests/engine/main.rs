@@ -11,6 +11,7 @@ mod care;
 mod ends;
 mod holds;
 mod late;
+mod logins;
 mod reboots;
 mod windows;
 mod wire;

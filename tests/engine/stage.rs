@@ -2,7 +2,10 @@
 
 use crate::{
     fake::{Answer, FakeFleet, FakeHost},
-    support::plans::{self, hop, reboot, step, system},
+    support::{
+        memory,
+        plans::{self, hop, reboot, step, system},
+    },
 };
 use fleetlift::{
     base::{
@@ -89,17 +92,11 @@ fn run_id() -> RunId {
     "20261121-0915-test".parse().unwrap()
 }
 
-/// A folder in memory, where this machine has one: no test here asks what a disk keeps, and each record waits for its sync.
-fn in_memory() -> TempDir {
-    TempDir::with_prefix_in("fleetlift-stage-", "/dev/shm")
-        .unwrap_or_else(|_| tempfile::tempdir().unwrap())
-}
-
 impl Stage {
     pub fn new(plan: Plan) -> Self {
         let text = serde_json::to_string(&plan).unwrap();
         let digest = digest(text.as_bytes());
-        let dir = in_memory();
+        let dir = memory::folder("fleetlift-stage-");
         let store = Store::new(dir.path());
         drop(store.create(&run_id(), &text, &digest).unwrap());
         Self { dir, store, digest, plan: Arc::new(plan) }

@@ -1,5 +1,6 @@
 //! An operator's desk: a fleet folder, a state folder, and the program on its command line.
 
+use crate::memory;
 use serde_json::Value;
 use std::{
     fs,
@@ -19,6 +20,8 @@ pub fn starts(step: &str, host: &str) -> impl Fn(&Value) -> bool {
 
 pub struct Desk {
     pub dir: TempDir,
+    /// Where the program's state is: each record waits for its sync.
+    state: TempDir,
     env: Vec<(String, String)>,
 }
 
@@ -54,11 +57,16 @@ impl Desk {
     pub fn new() -> Self {
         let dir = TempDir::with_prefix("fleetlift-desk-").unwrap();
         fs::create_dir(dir.path().join("fleet")).unwrap();
-        Self { dir, env: Vec::new() }
+        let state = memory::folder("fleetlift-state-");
+        Self { dir, state, env: Vec::new() }
     }
 
+    /// A file of the desk; `state` is the program's own folder.
     pub fn path(&self, path: &str) -> PathBuf {
-        self.dir.path().join(path)
+        match Path::new(path).starts_with("state") {
+            true => self.state.path().join(path),
+            false => self.dir.path().join(path),
+        }
     }
 
     /// Writes a file of the fleet, or beside it.

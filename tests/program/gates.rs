@@ -204,8 +204,10 @@ fn what_ssh_keygen_signs_is_taken_and_what_we_sign_it_verifies() {
         "expired",
         text.replace("issued 20", "issued 19").replace("expires 20", "expires 19"),
     );
-    desk.write("expired.sig", fs::read(desk.path(&signature)).unwrap());
-    hand_in("expired.sig").exits(4);
+    // Rightly signed, and yet too old.
+    keygen(&desk, &["-q", "-Y", "sign", "-f", "cto", "-n", "fleetlift-approval", "expired"]);
+    let said = hand_in("expired.sig").exits(4);
+    assert!(said.err.contains("it has expired: it was good until 19"), "{said:?}");
     desk.write("junk", "hello\n");
     assert!(hand_in("junk.sig").exits(2).err.contains("not what `--print` wrote"));
 

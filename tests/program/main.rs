@@ -1,5 +1,7 @@
 //! The program as its operators meet it: the binary, its command line, its exit codes, its files, and hosts behind real SSH.
 
+#[path = "../support/memory.rs"]
+mod memory;
 #[path = "../support/proxy.rs"]
 mod proxy;
 #[path = "../support/sshd.rs"]
@@ -17,6 +19,7 @@ mod files;
 mod gates;
 mod guards;
 mod hostile;
+mod https;
 mod locks;
 mod penalties;
 mod plans;

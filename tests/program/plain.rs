@@ -28,13 +28,17 @@ name = "next"
 run = "grep -q ID=next /etc/os-release"
 "#;
 
-/// The way back, for a host that is on the way or at its end.
-pub const BACK: &str = r#"
+/// The way back; `more` is said of each of its steps.
+pub fn back(more: &str) -> String {
+    format!(
+        r#"
 [[rollback]]
 name = "old-release"
 run = "cp /kept /etc/testbed/next-os-release"
-
+{more}
 [[rollback]]
 name = "boot-old"
-reboot = { timeout = "90s", into = "from" }
-"#;
+reboot = {{ timeout = "90s", into = "from" }}
+{more}"#
+    )
+}

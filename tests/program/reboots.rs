@@ -4,7 +4,7 @@ use crate::{
     bed::Bed,
     desk::{Desk, RUN, end_of},
     need_bed,
-    plain::{BACK, IS_NEXT, NEXT_RELEASE, to_next},
+    plain::{IS_NEXT, NEXT_RELEASE, back, to_next},
 };
 use fleetlift_testbed::Fault;
 use rustix::process::Signal;
@@ -127,7 +127,7 @@ fn an_announced_host_key_is_taken_once_and_lives_in_the_journal() {
     let bed = Bed::new("plain", &[("web-01", vec![Fault::ChangesKey])]);
     quick(&bed);
     let name = "Plain to next, installed anew";
-    let desk = bed.desk("", &to_next(name, &[REINSTALLS, IS_NEXT, BACK]));
+    let desk = bed.desk("", &to_next(name, &[REINSTALLS, IS_NEXT, &back("")]));
     desk.run().exits(0);
     assert_eq!(end_of(&desk.status(), "web-01"), ("migrated", true, ""));
     let journal = desk.journal();
@@ -171,19 +171,15 @@ reboot = { timeout = "90s" }
 "#;
 
 /// It may be on the old system still: then there is nothing to bring back.
-fn back_where_needed() -> String {
-    let guard = "\nunless = \"grep -q ID=plain /etc/os-release\"\n";
-    BACK.replace("-release\"\n", &format!("-release\"{guard}"))
-        .replace("boot-old\"\n", &format!("boot-old\"{guard}"))
-}
+const WHERE_NEEDED: &str = "unless = \"grep -q ID=plain /etc/os-release\"\n";
 
 fn begin_armed_work(bed: &Bed, desk: &Desk) {
     let mut running = desk.start(&RUN);
+    running
+        .wait_for("the step's intent", |r| r["event"] == "attempt_started" && r["step"] == "work");
     for host in ["cut", "still"] {
         bed.wait_for(host, "/began", "begun");
     }
-    running
-        .wait_for("the step's intent", |r| r["event"] == "attempt_started" && r["step"] == "work");
     running.signal(Signal::KILL);
     running.end();
 }
@@ -194,7 +190,7 @@ fn a_power_cut_while_armed_is_told_and_a_rollback_disarms() {
     let bed = Bed::plain(&["cut", "still"]);
     quick(&bed);
     let name = "Plain to next, by any boot";
-    let desk = bed.desk("", &to_next(name, &[ARMS, &back_where_needed()]));
+    let desk = bed.desk("", &to_next(name, &[ARMS, &back(WHERE_NEEDED)]));
     begin_armed_work(&bed, &desk);
     let status = desk.status();
     assert_eq!(status["counts"]["armed"], 2, "{status:#}");

@@ -4,7 +4,7 @@ use crate::{
     bed::Bed,
     desk::end_of,
     need_bed,
-    plain::{BACK, IS_NEXT, NEXT_RELEASE, to_next},
+    plain::{IS_NEXT, NEXT_RELEASE, back, to_next},
 };
 
 const STEPS: &str = r#"
@@ -25,7 +25,7 @@ fn migrated_hosts_are_brought_back_and_proven_so() {
         std::fs::write(bed.file(host, "/etc/testbed/dark_ms"), "200\n").unwrap();
     }
     std::fs::write(bed.file("web-03", "/not-this-one"), "").unwrap();
-    let playbook = to_next("Plain to next", &[NEXT_RELEASE, STEPS, IS_NEXT, BACK]);
+    let playbook = to_next("Plain to next", &[NEXT_RELEASE, STEPS, IS_NEXT, &back("")]);
     let desk = bed.desk("", &playbook);
     desk.run().exits(1);
     let system = |host: &str| bed.read(host, "/etc/os-release");

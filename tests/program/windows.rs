@@ -41,7 +41,10 @@ fn a_run_that_waits_says_what_for_and_stops_at_a_word() {
     let desk = desk(FAR);
     let mut run = desk.start(&RUN);
     run.wait_for("its first record", |record| record["event"] == "run_started");
-    let waits = &desk.status()["waiting_on"][0];
+    let status = desk.status();
+    let (waits, host) = (&status["waiting_on"][0], &status["hosts"]["web-1"]);
+    assert_eq!((&host["state"], &host["resting"]), (&"pending".into(), &false.into()));
+    assert_eq!(&host["waits_for"], waits);
     assert_eq!((&waits["kind"], &waits["wave"]), (&"window".into(), &"web".into()));
     assert_eq!(waits["opens"], "2126-11-20T17:00:00.000Z");
     assert_eq!(waits["zone"], "Asia/Shanghai");

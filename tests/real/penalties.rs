@@ -39,7 +39,7 @@ fn penalties_of_a_real_sshd_are_never_earned() {
     let address = inventory.lines().find_map(|line| line.strip_prefix("address = ")).unwrap();
     let knocks = bed.testbed(&["exec", "bash", "-c", KNOCKS, address.trim_matches('"')]).exits(0);
     assert!(knocks.out.contains("Not allowed at this time"), "{}", knocks.out);
-    bed.until("mon-01", "true");
+    bed.until_it_answers("mon-01");
     let before = turned_away();
     assert!(before > 0);
 

@@ -1,5 +1,6 @@
 //! The limits of a rollout, told again from the records: failure domains, budgets of waves, batches, soaking, answers.
 
+use crate::undo::Undo;
 use fleetlift::{
     journal::{End, Event, PauseReason, Record, Told, WatchId},
     plan::{Plan, PlanHost},
@@ -33,6 +34,7 @@ pub struct Limits {
     tripped: Option<(WatchId, Act)>,
     /// When each question was last put by this controller.
     put: BTreeMap<String, u64>,
+    undo: Undo,
     pub wrong: Vec<String>,
 }
 
@@ -51,6 +53,7 @@ impl Limits {
             rows: BTreeMap::new(),
             tripped: None,
             put: BTreeMap::new(),
+            undo: Undo::new(plan),
             wrong: Vec::new(),
             plan: Arc::clone(plan),
         }
@@ -83,6 +86,7 @@ impl Limits {
     }
 
     pub fn take(&mut self, record: &Record) {
+        self.undo.take(record, &mut self.wrong);
         let now = record.at.as_millis();
         let host = record.event.host().map(|host| self.numbers[host.as_str()]);
         match (&record.event, host) {
@@ -163,10 +167,7 @@ impl Limits {
 
     fn wave_is_over(&mut self, wave: usize, now: i64) {
         let own = |(host, _): &(usize, &At)| self.plan.hosts[*host].wave == wave;
-        let good = |(_, at): (usize, &At)| {
-            matches!(at, At::Ended(End::Migrated | End::Already | End::Committed))
-        };
-        let good = self.at.iter().enumerate().filter(own).any(good);
+        let good = self.at.iter().enumerate().filter(own).any(|(_, at)| is_good(*at));
         let soak = self.plan.waves[wave].soak.unwrap_or_default().as_millis() as i64;
         if good && now < self.last_end[wave] + soak {
             self.wrong.push(format!("wave {wave} is over before it has soaked"));
@@ -219,6 +220,17 @@ impl Limits {
             && batch.iter().any(|other| self.at[*other] == At::Flying)
         {
             why.push("the batch before is on its way".to_owned());
+        }
+        let number = self.plan.hosts[host].wave;
+        let of_wave = |fits: &dyn Fn(usize) -> bool| {
+            let own = (0..self.at.len()).filter(|host| self.plan.hosts[*host].wave == number);
+            own.filter(|host| fits(*host)).count()
+        };
+        let good = of_wave(&|host| is_good(self.at[host]));
+        let on_its_way =
+            of_wave(&|host| self.at[host] == At::Flying || self.between.contains(&host));
+        if good < wave.canary && good + on_its_way >= wave.canary {
+            why.push("the canaries are on their way, or rest between two hops".to_owned());
         }
         if self.between.contains(&host) {
             why.push("it rests between two hops".to_owned());
@@ -295,9 +307,6 @@ impl Limits {
         if act != Some(Act::RollbackWave) || !own {
             self.wrong.push(format!("{} goes back, and nobody asked for it", self.name(host)));
         }
-        if let Some(full) = self.full_domain(host) {
-            self.wrong.push(format!("{} goes back, but {full}", self.name(host)));
-        }
     }
 
     fn paused(&mut self, reason: &PauseReason) {
@@ -327,6 +336,10 @@ impl Limits {
         };
         hosts.iter().all(down)
     }
+}
+
+fn is_good(at: At) -> bool {
+    matches!(at, At::Ended(End::Migrated | End::Already | End::Committed))
 }
 
 fn is_bad(end: End) -> bool {

@@ -15,3 +15,4 @@ mod oracle;
 mod runs;
 mod scenario;
 mod sim;
+mod undo;

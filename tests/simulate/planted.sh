@@ -41,6 +41,10 @@ for patch in tests/simulate/planted/*.patch; do
   found='every seed'
   after=$(failing_after every_seed "$seeds")
   if [ -z "$after" ]; then
+    found='waves that go back'
+    after=$(failing_after waves_go_back 400)
+  fi
+  if [ -z "$after" ]; then
     found='crash at every record'
     after=$(failing_after wherever 40)
   fi

@@ -16,6 +16,8 @@ use std::{
 
 /// So many seeds in every test run; more by `just simulate N`.
 const SEEDS: u64 = 150;
+/// So many small worlds whose waves go back.
+const UNDONE_SEEDS: u64 = 60;
 /// So many small worlds have a crash at each of their records in every test run.
 const PURE_SEEDS: u64 = 4;
 /// Side by side.
@@ -120,6 +122,25 @@ fn every_seed_keeps_the_promises() {
             false => Err(failure(&scenario, &course, &came)),
         }
     });
+}
+
+#[test]
+fn waves_go_back_as_far_as_they_should() {
+    let undone = AtomicU64::new(0);
+    try_all("waves_go_back", UNDONE_SEEDS, |seed| {
+        let scenario = Scenario::new(seed, Form::Undone);
+        let course = Course::of(&scenario);
+        let came = simulate(&scenario, &course, false);
+        let reopened = came.lines.iter().filter(|line| line.contains("\"host_reopened\""));
+        undone.fetch_add(reopened.count() as u64, Ordering::Relaxed);
+        match came.wrong.is_empty() {
+            true => Ok(came),
+            false => Err(failure(&scenario, &course, &came)),
+        }
+    });
+    if number("FLEETLIFT_SEED").is_none() {
+        assert!(undone.into_inner() > 0, "no wave ever went back");
+    }
 }
 
 /// The ends and systems of all hosts are those of a run that nobody interrupted, wherever its controllers die.

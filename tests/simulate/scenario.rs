@@ -64,6 +64,8 @@ pub struct Trouble {
     pub network: u64,
     /// Of a hundred hosts, so many have a trouble of their own.
     pub hosts: u64,
+    /// Of a hundred short whiles, so many have bad answers to a question.
+    pub ill: u64,
 }
 
 /// One world to simulate.
@@ -81,6 +83,8 @@ pub struct Scenario {
 pub enum Form {
     /// Everything: size, troubles and limits by chance.
     Any,
+    /// A few hosts without troubles of their own, whose waves go back again and again, in few slots and domains.
+    Undone,
     /// At most three hosts, only troubles that do not depend on time, and limits that never stop the run.
     Pure,
 }
@@ -95,19 +99,32 @@ impl Scenario {
             steps: heavy,
             network: if pure { 0 } else { chance.pick(&[0, 0, 3, 10, 30]) },
             hosts: chance.pick(&[0, 5, 20, 40]),
+            ill: 6,
         };
-        let hosts = if pure { chance.between(1, 3) } else { size(&mut chance) };
+        let (trouble, hosts) = match form {
+            Form::Any => (trouble, size(&mut chance)),
+            Form::Pure => (trouble, chance.between(1, 3)),
+            Form::Undone => {
+                let steps = chance.pick(&[0, 0, 3]);
+                let calm = Trouble { steps, network: 0, hosts: 0, ill: 30, ..trouble };
+                (calm, chance.between(3, 10))
+            }
+        };
         let chance = Chance::of(seed, "playbook");
         let mut writer = Writer { chance, specs: Vec::new(), pure };
         let playbook = writer.playbook();
-        let mut rollout = rollout(&mut Chance::of(seed, "rollout"), hosts, pure);
-        if !pure {
-            let all_back = playbook.hops.iter().all(|hop| hop.steps.contains_key(&Phase::Rollback));
-            care(&mut Chance::of(seed, "care"), &mut rollout, all_back);
+        let mut rollout = rollout(&mut Chance::of(seed, "rollout"), hosts, form != Form::Any);
+        let all_back = playbook.hops.iter().all(|hop| hop.steps.contains_key(&Phase::Rollback));
+        let mut chance = Chance::of(seed, "care");
+        match form {
+            Form::Any => care(&mut chance, &mut rollout, all_back),
+            Form::Undone => undone(&mut chance, &mut rollout),
+            Form::Pure => {}
         }
         let mut inventory = inventory(hosts, rollout.waves.len() as u64);
         for (index, host) in inventory.hosts.values_mut().enumerate() {
             host.labels.insert("pair".to_owned(), format!("p{}", index / 2));
+            host.labels.insert("half".to_owned(), format!("h{}", index % 4 / 2));
             host.labels.insert("rack".to_owned(), format!("r{}", index % 7 % (hosts as usize)));
         }
         let all = inventory.hosts.keys().cloned().collect();
@@ -188,6 +205,24 @@ fn rollout(chance: &mut Chance, hosts: u64, pure: bool) -> Rollout {
     }
 }
 
+/// Waves that go back when they are not well, with limits on how many go at once.
+fn undone(chance: &mut Chance, rollout: &mut Rollout) {
+    if chance.percent(70) {
+        let per = chance.pick(&["pair", "rack", "half"]).to_owned();
+        rollout.at_most = vec![AtMost { hosts: chance.between(1, 2) as u32, per }];
+    }
+    if chance.percent(30) {
+        let watch = watch(chance, Question::Holds { run: "watch".to_owned() });
+        let watch = Watch { act: Act::RollbackWave, ..watch };
+        rollout.interrupts.push(Interrupt { name: "alarm".to_owned(), watch });
+    }
+    for wave in &mut rollout.waves {
+        wave.soak = chance.percent(70).then(|| Duration::from_secs(chance.between(1, 600)));
+        let ask = Question::IsWell { run: "watch".to_owned(), expect: None };
+        wave.health = Some(Watch { act: Act::RollbackWave, ..watch(chance, ask) });
+    }
+}
+
 /// With what care: failure domains, budgets of waves, batches, soaking, health, rehearsals.
 fn care(chance: &mut Chance, rollout: &mut Rollout, all_back: bool) {
     let domains = |chance: &mut Chance| -> Vec<AtMost> {
@@ -218,7 +253,7 @@ fn care(chance: &mut Chance, rollout: &mut Rollout, all_back: bool) {
         }
         wave.barrier = chance.percent(20).then(|| chance.between(1, 8) as u32);
         wave.soak = chance.percent(20).then(|| Duration::from_secs(chance.between(1, 3000)));
-        if chance.percent(15) {
+        if chance.percent(25) {
             let ask = Question::IsWell { run: "watch".to_owned(), expect: None };
             wave.health = Some(watch(chance, ask));
         }
@@ -233,7 +268,7 @@ fn watch(chance: &mut Chance, ask: Question) -> Watch {
         every: Duration::from_secs(chance.between(20, 300)),
         timeout: Duration::from_secs(chance.between(1, 30)),
         failures: chance.between(1, 3) as u32,
-        act: chance.pick(&[Act::Pause, Act::Stop, Act::RollbackWave]),
+        act: chance.pick(&[Act::Pause, Act::Stop, Act::RollbackWave, Act::RollbackWave]),
         recovery: None,
     }
 }

@@ -252,7 +252,11 @@ impl Journal for Disk {
     }
 
     fn left(&self, host: &HostName, reopened: u32) {
-        self.0.world().left.insert((host.clone(), reopened));
+        let mut world = self.0.world();
+        if !world.oracle.has_ended(host.as_str(), reopened) {
+            world.wrong.push(format!("{host} is noted as left after end {reopened}, before it"));
+        }
+        world.left.insert((host.clone(), reopened));
     }
 }
 

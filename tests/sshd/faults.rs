@@ -188,7 +188,6 @@ async fn giving_up_leaks_no_sockets() {
         open.fetch_sub(1, Ordering::SeqCst);
     });
     let quick = Connection {
-        keepalive: Duration::from_millis(100),
         connect_timeout: Duration::from_millis(300),
         auth_timeout: Duration::from_millis(300),
         ..fake.connection()

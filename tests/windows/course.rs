@@ -6,7 +6,7 @@ use crate::{
 };
 use fleetlift::{
     base::time::Timestamp,
-    run::{Basis, Mark, RunState, calendar, forecast, foresee, rest_of_way},
+    run::{Basis, HostPhase, Mark, RunPhase, RunState, calendar, forecast, foresee, rest_of_way},
 };
 use proptest::prelude::*;
 use std::{fmt::Write as _, time::Duration};
@@ -106,6 +106,70 @@ proptest! {
         }
         let moved = play.spans.values().filter(|(_, end)| end.is_none_or(|end| end > now)).count();
         prop_assert!(foreseen.hosts.len() >= moved);
+    }
+}
+
+/// Hosts of one wave, short and long ones by turns, as drawn; and whether any of them is kept waiting at a rest that would
+/// end inside the window that is open.
+fn kept_waiting(
+    play: &Play,
+    wave: &Said,
+    long: &[bool],
+    change: u64,
+    parallel: usize,
+) -> Vec<usize> {
+    let zone = jiff::tz::TimeZone::get(wave.zone).unwrap();
+    let now = play.now.as_millis();
+    let in_flight = play.state.waves[0].in_flight;
+    let fits = |host: &usize| {
+        let need = BESIDE + if long[*host] { change * 60 } else { 0 };
+        // A minute of room, and the minute in which it ends.
+        let end = now + (need as i64 + 60) * 1000;
+        (now..end).step_by(MINUTE as usize).chain([end - 1]).all(|at| wave.is_open(&zone, at))
+    };
+    let pending = |host: &usize| play.state.hosts[*host].phase == HostPhase::Pending;
+    match in_flight < parallel {
+        true => (0..long.len()).filter(pending).filter(fits).collect(),
+        false => Vec::new(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    /// A host that is too long for what is left of a window keeps none waiting that would fit.
+    #[test]
+    fn nobody_waits_behind_a_host_that_is_too_long(
+        long in proptest::collection::vec(any::<bool>(), 1..8),
+        window in said(),
+        change in 1..400u64,
+        parallel in 1..4usize,
+        start in 0..(400 * 1440i64),
+    ) {
+        prop_assume!(window.from != window.to);
+        let mut hosts = String::new();
+        for (number, long) in long.iter().enumerate() {
+            writeln!(hosts, "[hosts.w-{number}]\nvars.long = {long}").unwrap();
+        }
+        let rollout = format!(
+            "[[wave]]\nname = \"w\"\nhosts = \"@all\"\nparallel = {parallel}\nwindow = {}\n", window.written()
+        );
+        let book = playbook(change).replace("run = \"change\"\n", "run = \"change\"\nwhen = \"long\"\n");
+        let now = Timestamp::from_millis(at("2025-01-15T00:00:00Z").as_millis() + start * MINUTE);
+        let mut play = Play::begin(plan(&hosts, &book, &rollout), &now.to_string());
+        while let Some(next) = play.settle() {
+            let waiting = kept_waiting(&play, &window, &long, change, parallel);
+            prop_assert!(waiting.is_empty(), "{:?} could start at {}, long are {:?}", waiting, play.now, long);
+            play.now = play.now.max(next);
+            play.land();
+        }
+        let waiting = kept_waiting(&play, &window, &long, change, parallel);
+        prop_assert!(waiting.is_empty(), "{:?} could start at {}, long are {:?}", waiting, play.now, long);
+        // What could ever be done was done.
+        let short = long.iter().filter(|long| !**long).count();
+        let migrated = play.state.counts.get("migrated").copied().unwrap_or(0);
+        let stuck = matches!(play.state.phase, RunPhase::Paused(_));
+        prop_assert!(migrated == long.len() || (stuck && migrated <= short), "{migrated} of {long:?}");
     }
 }
 

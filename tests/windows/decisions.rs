@@ -6,7 +6,7 @@ use crate::{
 };
 use fleetlift::{
     journal::{Event, PauseReason, Verdict},
-    run::{HostPhase, RunPhase, WaitingOn, decide},
+    run::{Expected, HostPhase, HostWaits, RunPhase, WaitingOn, Waits, decide},
 };
 use std::time::Duration;
 
@@ -56,6 +56,86 @@ fn a_host_starts_only_where_it_ends_inside() {
         let night = if *start < at("2026-11-22T00:00:00Z") { "2026-11-21" } else { "2026-11-22" };
         assert!(end.unwrap() <= at(&format!("{night}T19:00:00Z")), "{start} to {end:?}");
     }
+}
+
+/// Three hosts one after the other: the first needs two hours and a half, which only weekends have.
+fn one_long(more: &str) -> Play {
+    let hosts = "[groups.web]\nhosts = [\"web-[1:3]\"]\n[hosts.web-1]\nvars.long = true\n[vars]\nlong = false\n";
+    let book = playbook(150).replace("run = \"change\"\n", "run = \"change\"\nwhen = \"long\"\n");
+    let rollout = format!(
+        "[[wave]]\nname = \"web\"\nhosts = \"@web\"\nwindow = [{{ from = \"01:00\", to = \"03:00\", zone = \"UTC\" }},\
+         {{ days = [\"sat\"], from = \"10:00\", to = \"18:00\", zone = \"UTC\" }}]\n{more}"
+    );
+    // A Monday.
+    Play::begin(plan(hosts, &book, &rollout), "2026-11-23T00:00:00Z")
+}
+
+#[test]
+fn a_host_that_is_too_long_for_tonight_keeps_nobody_waiting() {
+    let mut play = one_long("parallel = 1\n");
+    assert_eq!(play.settle(), Some(at("2026-11-23T01:00:00Z")), "the first that can go wakes us");
+    let opens = window(&play.waiting_on).cloned();
+    let Some(WaitingOn::Window { opens: Some(opens), .. }) = opens else { panic!("{opens:?}") };
+    assert_eq!(opens, at("2026-11-23T01:00:00Z"));
+    play.until("2026-11-23T12:00:00Z");
+    let started: Vec<String> = play.said("host_started");
+    let hosts: Vec<&str> = started.iter().filter_map(|said| said.split(' ').nth(1)).collect();
+    assert_eq!(hosts, ["web-2", "web-3"]);
+    assert_eq!(play.state.counts["pending"], 1);
+    let opens = window(&play.waiting_on).cloned();
+    let Some(WaitingOn::Window { opens: Some(opens), .. }) = opens else { panic!("{opens:?}") };
+    assert_eq!(opens, at("2026-11-28T10:00:00Z"));
+    play.play_out();
+    assert_eq!(play.said("host_started")[2], "2026-11-28T10:00:00.000Z web-1");
+    assert_eq!(play.state.phase, RunPhase::Finished(Verdict::Completed));
+}
+
+/// Each host by itself says what it waits for: those behind the first for other things than it does.
+#[test]
+fn every_host_says_what_it_waits_for() {
+    let mut play = one_long("parallel = 1\n");
+    let waits = |play: &Play| -> Vec<String> {
+        let expected = Expected { plan: &play.plan, state: &play.state, now: play.now };
+        let waits = Waits::new(&expected, &play.waiting_on);
+        let told = |wait| match wait {
+            None => "nothing".to_owned(),
+            Some(HostWaits::Own(own)) => format!("{own:?}"),
+            Some(HostWaits::For(WaitingOn::Window { opens, .. })) => {
+                opens.map_or_else(|| "never".to_owned(), |opens| opens.to_string())
+            }
+            Some(HostWaits::For(other)) => format!("{other:?}"),
+        };
+        (0..3).map(|host| told(waits.of(host))).collect()
+    };
+    let (night, weekend) = ("2026-11-23T01:00:00.000Z", "2026-11-28T10:00:00.000Z");
+    play.settle();
+    assert_eq!(waits(&play), [weekend, night, night]);
+    play.until("2026-11-23T01:00:30Z");
+    assert_eq!(waits(&play), [weekend, "nothing", "Slot"]);
+    // Two hosts rest where their window has closed; one is held, which is said otherwise.
+    play.slow.insert("ask".into(), Duration::from_secs(7200));
+    play.until("2026-11-23T04:00:00Z");
+    assert_eq!(play.said("host_rested").len(), 1, "{:?}", play.said("host_rested"));
+    let tomorrow = "2026-11-24T01:00:00.000Z";
+    assert_eq!(waits(&play), [weekend, tomorrow, tomorrow]);
+    play.record(Event::HoldRequested {
+        hosts: vec!["web-3".parse().unwrap()],
+        by: "alice".into(),
+        request: "r1".parse().unwrap(),
+    });
+    play.settle();
+    assert_eq!(waits(&play), [weekend, tomorrow, "nothing"]);
+}
+
+/// Who goes first was chosen: canaries keep their order.
+#[test]
+fn nobody_overtakes_a_canary() {
+    let mut play = one_long("canary = 1\n");
+    play.until("2026-11-27T12:00:00Z");
+    assert!(play.said("host_started").is_empty());
+    play.play_out();
+    assert!(play.said("host_started")[0].ends_with("web-1"));
+    assert_eq!(play.state.phase, RunPhase::Finished(Verdict::Completed));
 }
 
 #[test]

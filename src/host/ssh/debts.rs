@@ -30,7 +30,7 @@ enum Door {
     At(SocketAddr),
 }
 
-/// When the penalties of each are over. Who has none is not in it.
+/// When the penalties of each are over. Who never had one is not in it.
 #[derive(Debug, Default)]
 pub(super) struct Debts(Mutex<BTreeMap<Door, Instant>>);
 
@@ -46,9 +46,8 @@ impl Debts {
 
     /// When little enough is left; nothing where that is so now.
     fn too_much(&self, doors: &[Door]) -> Option<Instant> {
-        let mut debts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let debts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        debts.retain(|_, over| *over > now);
         let over = doors.iter().filter_map(|door| debts.get(door)).max()?;
         over.checked_sub(OUTSTANDING_MAX).filter(|until| *until > now)
     }

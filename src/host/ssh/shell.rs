@@ -301,11 +301,18 @@ mod tests {
     const SHELLS: [&[&str]; 5] =
         [&["/bin/sh"], &["bash", "--posix"], &["busybox", "ash"], &["dash"], &["mksh"]];
 
+    /// A program that a test needs is missing here. Where everything was installed, that is a failure.
+    fn skip(program: &str) {
+        let on_ci = std::env::var_os("FLEETLIFT_CI").is_some_and(|v| v == "1");
+        assert!(!on_ci, "no {program}");
+        eprintln!("SKIPPED: no {program} here");
+    }
+
     /// What a shell prints; nothing where it is not here.
     fn run(shell: &[&str], script: &str) -> Option<String> {
         let output = Command::new(shell[0]).args(&shell[1..]).arg("-c").arg(script).output();
         let Ok(output) = output else {
-            eprintln!("SKIPPED: no {} here", shell[0]);
+            skip(shell[0]);
             return None;
         };
         Some(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -363,9 +370,7 @@ mod tests {
                 .stdout(Stdio::piped())
                 .spawn();
             let Ok(mut checker) = checker else {
-                let on_ci = std::env::var_os("FLEETLIFT_CI").is_some_and(|v| v == "1");
-                assert!(!on_ci, "no shellcheck");
-                eprintln!("SKIPPED: no shellcheck here: apt-get install shellcheck");
+                skip("shellcheck");
                 return;
             };
             checker.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
@@ -382,7 +387,7 @@ mod tests {
             command.args(&shell[1..]).args(["-c", READ, "fleetlift", "mark"]).env("IFS", "x");
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
             let Ok(mut child) = command.spawn() else {
-                eprintln!("SKIPPED: no {} here", shell[0]);
+                skip(shell[0]);
                 continue;
             };
             let input = format!("{text}{}body", last_line("mark"));
@@ -406,7 +411,7 @@ mod tests {
                 let mut command = Command::new(shell[0]);
                 command.args(&shell[1..]).args(["-c", &text, "fleetlift", "m"]);
                 let Ok(output) = command.stdin(Stdio::null()).output() else {
-                    eprintln!("SKIPPED: no {} here", shell[0]);
+                    skip(shell[0]);
                     continue;
                 };
                 let out = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -428,7 +433,7 @@ mod tests {
         let path = std::env::var_os("PATH").unwrap();
         let setsid = std::env::split_paths(&path).map(|folder| folder.join("setsid"));
         let Some(setsid) = setsid.into_iter().find(|file| file.exists()) else {
-            eprintln!("SKIPPED: no setsid here");
+            skip("setsid");
             return;
         };
         let path = format!("{}:{}", dir.path().display(), path.display());
@@ -456,7 +461,7 @@ mod tests {
                 let mut command = Command::new(shell[0]);
                 let child = command.args(&shell[1..]).arg("-n").stdin(Stdio::piped()).spawn();
                 let Ok(mut child) = child else {
-                    eprintln!("SKIPPED: no {} here", shell[0]);
+                    skip(shell[0]);
                     continue;
                 };
                 child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();

@@ -2,7 +2,10 @@
 
 use super::track::Track;
 use crate::{
-    base::{text::one_line, time::Timestamp},
+    base::{
+        text::{fold_names, one_line, shorten},
+        time::Timestamp,
+    },
     plan::Plan,
     report::{
         build::{in_order, millis},
@@ -10,12 +13,13 @@ use crate::{
         naming::step_name,
         paint::Paint,
         state::{State, Tone},
-        status::waits_on,
+        status::{rests, waits_on},
         words::Words,
     },
-    run::{HostPhase, HostState, RunPhase, RunState, WaitingOn, decide},
+    run::{Expected, HostPhase, HostState, RunPhase, RunState, WaitingOn, Waits, decide},
 };
 use console::{measure_text_width, truncate_str};
+use std::fmt::Display;
 
 /// Hosts in flight with a line each, where the terminal has room.
 const HOSTS_MAX: usize = 12;
@@ -26,6 +30,9 @@ const ROWS_FOR_EVENTS: usize = 6;
 /// Columns of the bar, and the terminal below which there is none.
 const BAR_COLUMNS: usize = 32;
 const BAR_TERMINAL_MIN: usize = 60;
+
+/// Columns of the names of hosts that rest.
+const RESTING_COLUMNS_MAX: usize = 40;
 
 /// Columns of a host's name: longer ones are cut.
 const NAME_COLUMNS_MAX: usize = 28;
@@ -52,6 +59,7 @@ impl Frame<'_> {
         let mut lines = vec![self.bar(track, size.columns), self.counts()];
         lines.extend(self.halt());
         lines.extend(self.outside());
+        lines.extend(self.rests(track));
         let room = size.rows.saturating_sub(ROWS_FOR_EVENTS + lines.len()).clamp(1, HOSTS_MAX);
         lines.extend(self.hosts(track, room));
         if track.in_flight() > room {
@@ -188,6 +196,22 @@ impl Frame<'_> {
         let outside = waiting_on.iter().find(outside)?;
         let text = one_line(&waits_on(self.words, outside)).into_owned();
         Some(self.paint.tone(Tone::Calm, &self.words.say("live.waits", &[("what", &text)])))
+    }
+
+    /// Hosts that rest on their way, and until when: those that nobody holds.
+    fn rests(&self, track: &Track) -> Option<String> {
+        let free = |index: &&usize| self.state.hosts[**index].held_by.is_none();
+        let resting: Vec<usize> = track.resting().iter().filter(free).copied().collect();
+        let first = *resting.first()?;
+        let expected = Expected { plan: self.plan, state: self.state, now: self.now };
+        let waiting_on = decide(self.plan, self.state, self.now).waiting_on;
+        let how = rests(self.words, Waits::new(&expected, &waiting_on).of(first));
+        let names = resting.iter().filter_map(|index| self.plan.hosts.get(*index));
+        let names = fold_names(names.map(|host| host.name.as_str()));
+        let names = shorten(&one_line(&names), RESTING_COLUMNS_MAX).into_owned();
+        let n = self.words.number(resting.len());
+        let values: [(&str, &dyn Display); 3] = [("n", &n), ("hosts", &names), ("how", &how)];
+        Some(self.paint.tone(Tone::Calm, &self.words.say("live.rests", &values)))
     }
 
     fn hosts(&self, track: &Track, room: usize) -> Vec<String> {

@@ -5,9 +5,12 @@ use crate::{
     journal::{End, Event, Record},
     plan::Plan,
     report::build::millis,
-    run::{Basis, Forecast, RunPhase, RunState, forecast},
+    run::{Basis, Forecast, HostPhase, RunPhase, RunState, forecast},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// So often the rest of a small run is foreseen anew.
 const FORESEE_EVERY: Duration = Duration::from_secs(5);
@@ -18,6 +21,8 @@ pub(in crate::report) struct Track {
     flying: BTreeMap<u64, usize>,
     came: BTreeMap<usize, u64>,
     next: u64,
+    /// Hosts that rest on their way.
+    resting: BTreeSet<usize>,
     /// How long each migrated host took, sorted.
     took: Vec<u64>,
     /// When the display saw its first record, and how many hosts have ended since.
@@ -36,9 +41,10 @@ impl Track {
             if host.is_in_flight() {
                 track.come(index);
             }
-            if let (crate::run::HostPhase::Ended(End::Migrated), Some(from)) =
-                (&host.phase, host.started)
-            {
+            if let HostPhase::Resting { .. } = host.phase {
+                track.resting.insert(index);
+            }
+            if let (HostPhase::Ended(End::Migrated), Some(from)) = (&host.phase, host.started) {
                 insert(&mut track.took, millis(from, host.since));
             }
         }
@@ -49,16 +55,23 @@ impl Track {
         self.since.get_or_insert(record.at);
         let Some(index) = record.event.host().and_then(|host| state.host(host)) else { return };
         match &record.event {
-            Event::HostStarted { .. } | Event::HostReopened { .. } => self.come(index),
+            Event::HostStarted { .. } | Event::HostReopened { .. } => {
+                self.resting.remove(&index);
+                self.come(index);
+            }
             Event::HostFinished { end, .. } => {
                 self.go(index);
+                self.resting.remove(&index);
                 self.ended += 1;
                 let started = state.hosts.get(index).and_then(|host| host.started);
                 if let (End::Migrated, Some(from)) = (end, started) {
                     insert(&mut self.took, millis(from, record.at));
                 }
             }
-            Event::HostHeld { .. } | Event::HostRested { .. } => self.go(index),
+            Event::HostHeld { .. } | Event::HostRested { .. } => {
+                self.go(index);
+                self.resting.insert(index);
+            }
             Event::RunStarted { .. }
             | Event::RunResumed { .. }
             | Event::StopRequested { .. }
@@ -106,6 +119,11 @@ impl Track {
     /// Hosts in flight, the oldest first.
     pub fn flying(&self) -> impl Iterator<Item = usize> + '_ {
         self.flying.values().copied()
+    }
+
+    /// Hosts that rest on their way, held or not.
+    pub fn resting(&self) -> &BTreeSet<usize> {
+        &self.resting
     }
 
     pub fn in_flight(&self) -> usize {

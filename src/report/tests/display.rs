@@ -5,14 +5,15 @@ use super::{
     story::{self, Story},
 };
 use crate::{
-    base::time::Timestamp,
     report::{
         live::{Display, Frame, Mode, Size, Tracked},
         paint::Paint,
+        status::{Standing, status, status_json},
         words::Words,
     },
     run::RunState,
 };
+use serde_json::json;
 use std::{
     io::{self, Write},
     sync::{Arc, Mutex},
@@ -62,7 +63,7 @@ fn frame(story: &Story, size: Size) -> Vec<String> {
         state.apply(&story.plan, &record).unwrap();
         track.take(&record, &state);
     }
-    let now = Timestamp::from_millis(story::START + story.last() + 12_000);
+    let now = story.now();
     track.refresh(now, &state, &story.plan);
     let (words, paint) = (Words::english(), Paint { color: false });
     Frame { words, paint, plan: &story.plan, state: &state, now }.lines(&track, size)
@@ -142,4 +143,43 @@ fn nothing_is_promised_before_a_host_is_done() {
     story.host(0, 0).start(0, 1);
     let lines = frame(&story, Size { columns: 120, rows: 40 });
     assert!(!lines[0].contains(" left") && !lines[0].contains('—'), "{}", lines[0]);
+}
+
+/// Who rests is told apart from who has not begun: in the frame, in `status` and in its JSON.
+#[test]
+fn hosts_at_rest_are_shown_as_such() {
+    let story = stories::resting();
+    let lines = frame(&story, Size { columns: 100, rows: 24 });
+    let rests = lines.iter().find(|line| line.contains("resting"));
+    assert_eq!(
+        rests.map(|line| line.trim()),
+        Some("‖ 2 hosts resting between two hops, until the run is resumed: a-[01-02]"),
+        "{lines:?}"
+    );
+    let state = story.state();
+    let waiting_on = crate::run::decide(&story.plan, &state, story.now()).waiting_on;
+    let run = story::run_id();
+    let standing = Standing {
+        plan: &story.plan,
+        digest: story::digest(),
+        run: &run,
+        state: &state,
+        waiting_on: &waiting_on,
+        abandoned: false,
+        now: story.now(),
+    };
+    let text = status(&standing, false);
+    let row = |host: &str| text.lines().find(|line| line.contains(host)).unwrap().to_owned();
+    assert!(row("a-01").ends_with("resting between two hops, until the run is resumed"), "{text}");
+    assert!(row("a-02").ends_with("resting until a slot is free"), "{text}");
+    assert!(row("a-03").ends_with("held by alice"), "{text}");
+    let json = status_json(&standing);
+    let host = |host: &str| {
+        let host = &json["hosts"][host];
+        (host["state"].clone(), host["resting"].clone(), host["waits_for"]["kind"].clone())
+    };
+    let (pending, held, yes) = (json!("pending"), json!("held"), json!(true));
+    assert_eq!(host("a-01"), (pending.clone(), yes.clone(), json!("resume")));
+    assert_eq!(host("a-02"), (pending, yes.clone(), json!("slot")));
+    assert_eq!(host("a-03"), (held, yes, json!(null)));
 }

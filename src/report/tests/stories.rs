@@ -226,6 +226,30 @@ pub fn two_hops() -> Story {
     story
 }
 
+/// Hosts that rest: one between its hops, one where its window has closed, one of these held.
+pub fn resting() -> Story {
+    let names = ["a-01", "a-02", "a-03"].map(str::to_owned).to_vec();
+    let mut story = Story::new(super::story::two_hops(&[("all", names)]));
+    for host in 0..3 {
+        let mut part = story.host(host, host as i64 * 3);
+        let name = part.name();
+        let hop = if host == 0 {
+            part.until(9);
+            part.say(Event::HopFinished { host: name.clone(), hop: 0 });
+            Some(0)
+        } else {
+            part.until(1);
+            None
+        };
+        part.say(Event::HostRested { host: name.clone(), hop });
+        if host == 2 {
+            let (by, request) = ("alice".to_owned(), "r1".parse().unwrap());
+            part.say(Event::HoldRequested { hosts: vec![name], by, request });
+        }
+    }
+    story
+}
+
 /// Names, outputs and remedies that try to be something else.
 pub fn hostile() -> Story {
     let names = ["<script>alert(1)<", "\"q\"'s", "a b|c `d` __e__", "ev\u{202e}il", "$(reboot);x"];

@@ -93,19 +93,26 @@ fn rendered(index: usize) -> Rendered {
         "rolled-back" => look(Moment::RolledBack),
         _ => Task::Act(Action::Run("true".into())),
     };
-    Rendered {
-        step: index,
-        late: false,
-        skip: None,
-        task,
-        when: None,
-        unless: None,
-        verify: None,
-        expect: None,
-        probe: None,
-        disarm: None,
-        report: None,
-        env: BTreeMap::new(),
+    Rendered::new(index, task)
+}
+
+/// A wave of these hosts that asks for nothing.
+fn wave(name: &str, hosts: Vec<usize>) -> PlanWave {
+    PlanWave {
+        name: name.parse().unwrap(),
+        hosts,
+        after: Vec::new(),
+        canary: 0,
+        parallel: 10,
+        windows: None,
+        approval: None,
+        budget: None,
+        at_most: Vec::new(),
+        barrier: None,
+        soak: None,
+        health: None,
+        rehearse_rollback: false,
+        rest_between_hops: false,
     }
 }
 
@@ -126,7 +133,7 @@ pub fn plan(waves: &[(&str, Vec<String>)]) -> Plan {
             vars: BTreeMap::new(),
             variables: 0,
         }));
-        planned.push(PlanWave::new(wave.parse().unwrap(), (first..hosts.len()).collect(), 10));
+        planned.push(self::wave(wave, (first..hosts.len()).collect()));
     }
     Plan {
         format: PLAN_FORMAT,
@@ -291,6 +298,11 @@ impl Story {
         let host = part.name();
         part.say(Event::HostStarted { host, wave });
         part
+    }
+
+    /// A moment after its last record.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millis(START + self.last() + 12_000)
     }
 
     pub fn last(&self) -> i64 {

@@ -23,8 +23,8 @@ pub enum HostPhase {
         next: u32,
         not_before: Timestamp,
     },
-    /// At a safe point, and in no slot: an operator holds it, or it waits for its window, or for a slot. A retry that was
-    /// due is due still.
+    /// At a safe point, and in no slot: an operator holds it, or it waits for its window, for a slot, or between two hops for
+    /// somebody who resumes the run. A retry that was due is due still.
     Resting {
         retry: Option<Retry>,
     },

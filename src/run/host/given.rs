@@ -94,7 +94,8 @@ impl HostState {
                 self.advance(plan, self.cursor);
             }
             (Running { .. }, Event::HostFacts { moment, facts, .. }) => {
-                if *moment == Moment::Before {
+                // What a rehearsal's way back has lost is to be missed on the second way, too.
+                if *moment == Moment::Before && (!self.rehearsed || self.before.is_none()) {
                     self.before = Some(Arc::clone(facts));
                 }
                 self.latest = Some(Arc::clone(facts));
@@ -201,6 +202,7 @@ impl HostState {
         (self.way, self.hop, self.entry) = (Way::Forward, 0, 0);
         self.cursor = plan.hops.first().map_or(0, |hop| hop.forward.start);
         self.changing = false;
+        self.rested_before = None;
     }
 
     /// An operator takes the host up again, for the way back or for its commit.

@@ -36,7 +36,7 @@ disk_users() {
     local process
     for process in /proc/[0-9]*; do
         case $(readlink "$process/root" "$process/cwd" 2> /dev/null) in
-            *"$DISK"/*) printf '%s (%s) ' "${process#/proc/}" "$(cat "$process/comm")" ;;
+            *"$DISK"*) printf '%s (%s) ' "${process#/proc/}" "$(cat "$process/comm")" ;;
         esac
     done
 }

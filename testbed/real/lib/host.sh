@@ -44,7 +44,7 @@ host_kill() {
     fi
     alive "$state/supervisor.pid" || return 0
     # Who has no power says no goodbye: connections stay open until somebody misses an answer.
-    ip -n "$NAME" link set "$1" down
+    ip -n "$NAME" link set "$1" down || true
     first=$(host_first "$1") || true
     # A container whose first process is not there yet is cut before it begins.
     kill -KILL "${first:-$(cat "$state/container.pid")}" 2> /dev/null || true

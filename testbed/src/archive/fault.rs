@@ -18,7 +18,8 @@ pub enum Fault {
 /// A line of the file of faults that says nothing known.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "'{0}' is no fault of the archive: it knows refuse, cut, corrupt and hang, each followed by a part of the address, and by who is answered so where not everybody is"
+    "'{0}' is no fault of the archive: it knows refuse, cut, corrupt and hang, each followed by a part of the address, \
+     and by who alone is answered so, where not everybody is"
 )]
 pub struct UnknownFault(String);
 
@@ -59,8 +60,8 @@ impl FromStr for Rule {
     }
 }
 
-/// The fault for an address and who asks for it, by a file that is read anew for each question; without the file there is none. A line that
-/// cannot be read is told and breaks nothing.
+/// The fault for an address and who asks for it, by a file that is read anew for each question; without the file there is
+/// none. A line that cannot be read is told and breaks nothing.
 pub(super) fn of(file: &Path, address: &str, asker: IpAddr) -> io::Result<Option<Fault>> {
     let text = match fs::read_to_string(file) {
         Ok(text) => text,

@@ -2,6 +2,8 @@
 
 #![expect(dead_code, reason = "each test program uses what it needs")]
 
+mod skip;
+
 use fleetlift_testbed::{
     CannedAnswers, Fault, Fleet, FleetSpec, HostInfo, HostSpec, Means, Profile,
 };
@@ -87,9 +89,7 @@ pub fn again(name: &str, change: fn(&mut Command)) {
         return;
     }
     if !std::fs::metadata("/proc/self").is_ok_and(|found| found.uid() == 0) {
-        eprintln!(
-            "SKIPPED: {name} needs root; run the tests as root (also in a container) to have it"
-        );
+        skip::skip(&format!("{name} needs root, also that of a container"));
         return;
     }
     // The other user may not be allowed to look where this program lies.

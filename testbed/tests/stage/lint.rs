@@ -1,6 +1,9 @@
 //! Every script of the stage set and every shell text of the shipped playbooks, read by shellcheck.
 
-use super::playbook::{self, Texts, text};
+use super::{
+    playbook::{self, Texts, text},
+    skip::skip,
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -17,7 +20,7 @@ fn shellcheck(files: &[PathBuf]) {
         .args(files)
         .output()
     else {
-        eprintln!("SKIPPED: shellcheck is not on this machine");
+        skip("shellcheck is not on this machine");
         return;
     };
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
@@ -67,7 +70,7 @@ fn the_scripts_of_the_real_hosts_are_clean() {
         .output();
     match out {
         Ok(out) => assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout)),
-        Err(_) => eprintln!("SKIPPED: shellcheck is not on this machine"),
+        Err(_) => skip("shellcheck is not on this machine"),
     }
 }
 

@@ -7,10 +7,13 @@ mod lint;
 mod pieces;
 mod playbook;
 mod remote;
+#[path = "../common/skip.rs"]
+mod skip;
 
 use drive::{End, Machine as _, Trip};
 use fleetlift_testbed::{CannedAnswers, Fleet, FleetSpec, HostSpec, Profile};
 use host::Host;
+use skip::skip;
 use std::{fs, process::Command, sync::Mutex, time::Instant};
 
 /// Takes a host of the stage along a shipped playbook until it ends.
@@ -34,7 +37,7 @@ fn travel(stage: &str, name: &str, role: &str, faults: &str) -> (Host, End, Trip
 /// Says why a test is skipped, where this machine cannot make hosts.
 fn skipped() -> bool {
     if let Some(why) = host::missing() {
-        eprintln!("SKIPPED: {why}");
+        skip(why);
     }
     host::missing().is_some()
 }
@@ -241,7 +244,7 @@ fn a_host_of_the_testbed_migrates_over_real_ssh() {
         client.map_err(|_| "openssh-client is not on this machine".to_owned())
     });
     if let Err(why) = usable {
-        eprintln!("SKIPPED: {why}");
+        skip(&why);
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -150,6 +150,15 @@ fn an_upgrade_that_did_not_come_to_its_end_is_not_taken_for_done() {
         host.sh(&format!("mkdir -p {dir} && touch {dir}/begun"));
         let said = passes(&host, &hop, "verify", "came-to-its-end").unwrap_err();
         assert!(said.contains(&format!("touch {dir}/ended")), "{said}");
+        // Where only the mark says how far it came, no new attempt takes its place.
+        if hop.to.0 == "debian" || hop.to.0 == "ubuntu" {
+            let said = passes(&host, &hop, "backup", "archive-etc").unwrap_err();
+            assert!(said.contains("roll its run back"), "{said}");
+            assert!(host.has(&format!("{}/begun", &dir[1..])), "{name}");
+            passes(&host, &hop, "rollback", "forget-the-marks").unwrap();
+            passes(&host, &hop, "backup", "archive-etc").unwrap();
+            host.sh(&format!("touch {dir}/begun"));
+        }
         passes(&host, &hop, "migrate", "note-the-end").unwrap();
         passes(&host, &hop, "verify", "came-to-its-end").unwrap();
         // The next attempt begins without the marks of this one.
@@ -279,6 +288,68 @@ fn rocky_takes_no_leapp_that_does_not_know_it_and_leaves_none_behind() {
             let again = drive::single(&host, &hop, &vars, phase, "remove-leapp");
             assert_eq!(again, Ok(false), "{version}");
             host.sh("rm -f /our-leapp");
+        }
+    }
+}
+
+/// Disks that the new system could not open are no matter for the next boot to find.
+#[test]
+fn encrypted_disks_keep_what_opens_them() {
+    if skipped() {
+        return;
+    }
+    let hop = hop("debian12-to-debian13");
+    let host = Host::build("debian12", "web", "");
+    passes(&host, &hop, "backup", "package-state").unwrap();
+    host.write("etc/crypttab", "# name device\n");
+    passes(&host, &hop, "migrate", "sound-before-the-reboot").unwrap();
+    host.write("etc/crypttab", "# name device\ndata /dev/vdb /root/key luks\n");
+    let said = passes(&host, &hop, "migrate", "sound-before-the-reboot").unwrap_err();
+    assert!(said.contains("no systemd-cryptsetup"), "{said}");
+    host.sh("printf 'systemd-cryptsetup\\t257\\tii\\n' >> /var/lib/dpkg/packages");
+    passes(&host, &hop, "migrate", "sound-before-the-reboot").unwrap();
+}
+
+/// An upgrade of the host's own that is at work is waited for, before and after the first reboot.
+#[test]
+fn nobody_ends_an_upgrade_of_the_host_s_own() {
+    if skipped() {
+        return;
+    }
+    let host = Host::build("debian12", "web", "");
+    host.program(
+        "systemctl",
+        r#"case "$*" in
+    'is-active apt-daily-upgrade.service') if test "$(cat /slept)" = xx; then echo inactive; else echo activating; fi ;;
+    is-active*) echo inactive ;;
+esac"#,
+    );
+    host.program("sleep", "printf x >> /slept");
+    for name in ["debian11-to-debian12", "debian12-to-debian13", "ubuntu2204-to-ubuntu2404"] {
+        let hop = hop(name);
+        for step in ["stop-timers", "stop-timers-again"] {
+            host.write("slept", "");
+            passes(&host, &hop, "migrate", step).unwrap();
+            assert_eq!(host.read("slept"), "xx", "{name}: {step}");
+        }
+    }
+}
+
+/// Updates that wait are no fault of a host that is there; a system of which half was never upgraded is.
+#[test]
+fn a_host_that_is_there_may_wait_for_updates() {
+    if skipped() {
+        return;
+    }
+    let host = Host::build("debian12", "web", "");
+    for name in ["debian11-to-debian12", "debian12-to-debian13", "ubuntu2204-to-ubuntu2404"] {
+        let hop = hop(name);
+        host.program("apt-get", "echo 'Inst openssl [1] (2)'");
+        passes(&host, &hop, "verify", "not-half-upgraded").unwrap();
+        host.program("apt-get", "seq 20 | sed 's/.*/Inst & [1] (2)/'");
+        assert!(passes(&host, &hop, "verify", "not-half-upgraded").is_err(), "{name}");
+        for step in hop.steps["verify"].iter().filter(|s| s.contains_key("already")) {
+            assert_ne!(step["name"].as_str(), Some("nothing-left-to-upgrade"), "{name}");
         }
     }
 }

@@ -4,7 +4,7 @@ mod hands;
 mod table;
 
 use crate::{
-    fake::{Answer, FakeFleet},
+    fake::{Answer, FakeFleet, FakeHost},
     stage::{Driver, Stage, good, lenient, planned, playbook},
 };
 use fleetlift::{
@@ -16,7 +16,10 @@ use fleetlift::{
     rollout::{Allowance, Rollout, Wave},
     run::{HostPhase, RunState, WaitingOn, decide},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tokio::sync::mpsc;
 
 /// A run whose controllers come and go, and hear operators.
@@ -356,4 +359,22 @@ fn what_the_run_waits_on_names_who_is_held() {
     assert_eq!(decision.todo, []);
     let told = WaitingOn::Held { hosts: names(&["b"]) };
     assert!(decision.waiting_on.contains(&told), "{:?}", decision.waiting_on);
+}
+
+/// What is given back at a rest is the lock of the next lane, too: that one waits for the goodbye of the first.
+#[test]
+fn a_host_is_not_taken_up_again_while_it_is_still_being_left() {
+    let host = FakeHost { farewell: Some(Duration::from_secs(10)), ..good() };
+    let mut bench = Bench::new(FakeFleet::with([("a", host), ("b", good())]), &lenient());
+    let (held, released) = (bench.ask(hold(&["a"])), bench.ask(release(&["a"])));
+    let rests: Wanted = Box::new(|record| matches!(record.event, Event::HostHeld { .. }));
+    let (outcome, _) = bench.drive(vec![
+        At(begins("space", "a"), Control::Asked(held)),
+        At(rests, Control::Asked(released)),
+    ]);
+    assert_eq!(outcome, Outcome::Finished(Verdict::Completed));
+    let ran = bench.fleet.ran("a");
+    let place = |text: &str| ran.iter().position(|ran| ran == text).unwrap();
+    assert!(place("ask-space") < place("left") && place("left") < place("ask-mounts"), "{ran:?}");
+    assert_eq!(ran.iter().filter(|ran| *ran == "left").count(), 2, "{ran:?}");
 }

@@ -20,6 +20,7 @@ impl Host {
             );
         }
         self.lock = Some(epoch);
+        folder.clone_into(&mut self.lock_of);
         Ok(())
     }
 
@@ -36,6 +37,10 @@ impl Host {
             self.dirs.retain(|name, _| !inside(name));
         }
         if self.lock.is_some_and(|taken| taken <= epoch) {
+            if self.lock_of != folder {
+                let wrong = format!("{folder} gives back the lock of {}", self.lock_of);
+                self.wrong.push(wrong);
+            }
             self.lock = None;
         }
         self.tell(|| format!("is left: {how:?}"));

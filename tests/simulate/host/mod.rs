@@ -80,6 +80,8 @@ pub struct Host {
     pub dirs: BTreeMap<String, Dir>,
     /// Which controller of the run has its lock, by how often the run was taken over.
     pub lock: Option<u32>,
+    /// For the scripts of which folder it was taken last.
+    lock_of: String,
     /// Folders in which nothing begins any more.
     pub ended: BTreeSet<String>,
     /// Steps whose work is in place.
@@ -124,6 +126,7 @@ impl Host {
             restoring: None,
             dirs: BTreeMap::new(),
             lock: None,
+            lock_of: String::new(),
             ended: BTreeSet::new(),
             done: BTreeSet::new(),
             copies: BTreeMap::new(),

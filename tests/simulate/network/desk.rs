@@ -74,7 +74,13 @@ async fn watch(sim: &Sim, id: &str, timeout: Duration, output: &mut dyn OutputSi
     let is_interrupt = id.starts_with("interrupt");
     let (well, bad) = if is_interrupt { (1, 0) } else { (0, 1) };
     sim.world().oracle.limits.asked(id, asked);
+    // What is ill stays so for a while: more than one answer in a row.
+    let ill = {
+        let scenario = &sim.world().scenario;
+        scenario.chance(&format!("{id}/ill/{}", asked / 100_000)).percent(scenario.trouble.ill)
+    };
     let (code, takes) = match chance.between(0, 99) {
+        _ if ill => (bad, chance.between(0, limit / 2)),
         0..97 => (well, chance.between(0, limit / 2)),
         97 => (bad, chance.between(0, limit / 2)),
         98 => (127, 0),

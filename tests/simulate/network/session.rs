@@ -77,6 +77,10 @@ impl Session for Line {
             match self.go().await {
                 Way::There => {
                     let sim = self.sim.clone();
+                    let mut chance = sim.draw(&self.host, "leave");
+                    if chance.percent(20) {
+                        sim.pause(chance.between(0, 15_000)).await;
+                    }
                     sim.on(&self.host, |host, _| host.leave(&holder.folder, holder.epoch, how));
                     sim.call().await;
                     Ok(())

@@ -23,7 +23,7 @@ impl Oracle {
             said.push("was changed, and ends as not touched".to_owned());
         }
         let place = truth.place;
-        let back = if told.reopened { told.lowest } else { told.back };
+        let back = if told.reopened { told.lowest } else { told.back.or(told.rehearsed_on) };
         match end {
             End::Migrated | End::Already if place != Some(last) => {
                 said.push(format!("ends {end:?} on system {place:?} of {last}"));
@@ -37,6 +37,9 @@ impl Oracle {
                     && !told.rehearsed =>
             {
                 said.push("is a canary, migrated without a rehearsal".to_owned());
+            }
+            End::Blocked if touched || truth.changed || told.rehearsed => {
+                said.push("ends blocked, and was changed".to_owned());
             }
             End::RolledBack | End::Migrated if truth.armed.is_some() => {
                 said.push(format!("ends {end:?} and is armed"));

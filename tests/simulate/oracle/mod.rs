@@ -49,6 +49,8 @@ struct Told {
     wave: usize,
     /// Taken up again by an operator: it has no slot.
     reopened: bool,
+    /// How often it was taken up again.
+    lives: u32,
     open: Option<Open>,
     /// Steps that are over, in the phase that the host is in.
     settled: BTreeSet<String>,
@@ -67,6 +69,8 @@ struct Told {
     /// It goes back as a rehearsal; and it has done so.
     rehearsing: bool,
     rehearsed: bool,
+    /// The system that its rehearsal has brought it back to.
+    rehearsed_on: Option<usize>,
     /// Hops that it rested before.
     rested: BTreeSet<usize>,
     /// The last hop that it has finished.
@@ -113,6 +117,7 @@ impl Oracle {
             at: At::Pending,
             wave,
             reopened: false,
+            lives: 0,
             open: None,
             settled: BTreeSet::new(),
             failed: None,
@@ -125,6 +130,7 @@ impl Oracle {
             begun: BTreeSet::new(),
             rehearsing: false,
             rehearsed: false,
+            rehearsed_on: None,
             rested: BTreeSet::new(),
             finished: None,
             last: BTreeMap::new(),
@@ -171,6 +177,12 @@ impl Oracle {
             }
             _ => wrong("for another step"),
         }
+    }
+
+    /// Whether a host has come to its end in this life, by the journal.
+    pub fn has_ended(&self, host: &str, life: u32) -> bool {
+        let told = &self.hosts[host];
+        life < told.lives || (life == told.lives && matches!(told.at, At::Ended(_)))
     }
 
     /// The word for a host's state, by the journal.

@@ -103,6 +103,7 @@ impl Oracle {
         }
         let was_good = matches!(told.at, At::Ended(End::Migrated | End::Already | End::Committed));
         (told.at, told.reopened) = (At::InFlight, true);
+        told.lives += 1;
         told.failed = None;
         told.rehearsing = false;
         told.lowest = back;
@@ -153,6 +154,9 @@ impl Oracle {
         (told.hop, told.finished) = (0, None);
         told.settled.clear();
         told.begun.clear();
+        // The second way has its own rests.
+        told.rested.clear();
+        told.rehearsed_on = truth.place;
     }
 
     /// The first of the hops that a host can be brought back through.
