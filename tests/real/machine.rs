@@ -120,7 +120,8 @@ fn lvm_whole_upgrade() {
     let Some(bed) = machine("lvm") else { return };
     goes_and_comes_back(&bed, "debian12-to-debian13");
     // The merge is brought to its end as the next run's `snapshot_create` does, and nothing is left in its way.
-    let merged = "lvchange --poll y vg0/root && ! lvs -a --noheadings -o lv_name vg0 | grep -q fleetlift";
+    let merged =
+        "lvchange --poll y vg0/root && ! lvs -a --noheadings -o lv_name vg0 | grep -q fleetlift";
     bed.until(HOST, merged);
 }
 
