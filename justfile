@@ -55,6 +55,6 @@ real WHAT="four":
     cargo test --test real -- --ignored --nocapture {{WHAT}}
 
 # One virtual machine, emulated where it must be: from Debian 12 to 13 with its kernel, and back by its snapshots: `lvm` (an
-# hour), `thin`, `btrfs` (half of it).
+# hour), `thin`, `btrfs`, `libvirt` (half of it).
 machine WHAT="lvm":
     cargo test --test real -- --ignored --nocapture machine::{{WHAT}}
