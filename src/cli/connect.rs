@@ -43,5 +43,5 @@ pub fn survey(
             common::complain(&format!("\rasked {n} of {hosts}{end}"));
         }
     };
-    Ok(driving::runtime()?.block_on(engine::survey(shared, at_once, asked)))
+    driving::block_on(engine::survey(shared, at_once, asked))
 }

@@ -45,7 +45,7 @@ pub fn demo(common: &Common, args: &DemoArgs) -> Result<ExitCode, CliError> {
             .hint("run the demo as root, or on a machine that allows unprivileged user namespaces")
     })?;
     tracing::info!(?means, "simulated hosts");
-    driving::runtime()?.block_on(migrate(common, args))
+    driving::block_on(migrate(common, args))?
 }
 
 async fn migrate(common: &Common, args: &DemoArgs) -> Result<ExitCode, CliError> {

@@ -19,7 +19,7 @@ use crate::{
     run::{HostPhase, HostState, RunState},
 };
 use secrecy::SecretString;
-use std::{io::IsTerminal, path::Path, process::ExitCode, sync::Arc};
+use std::{io::IsTerminal, path::Path, process::ExitCode, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 /// A run that is ready to go on.
@@ -244,10 +244,38 @@ impl Drop for Show {
 /// The runtime of a verb that speaks to hosts. One worker does what all lanes do: a second would cost more in waking each
 /// other than it does, and cryptography is the larger part of the work only while hosts come faster than they are let in. The
 /// loop has the main thread to itself, so that a terminal that stands still keeps no connection waiting.
-pub fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .map_err(|error| CliError::usage("the runtime cannot start").cause(&error))
+}
+
+/// What is under way when a verb is done has so long to end.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+/// Drives the work of a verb to its end. A thread that waits for somebody else, as for the answer of a server, is not waited
+/// for; children of tasks that were dropped are ended meanwhile.
+pub fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
+    let runtime = runtime()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(LAST_MOMENT);
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_verb_that_is_done_waits_for_no_answer() {
+        let (answer, waiting) = channel::<()>();
+        let waits = async {
+            tokio::task::spawn_blocking(move || waiting.recv_timeout(Duration::from_secs(60)));
+        };
+        block_on(waits).unwrap();
+        assert!(answer.send(()).is_ok(), "it was waited for until it gave up");
+    }
 }

@@ -140,7 +140,7 @@ pub fn execute(
     let ahead = saved.map(|file| gates::ahead(file, &planned.plan, &planned.digest)).transpose()?;
     let mut ready = Ready { no_wait, ..begin(store, planned)? };
     ready.first.extend(ahead.unwrap_or_default());
-    driving::runtime()?.block_on(driving::drive(common, ready))
+    driving::block_on(driving::drive(common, ready))?
 }
 
 /// Makes the run in the store.
@@ -259,7 +259,7 @@ pub fn resume(common: &Common, args: &ResumeArgs) -> Result<ExitCode, CliError> 
     let (aim, no_wait) = (None, args.no_wait);
     let ready =
         Ready { store, run, plan, digest, journal, state, first, not_left, secrets, aim, no_wait };
-    driving::runtime()?.block_on(driving::drive(common, ready))
+    driving::block_on(driving::drive(common, ready))?
 }
 
 fn driver() -> engine::Driver {
@@ -331,7 +331,7 @@ fn reopen(common: &Common, args: &RollbackArgs, phase: Phase) -> Result<ExitCode
     let no_wait = false;
     let ready =
         Ready { store, run, plan, digest, journal, state, first, not_left, secrets, aim, no_wait };
-    driving::runtime()?.block_on(driving::drive(common, ready))
+    driving::block_on(driving::drive(common, ready))?
 }
 
 /// After a commit there is no way back: it waits until the hosts have soaked, and until nobody is in doubt about any of them.

@@ -272,7 +272,7 @@ fn print(said: &Statement, rule: &Rule) -> Result<(), CliError> {
 fn sign(key: &Path, said: &Statement) -> Result<String, CliError> {
     let text = said.text();
     let signing = ssh::sign(key, NAMESPACE, &text, driving::prompt());
-    driving::runtime()?.block_on(signing).map_err(|error| bad_key(key, &error))
+    driving::block_on(signing)?.map_err(|error| bad_key(key, &error))
 }
 
 fn bad_key(key: &Path, error: &SignError) -> CliError {

@@ -197,7 +197,7 @@ impl Printer {
     fn print(&mut self, chunk: &OutputChunk, heads: bool) {
         let part = match chunk.part {
             Part::Step => String::new(),
-            Part::Guard | Part::Verify | Part::Probe | Part::Look | Part::Report => {
+            Part::Guard | Part::Verify | Part::Probe | Part::Look | Part::Boot | Part::Report => {
                 format!(" ({})", chunk.part.as_str())
             }
         };

@@ -210,7 +210,7 @@ fn note(store: &Store, run: &RunId, request: &Request) -> Result<Option<StoreErr
     seen.state
         .apply(&seen.plan, &record)
         .map_err(|illegal| CliError::usage("the request cannot be recorded").cause(&illegal))?;
-    driving::runtime()?.block_on(writer.append([record].into()))?;
+    driving::block_on(writer.append([record].into()))??;
     Ok(None)
 }
 

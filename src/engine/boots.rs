@@ -1,10 +1,7 @@
 //! In which boot a host is: what it says of its files is believed in the boot in which they were written.
 
-use super::{
-    dark::QUESTION,
-    lane::{Lane, Order, Stop},
-};
-use crate::{base::facts::Facts, host::facts};
+use super::lane::{Lane, Order, Stop};
+use crate::base::facts::Facts;
 
 /// The boot of a host before a step. A power cut may take what is not on the disk yet: names as well as what stands in them.
 pub(super) enum Before {
@@ -19,8 +16,11 @@ impl Before {
     /// Why a host is not believed that says *never*.
     pub(super) fn doubt(&self) -> &'static str {
         match self {
-            Self::Boot(_) | Self::NoBootIds => {
+            Self::Boot(_) => {
                 "the host knows nothing of it, and was started anew since: a power cut may have taken what it wrote"
+            }
+            Self::NoBootIds => {
+                "the host knows nothing of it, and has no boot ids: a power cut may have taken what it wrote"
             }
             Self::Unknown => {
                 "the host knows nothing of it, and nobody knows whether it was started anew since: a power cut may have \
@@ -33,8 +33,7 @@ impl Before {
 impl Lane {
     /// Whether the host is in this boot, by its own word.
     pub(super) async fn is_in(&mut self, order: &Order, boot: &str) -> bool {
-        let answer = self.question(order, facts::BOOT_SCRIPT, QUESTION).await;
-        answer.is_ok_and(|answer| facts::parse(&answer).boot_id == boot)
+        self.ask_boot(order).await.is_ok_and(|answer| answer.boot_id == boot)
     }
 
     /// The boot in which a step is handed over. A host that nobody has seen since its reboot failed is asked.
@@ -49,7 +48,7 @@ impl Lane {
         if order.begun {
             return Ok(Before::Unknown);
         }
-        let answer = facts::parse(&self.question(order, facts::BOOT_SCRIPT, QUESTION).await?);
+        let answer = self.ask_boot(order).await?;
         Ok(if known(&answer) { Before::Boot(answer.boot_id) } else { Before::NoBootIds })
     }
 
@@ -57,8 +56,7 @@ impl Lane {
     pub(super) async fn is_still(&mut self, order: &Order, before: &Before) -> bool {
         match before {
             Before::Boot(boot) => self.is_in(order, boot).await,
-            Before::NoBootIds => true,
-            Before::Unknown => false,
+            Before::NoBootIds | Before::Unknown => false,
         }
     }
 }

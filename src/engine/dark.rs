@@ -110,8 +110,8 @@ impl Lane {
                 Err(error) => return self.not_let_in(error, dark),
             }
         }
-        let answer = match self.ask_once(order, facts::BOOT_SCRIPT, QUESTION).await {
-            Ok((_, output)) => facts::parse(&output.stdout()),
+        let answer = match self.ask_once(order, facts::BOOT_SCRIPT).await {
+            Ok(answer) => facts::parse(&answer),
             Err(reason) => {
                 dark.reason = reason;
                 return Ok(Knock::Seen(Contact::BrokeOff));
@@ -124,14 +124,20 @@ impl Lane {
             return Ok(Knock::Seen(Contact::BrokeOff));
         }
         if dark.boots.first() == Some(&answer.boot_id) {
+            self.stay_its_holder().await;
             self.hang_up().await;
             dark.reason = "it answers from the boot that it was to leave".to_owned();
             return Ok(Knock::Seen(Contact::OldBoot));
         }
-        self.is_the_same_machine(order, &answer)?;
+        if let Err(other) = self.is_the_same_machine(order, &answer) {
+            // It may be another host of this run, whose lock would be given back at the end of this one.
+            self.hang_up().await;
+            return Err(other);
+        }
         if let Some(key) = self.session.as_ref().and_then(|session| session.new_key()).cloned() {
             self.take_key(key).await?;
         }
+        self.stay_its_holder().await;
         self.returned(dark, answer).await;
         self.is_over(order, rendered, reboot, dark, work).await
     }
@@ -154,13 +160,17 @@ impl Lane {
         }
     }
 
+    /// A host without a machine id is known by its key alone: then a new key proves nothing.
     fn is_the_same_machine(&self, order: &Order, answer: &Facts) -> Result<(), Stop> {
         let was = order.known.before.as_ref().map_or("", |before| before.machine_id.as_str());
         let is = answer.machine_id.as_str();
-        if was.is_empty() || is.is_empty() || was == is {
+        let new_key = self.session.as_ref().is_some_and(|session| session.new_key().is_some());
+        let unknown = was.is_empty() || is.is_empty();
+        if (unknown && !new_key) || (!unknown && was == is) {
             return Ok(());
         }
-        Err(failed(RebootVerdict::OtherMachine { was: was.to_owned(), is: is.to_owned() }))
+        let named = |id: &str| if id.is_empty() { "without an id" } else { id }.to_owned();
+        Err(failed(RebootVerdict::OtherMachine { was: named(was), is: named(is) }))
     }
 
     /// Takes a key that was announced: once, and before anything is done over it that counts.
@@ -223,8 +233,8 @@ impl Lane {
     /// Which boots the host itself remembers since the one that was left; nothing where it cannot say.
     pub(super) async fn boots_by_its_list(&mut self, order: &Order, dark: &Dark) -> Option<u32> {
         let (left, now) = (dark.boots.first()?, dark.boots.last()?);
-        let (_, output) = self.ask_once(order, facts::BOOTS_SCRIPT, QUESTION).await.ok()?;
-        facts::boots_between(&output.stdout(), left, now)
+        let list = self.ask_once(order, facts::BOOTS_SCRIPT).await.ok()?;
+        facts::boots_between(&list, left, now)
     }
 
     /// A step is lost on a host that any reboot migrates: was there one, and what does the host run now?
@@ -237,10 +247,9 @@ impl Lane {
         if !order.armed && !planned.arms {
             return None;
         }
-        let Ok(answer) = self.question(order, facts::BOOT_SCRIPT, QUESTION).await else {
+        let Ok(answer) = self.ask_boot(order).await else {
             return Some("any reboot migrates it, and it could not be asked for its boot".into());
         };
-        let answer = facts::parse(&answer);
         let was = order.boot_id.clone()?;
         if answer.boot_id.is_empty() || answer.boot_id == was {
             return None;
@@ -251,23 +260,33 @@ impl Lane {
         Some(format!("the host was started anew while it was armed, and runs {runs} now"))
     }
 
-    /// One of our own questions, over the session that there is. Whatever goes wrong with it, the next login tells more.
-    async fn ask_once(
-        &mut self,
-        order: &Order,
-        text: &str,
-        limit: Duration,
-    ) -> Result<(Exit, Output), String> {
-        let dir = self.next_dir(order, "facts");
+    /// One of our own questions, over the session that there is. It leaves nothing behind, for nobody knows yet which machine
+    /// answers. Whatever goes wrong with it, the next login tells more.
+    async fn ask_once(&mut self, order: &Order, text: &str) -> Result<String, String> {
+        let mut output = self.output(order, Part::Boot);
         let script = Script {
             text: Arc::from(text),
             env: Vec::new(),
             sudo: false,
-            timeout: limit,
-            dir,
+            timeout: QUESTION,
+            dir: String::new(),
             machine_id: None,
         };
-        self.run_once(order, &script, Part::Look).await
+        let session = self.session.as_mut().ok_or("there is no connection")?;
+        if let Err(error) = session.ask(&script, &mut output).await {
+            self.session = None;
+            return Err(error.to_string());
+        }
+        output.finish();
+        Ok(output.stdout())
+    }
+
+    /// The machine is ours: it goes on to be, however long the wait is.
+    async fn stay_its_holder(&mut self) {
+        if let (Some(session), Some(holder)) = (&mut self.session, &self.holder) {
+            session.hold(holder);
+        }
+        self.renew().await;
     }
 
     async fn run_once(
@@ -276,7 +295,7 @@ impl Lane {
         script: &Script,
         part: Part,
     ) -> Result<(Exit, Output), String> {
-        let mut output = self.output(order, part, &script.text);
+        let mut output = self.output(order, part);
         let session = self.session.as_mut().ok_or("there is no connection")?;
         let run = session.run(script, &mut output).await;
         output.finish();

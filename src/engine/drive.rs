@@ -191,6 +191,15 @@ impl Engine {
                 Control::Stop { .. } => {}
                 Control::Asked(request) => return self.asked(request).await,
             },
+            // Before what lanes say: a busy fleet always has something to say, and answers are few.
+            Some((id, told)) = self.watcher.answer() => {
+                // One that nobody asks for any more changes nothing.
+                let known = watched(&self.shared.plan, &self.state);
+                if known.iter().any(|(watched, _)| *watched == id) {
+                    let news = answered(&self.shared.plan, &self.state, &id, told);
+                    self.note(news.into_iter().collect()).await?;
+                }
+            }
             Some(message) = self.messages.1.recv() => {
                 if self.state.running >= MANY {
                     tokio::time::sleep(GATHER).await;
@@ -201,14 +210,6 @@ impl Engine {
                     waiting.push(more);
                 }
                 self.take_in(waiting).await?;
-            }
-            Some((id, told)) = self.watcher.answer() => {
-                // One that nobody asks for any more changes nothing.
-                let known = watched(&self.shared.plan, &self.state);
-                if known.iter().any(|(watched, _)| *watched == id) {
-                    let news = answered(&self.shared.plan, &self.state, &id, told);
-                    self.note(news.into_iter().collect()).await?;
-                }
             }
             () = tokio::time::sleep(sleep) => {}
         }

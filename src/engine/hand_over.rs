@@ -10,7 +10,6 @@ use super::{
 use crate::{
     host::{
         ConnectError, Exit, Script, Session, SessionError, Target, Time, Transport, Whereabouts,
-        facts,
     },
     journal::{Contact, Failure, Part},
     plan::Rendered,
@@ -88,14 +87,16 @@ impl Lane {
         script: &Script,
         part: Part,
     ) -> Result<(Exit, Output), Handed> {
-        let began = self.shared.clock.steady();
-        let mut output = self.output(order, part, &script.text);
+        let clock = Arc::clone(&self.shared.clock);
+        let mut output = self.output(order, part);
         let patience = if order.touched { PATIENCE } else { FIRST_CONTACT };
         let mut deadline = Instant::now() + patience;
         let mut tries = 0;
         loop {
             let fresh = self.session.is_none();
             let session = self.connected(deadline).await.map_err(Handed::Ended)?;
+            // Its time does not run while it waits for a connection.
+            let began = clock.steady();
             let run = session.run(script, &mut output).await;
             let notes = session.notes();
             self.notes.extend(notes);
@@ -138,7 +139,7 @@ impl Lane {
         order: &Order,
         script: &Script,
     ) -> Result<(Exit, Output), Handed> {
-        let output = self.output(order, Part::Step, &script.text);
+        let output = self.output(order, Part::Step);
         let reason = "the controller went away while it ran".to_owned();
         let began = self.shared.clock.steady();
         self.follow(script, began, reason, output).await
@@ -212,21 +213,21 @@ impl Lane {
         }
     }
 
-    /// What takes a script's output. Which boot a host is in is asked beside any step, and is no output of the step's.
-    pub(super) fn output(&self, order: &Order, part: Part, text: &str) -> Output {
-        let kept = text != facts::BOOT_SCRIPT;
+    /// What takes a script's output.
+    pub(super) fn output(&self, order: &Order, part: Part) -> Output {
         let step = self.shared.plan.steps[order.step].id.clone();
         let host = self.target.host.clone();
         let origin = Origin { host, step, attempt: order.attempt, part };
-        let kept = kept && part != Part::Report;
-        let writer = self.shared.outputs.clone().filter(|_| kept);
+        let writer = self.shared.outputs.clone().filter(|_| part.is_kept());
         let output = Output::new(origin, writer, self.shared.secrets.redactor());
         let reads = self.shared.plan.steps[order.step].reads.is_some();
         match part {
             // The line before it is as long as a word.
             Part::Report => output.of_up_to(REPORT_BYTES + 64),
             Part::Step if reads => output.with_ends(),
-            Part::Step | Part::Guard | Part::Verify | Part::Probe | Part::Look => output,
+            Part::Step | Part::Guard | Part::Verify | Part::Probe | Part::Look | Part::Boot => {
+                output
+            }
         }
     }
 

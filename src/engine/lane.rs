@@ -135,6 +135,8 @@ pub struct Lane {
     pub(super) asked: u32,
     /// Whose the host's lock is, from the first order on.
     pub(super) holder: Option<Arc<Holder>>,
+    /// The same for the folders that the host had before it was taken up again, each of which is left, too.
+    pub(super) before: Vec<Arc<Holder>>,
     /// As whom scripts ran on the host, plainly or by sudo: each has a lock of its own where each has a folder of its own.
     pub(super) held_as: BTreeSet<bool>,
     /// How the host's lock was taken, where a person should know.
@@ -143,6 +145,8 @@ pub struct Lane {
     pub(super) is_root: bool,
     /// Whether it has tried to reach its host. One that has not, since all that it did was here, reaches it to leave it.
     pub(super) tried: bool,
+    /// An attempt whose end nobody saw, and that is over by the host's own word.
+    seen_gone: Option<Unseen>,
 }
 
 /// What the dispatcher tells a lane.
@@ -182,10 +186,12 @@ impl Lane {
             messages,
             asked: 0,
             holder: None,
+            before: Vec::new(),
             held_as: BTreeSet::new(),
             notes: Vec::new(),
             is_root: false,
             tried: false,
+            seen_gone: None,
         }
     }
 
@@ -244,7 +250,7 @@ impl Lane {
     async fn steps_of(&mut self, order: &Order, work: &mut Work) -> Result<Ending, Stop> {
         let shared = Arc::clone(&self.shared);
         let rendered = work.render(&shared, order)?;
-        self.nothing_runs_beside(order).await?;
+        self.nothing_runs_beside(order, &rendered).await?;
         // What was begun is not asked whether it should begin.
         let begun = order.begun && matches!(rendered.task, Task::Act(Action::Run(_)));
         if let Some(guard) = rendered.unless.as_ref().filter(|_| !begun) {
@@ -288,9 +294,19 @@ impl Lane {
     }
 
     /// A host that is taken up again after a step whose end nobody saw: nothing is changed beside a step that still runs.
-    async fn nothing_runs_beside(&mut self, order: &Order) -> Result<(), Stop> {
-        let unseen = order.unseen.filter(|_| order.reopened > 0 && !order.begun);
-        let Some(Unseen { step, attempt, reopened }) = unseen else { return Ok(()) };
+    async fn nothing_runs_beside(
+        &mut self,
+        order: &Order,
+        rendered: &Rendered,
+    ) -> Result<(), Stop> {
+        // What an earlier controller has begun is only followed, where it can be; all else is done now.
+        let follows = matches!(rendered.task, Task::Act(Action::Run(_)));
+        let begun = order.begun && (follows || order.left_boot.is_some());
+        let unseen = order.unseen.filter(|_| order.reopened > 0 && !begun);
+        let Some(unseen) = unseen.filter(|unseen| self.seen_gone != Some(*unseen)) else {
+            return Ok(());
+        };
+        let Unseen { step, attempt, reopened } = unseen;
         let before = Order { step, attempt, reopened, ..order.clone() };
         let planned = &self.shared.plan.steps[step];
         let name = format!("attempt {attempt} of {}", planned.id);
@@ -305,6 +321,7 @@ impl Lane {
                     return Err(Ending::Failed(Failure::Refused { reason }));
                 }
                 Ok(Whereabouts::Never | Whereabouts::Finished(_) | Whereabouts::Lost { .. }) => {
+                    self.seen_gone = Some(unseen);
                     return Ok(());
                 }
                 Ok(Whereabouts::Open { reason }) => {

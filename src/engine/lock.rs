@@ -23,15 +23,15 @@ impl Lane {
         }
         let machine = rustix::system::uname();
         let controller = format!("{}@{}", std::process::id(), machine.nodename().to_string_lossy());
-        self.holder = Some(Arc::new(Holder {
-            run: self.shared.run.to_string(),
-            epoch: order.epoch,
-            controller: controller
-                .chars()
-                .map(|c| if c.is_ascii_graphic() { c } else { '_' })
-                .collect(),
-            folder,
-        }));
+        let controller: String =
+            controller.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect();
+        let holder = |folder| {
+            let (run, epoch) = (self.shared.run.to_string(), order.epoch);
+            Arc::new(Holder { run, epoch, controller: controller.clone(), folder })
+        };
+        let earlier = |reopened| self.folder(&Order { reopened, ..order.clone() });
+        let before = (0..order.reopened).map(|reopened| holder(earlier(reopened))).collect();
+        (self.holder, self.before) = (Some(holder(folder)), before);
     }
 
     /// Remembers what an earlier controller's lane of this host knew: as whom its scripts ran there.
@@ -97,10 +97,14 @@ impl Lane {
                     self.session.insert(session)
                 }
             };
-            if let Some(holder) = &self.holder {
+            // Its end before it was taken up again is one, too, and perhaps nobody came to leave what was there then.
+            let before = self.before.iter().filter(|_| how != Leave::Rests);
+            let mut left = Ok(());
+            for holder in self.holder.iter().chain(before) {
                 session.hold(holder);
+                left = left.and(session.leave(how, sudo).await);
             }
-            if session.leave(how, sudo).await.is_err() {
+            if left.is_err() {
                 self.session = None;
             }
         }

@@ -1,6 +1,7 @@
 //! Looking at a host, and waiting for something on it.
 
 use super::{
+    dark::QUESTION,
     hand_over::refused,
     lane::{Lane, Order, Stop, unverified},
     lock::RENEW_EVERY,
@@ -24,17 +25,22 @@ const WAIT_PAUSE: Duration = Duration::from_secs(1);
 impl Lane {
     /// Gathers facts.
     pub(super) async fn look(&mut self, order: &Order, limit: Duration) -> Result<Facts, Stop> {
-        let answer = self.question(order, facts::SCRIPT, limit).await?;
-        Ok(facts::parse(&answer))
+        self.question(order, facts::SCRIPT, Part::Look, limit).await
     }
 
-    /// Runs one of our own read-only scripts and returns what it printed.
-    pub(super) async fn question(
+    /// Asks the host which boot it is in, and which system it runs.
+    pub(super) async fn ask_boot(&mut self, order: &Order) -> Result<Facts, Stop> {
+        self.question(order, facts::BOOT_SCRIPT, Part::Boot, QUESTION).await
+    }
+
+    /// Runs one of our own read-only scripts and returns what the host said of itself.
+    async fn question(
         &mut self,
         order: &Order,
         text: &str,
+        part: Part,
         limit: Duration,
-    ) -> Result<String, Stop> {
+    ) -> Result<Facts, Stop> {
         let script = Script {
             text: Arc::from(text),
             env: Vec::new(),
@@ -43,8 +49,8 @@ impl Lane {
             dir: String::new(),
             machine_id: None,
         };
-        match self.put_question(order, script, "facts", Part::Look).await? {
-            (Exit::Code(0), output) => Ok(output.stdout()),
+        match self.put_question(order, script, "facts", part).await? {
+            (Exit::Code(0), output) => Ok(facts::parse(&output.stdout())),
             (exit, output) => {
                 let reason = match output.evidence() {
                     said if said.is_empty() => format!("{exit:?}"),

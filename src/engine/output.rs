@@ -73,7 +73,7 @@ impl Output {
         }
     }
 
-    /// Captures more than is usual of each stream, or less.
+    /// Captures more than is usual of each stream.
     pub fn of_up_to(self, room: usize) -> Self {
         Self { room, ..self }
     }

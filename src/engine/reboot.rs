@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     base::{facts::System, phase::Phase, time::Timestamp},
-    host::{Exit, Script, Whereabouts, facts},
+    host::{Exit, Script, Whereabouts},
     journal::{Contact, Failure, Notice, Part, RebootVerdict},
     plan::{PlanHop, Rendered},
     playbook::{HopSystem, Reboot},
@@ -75,14 +75,18 @@ impl Lane {
         reboot: &Reboot,
         work: &mut Work,
     ) -> Result<LeftBoot, Stop> {
-        if let Some(left) = &order.left_boot {
+        let left = match &order.left_boot {
+            None => self.present_boot(order, work).await?,
             // An earlier controller has recorded the intent. Whether the command followed, only the host can say.
-            if self.was_never_told(order, &left.boot_id).await {
-                self.command(order, rendered, reboot, &left.boot_id, work).await?;
+            Some(left) if !self.was_never_told(order, &left.boot_id).await => {
+                return Ok(left.clone());
             }
-            return Ok(left.clone());
-        }
-        let left = self.present_boot(order, work).await?;
+            // Its time begins with the command, also for those who come later: so it is recorded anew.
+            Some(left) => {
+                let at = self.shared.clock.now();
+                Left { boot: LeftBoot { at, ..left.clone() }, told: false }
+            }
+        };
         let (recorded, on_disk) = oneshot::channel();
         let boot_id = left.boot.boot_id.clone();
         // Whoever no longer listens has cancelled this lane. The command follows when its intent is on disk.
@@ -100,7 +104,7 @@ impl Lane {
     /// The boot that the host is on. Where it is not the one that we know of, the host was started anew without a step of ours;
     /// if it was armed then, that was the reboot which this step is for: another one could meet it in the middle of its upgrade.
     async fn present_boot(&mut self, order: &Order, work: &mut Work) -> Result<Left, Stop> {
-        let answer = facts::parse(&self.question(order, facts::BOOT_SCRIPT, QUESTION).await?);
+        let answer = self.ask_boot(order).await?;
         if answer.boot_id.is_empty() {
             let reason = "the host has no boot id, so that no reboot could be proven";
             return Err(Ending::Failed(Failure::Refused { reason: reason.to_owned() }));

@@ -440,6 +440,7 @@ impl Walk {
     }
 
     fn order(&self, step: usize) -> Order {
+        let boot_id = self.known.facts.as_ref().map(|facts| facts.boot_id.clone());
         Order {
             step,
             attempt: 1,
@@ -449,7 +450,7 @@ impl Walk {
             unseen: None,
             epoch: 0,
             left_boot: None,
-            boot_id: None,
+            boot_id: boot_id.filter(|boot| !boot.is_empty()),
             armed: false,
             key_taken: false,
             reopened: 0,

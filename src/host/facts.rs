@@ -45,10 +45,10 @@ exit 0
 "#;
 
 /// Asked after a reboot: which boots does the host itself know of? Where its journal does not outlive a boot, or systemd is not
-/// in the play, it knows of none but this one.
+/// in the play, it knows of none but this one. The list begins with the oldest; only the newest can be between two of ours.
 pub const BOOTS_SCRIPT: &str = r#"# fleetlift-boots
 LC_ALL=C; export LC_ALL
-if command -v journalctl >/dev/null 2>&1; then journalctl --list-boots --no-pager 2>/dev/null; fi
+if command -v journalctl >/dev/null 2>&1; then journalctl --list-boots --no-pager 2>/dev/null | tail -n 64; fi
 exit 0
 "#;
 

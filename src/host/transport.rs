@@ -174,8 +174,8 @@ pub trait Session: Send {
         output: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<Exit, SessionError>>;
 
-    /// Runs a script that only asks, and leaves nothing on the host: it has no directory, needs no lock, and its processes are
-    /// ended when its time is over. Nobody can ask later what became of it; after `Lost` it may be put again.
+    /// Runs a script that only asks, and leaves nothing on the host: it has no directory, needs no lock, and what it has started
+    /// ends with it, or when its time is over. Nobody can ask later what became of it; after `Lost` it may be put again.
     fn ask<'a>(
         &'a mut self,
         script: &'a Script,

@@ -32,8 +32,10 @@ pub enum Part {
     Step,
     Verify,
     Probe,
-    /// A question of our own: which boot, which system.
+    /// A question of our own: what the host is.
     Look,
+    /// Which boot a host is in, which is asked beside any step, and is no output of the step's: it is not kept.
+    Boot,
     /// A migrator's report is fetched. What it holds becomes findings; it is not kept as output.
     Report,
 }
@@ -46,6 +48,7 @@ impl Part {
             Self::Verify => "verify",
             Self::Probe => "probe",
             Self::Look => "look",
+            Self::Boot => "boot",
             Self::Report => "report",
         }
     }
@@ -56,8 +59,17 @@ impl Part {
             "verify" => Self::Verify,
             "probe" => Self::Probe,
             "look" => Self::Look,
+            "boot" => Self::Boot,
             "report" => Self::Report,
             _ => Self::Step,
+        }
+    }
+
+    /// Whether what it prints is kept as output.
+    pub fn is_kept(self) -> bool {
+        match self {
+            Self::Guard | Self::Step | Self::Verify | Self::Probe | Self::Look => true,
+            Self::Boot | Self::Report => false,
         }
     }
 }

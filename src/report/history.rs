@@ -302,7 +302,8 @@ impl<'a> HostHistory<'a> {
                 }
             }
             last => {
-                let unexpected = last.is_some();
+                // A controller that died meanwhile saw it go, and not come back.
+                let unexpected = last.is_some() && self.dark_since.take().is_none();
                 self.boots.push(Boot {
                     boot_id: boot_id.into_owned(),
                     seen: at,

@@ -84,6 +84,7 @@ impl WaitingOn {
             | Self::Soak { wave, .. } => *wave == of.name,
             Self::Approval { gate, .. } => *gate == of.name,
             Self::Draining { .. } | Self::Watch { .. } => true,
+            // Those at rest between two hops have.
             Self::Attempts { .. } | Self::Retry { .. } | Self::Held { .. } | Self::Hop { .. } => {
                 false
             }

@@ -2,8 +2,8 @@
 
 use crate::{
     fake::{Answer, FakeFleet, FakeHost},
-    stage::{Ran, good, lenient, playbook, run},
-    support::plans::{self, build, hop, inventory, step, system},
+    stage::{Driver, Ran, Stage, good, lenient, playbook, run},
+    support::plans::{self, build, hop, inventory, plan, step, system},
 };
 use fleetlift::{
     base::{facts::Facts, phase::Phase, text_set::TextSet},
@@ -244,6 +244,33 @@ fn hosts_between_two_hops_are_named_while_the_run_waits_for_others() {
         }
     }
     assert!(soaked > 1, "b soaks while a rests");
+}
+
+/// It was told to rest after each hop, and goes through each of them twice.
+#[test]
+fn the_second_way_of_a_canary_has_its_own_rests() {
+    let back = |system: &str| (Phase::Rollback, vec![step("restore", &format!("back-{system}"))]);
+    let mut playbook = two_hops();
+    playbook.hops[0].steps.extend([back("old")]);
+    playbook.hops[1].steps.extend([back("mid")]);
+    let host = FakeHost::new("old", "1")
+        .rule("go-mid", Answer::Becomes("mid", "2"))
+        .rule("go-new", Answer::Becomes("new", "3"))
+        .rule("back-mid", Answer::Becomes("mid", "2"))
+        .rule("back-old", Answer::Becomes("old", "1"));
+    let fleet = FakeFleet::with([("a", host)]);
+    let mut rollout = rehearsing();
+    rollout.waves[0].rest_between_hops = true;
+    let stage = Stage::new(plan(&["a"], &playbook, &rollout));
+    for way in 1..=2 {
+        let ran = stage.drive(|| Driver::of(fleet.clone())).unwrap();
+        assert!(matches!(ran.outcome, Outcome::Paused(PauseReason::Hop { .. })), "{way}");
+        assert_eq!(fleet.ran("a").iter().filter(|ran| *ran == "go-mid").count(), way);
+    }
+    let ran = stage.drive(|| Driver::of(fleet.clone())).unwrap();
+    assert_eq!(ran.outcome, Outcome::Finished(Verdict::Completed));
+    let all = ["go-mid", "go-new", "back-mid", "back-old", "go-mid", "go-new"];
+    assert_eq!(fleet.ran("a"), all);
 }
 
 /// Where canaries rest between two hops, the others wait all the same.

@@ -84,6 +84,12 @@ pub struct FakeHost {
     pub ran: Vec<(String, String)>,
     /// The directories of scripts that never began.
     pub never: Vec<String>,
+    /// What was begun there before still runs.
+    pub at_work: bool,
+    /// Where files were written.
+    pub uploaded: Vec<String>,
+    /// The ids of the machines that were left under its name.
+    pub left: Vec<String>,
     /// How long it takes to be left; that it was is then among what ran.
     pub farewell: Option<Duration>,
 }
@@ -100,6 +106,9 @@ impl FakeHost {
             machine: None,
             ran: Vec::new(),
             never: Vec::new(),
+            at_work: false,
+            uploaded: Vec::new(),
+            left: Vec::new(),
             farewell: None,
         }
     }
@@ -170,8 +179,12 @@ impl FakeHost {
         }
     }
 
+    fn machine_id(&self, name: &HostName) -> String {
+        self.machine.map_or_else(|| format!("id-of-{name}"), str::to_owned)
+    }
+
     fn facts(&self, name: &HostName) -> String {
-        let machine = self.machine.map_or_else(|| format!("id-of-{name}"), str::to_owned);
+        let machine = self.machine_id(name);
         format!(
             "machine_id={machine}\nboot_id=00000000-0000-4000-8000-{:012}\nuid=0\n[os-release\nID={}\nVERSION_ID={}\n]\n",
             self.boot, self.system.0, self.system.1
@@ -290,6 +303,33 @@ impl Session for FakeSession {
         Box::pin(async move { self.answer(script, output) })
     }
 
+    fn ask<'a>(
+        &'a mut self,
+        script: &'a Script,
+        output: &'a mut dyn OutputSink,
+    ) -> BoxFuture<'a, Result<Exit, SessionError>> {
+        Box::pin(async move { self.answer(script, output) })
+    }
+
+    fn look<'a>(
+        &'a mut self,
+        dir: &'a str,
+        _: bool,
+    ) -> BoxFuture<'a, Result<Whereabouts, SessionError>> {
+        Box::pin(async move {
+            let mut fleet = self.fleet.0.lock().unwrap();
+            let host = fleet.get_mut(&self.host).unwrap();
+            if !host.ran.iter().any(|(ran, _)| ran == dir) {
+                host.never.push(dir.to_owned());
+                return Ok(Whereabouts::Never);
+            }
+            match host.at_work {
+                true => Ok(Whereabouts::Running),
+                false => Ok(Whereabouts::Finished(Exit::Code(0))),
+            }
+        })
+    }
+
     fn follow<'a>(
         &'a mut self,
         dir: &'a str,
@@ -310,7 +350,12 @@ impl Session for FakeSession {
 
     fn leave(&mut self, _: Leave, _: bool) -> BoxFuture<'_, Result<(), SessionError>> {
         Box::pin(async move {
-            let takes = self.fleet.0.lock().unwrap()[&self.host].farewell;
+            let takes = {
+                let mut fleet = self.fleet.0.lock().unwrap();
+                let host = fleet.get_mut(&self.host).unwrap();
+                host.left.push(host.machine_id(&self.host));
+                host.farewell
+            };
             if let Some(takes) = takes {
                 tokio::time::sleep(takes).await;
                 let mut fleet = self.fleet.0.lock().unwrap();
@@ -322,6 +367,18 @@ impl Session for FakeSession {
 
     fn new_key(&self) -> Option<&NewKey> {
         self.new_key.as_ref()
+    }
+
+    fn upload<'a>(
+        &'a mut self,
+        _: &'a [u8],
+        path: &'a str,
+        _: u32,
+        _: bool,
+    ) -> BoxFuture<'a, Result<(), SessionError>> {
+        let mut fleet = self.fleet.0.lock().unwrap();
+        fleet.get_mut(&self.host).unwrap().uploaded.push(path.to_owned());
+        Box::pin(async { Ok(()) })
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {

@@ -13,5 +13,6 @@ mod holds;
 mod late;
 mod logins;
 mod reboots;
+mod taken_over;
 mod windows;
 mod wire;

@@ -88,6 +88,10 @@ impl Ran {
         self.records.iter().filter_map(notice).collect()
     }
 
+    fn left(&self) -> Vec<String> {
+        self.fleet.0.lock().unwrap().values().flat_map(|host| host.left.clone()).collect()
+    }
+
     fn ran(&self, what: &str) -> usize {
         self.fleet.ran("a").iter().filter(|text| text.contains(what)).count()
     }
@@ -340,6 +344,16 @@ fn another_key_or_another_machine_ends_the_reboot_at_once() {
     );
     let (was, is) = ("id-of-a".to_owned(), "strange".to_owned());
     assert_eq!(ran.verdict().0, &RebootVerdict::OtherMachine { was, is });
+    // It may be another host of the run, whose lock is not ours to give back.
+    assert_eq!(ran.left(), [""; 0]);
+
+    // A host that has no machine id is known by its key alone, and that is another one.
+    let nameless = plays(&[(60, CLOSED), (0, Shows::Rekeyed("new", "2"))]);
+    let nameless = FakeHost { machine: Some(""), ..nameless };
+    let ran = run(nameless, vec![reboots(announced())]);
+    let unknown = || "without an id".to_owned();
+    assert_eq!(ran.verdict().0, &RebootVerdict::OtherMachine { was: unknown(), is: unknown() });
+    assert!(ran.state.hosts[0].host_key.is_none());
 }
 
 #[test]

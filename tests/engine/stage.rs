@@ -71,12 +71,14 @@ pub struct Driver {
     pub observer: Box<dyn Observer>,
     pub orders: Option<mpsc::Receiver<Control>>,
     pub no_wait: bool,
+    /// What it begins with, where that is not all of the run.
+    pub first: Option<Vec<Event>>,
 }
 
 impl Driver {
     pub fn of(transport: impl Transport + 'static) -> Self {
         let (transport, observer) = (Arc::new(transport), Box::new(Silent));
-        Self { transport, clock: None, observer, orders: None, no_wait: false }
+        Self { transport, clock: None, observer, orders: None, no_wait: false, first: None }
     }
 }
 
@@ -132,7 +134,7 @@ impl Stage {
             let before = self.records();
             let state = RunState::replay(&self.plan, &before).unwrap();
             let stands = before.iter().map(|record| record.at).max().unwrap_or(MORNING);
-            let first = self.first(&state);
+            let first = driver.first.unwrap_or_else(|| vec![self.first(&state)]);
             let shared = Shared {
                 plan: Arc::clone(&self.plan),
                 run: run_id(),
@@ -148,7 +150,7 @@ impl Stage {
             let orders = driver.orders.unwrap_or(nobody);
             let engine = Engine::new(shared, state, journal, orders, driver.observer);
             let began = Instant::now();
-            let (outcome, state) = engine.no_wait(driver.no_wait).drive(vec![first]).await?;
+            let (outcome, state) = engine.no_wait(driver.no_wait).drive(first).await?;
             let took = began.elapsed();
             let reader = self.store.read(&run_id()).unwrap();
             reader.verify().unwrap();

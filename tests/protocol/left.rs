@@ -311,26 +311,52 @@ fn a_script_that_comes_too_late_to_its_second_name_does_not_begin() {
         place.put("script", &script(&place));
         assert_eq!(place.ask("", &look()), "never", "{shell:?}");
         assert_eq!(place.text("began"), "#never\n", "{shell:?}");
-        let file = place.file("").display().to_string();
-        let core = Command::new(shell[0])
-            .args(&shell[1..])
-            .args([
-                "-c",
-                CORE,
-                "fleetlift",
-                "mark",
-                file.trim_end_matches('/'),
-                "setsid",
-                "",
-                "",
-                "",
-            ])
-            .output()
-            .unwrap();
+        let core = core(&place, shell);
         assert!(!place.file("ran").exists() && !place.file("exit").exists(), "{shell:?}");
         let said = String::from_utf8_lossy(&core.stdout);
         assert!(!said.contains("mark-end"), "{shell:?}: {said}");
         assert_eq!(place.ask("", &look()), "never", "{shell:?}");
+    }
+}
+
+/// Runs a place's script as the launcher does.
+fn core(place: &Place, shell: &[&str]) -> Output {
+    let file = place.file("").display().to_string();
+    let place = file.trim_end_matches('/');
+    let values = ["-c", CORE, "fleetlift", "mark", place, "setsid", "", "", ""];
+    Command::new(shell[0]).args(&shell[1..]).args(values).output().unwrap()
+}
+
+/// Nothing but the words of the shell tells a signal from an exit code above 128, and not every shell has them by itself.
+#[test]
+fn a_signal_is_told_from_an_exit_code() {
+    for (text, word) in [("kill -KILL $$", "KILL"), ("exit 137", "137"), ("exit 3", "3")] {
+        for shell in SHELLS {
+            let Some(place) = Place::new(shell) else { continue };
+            place.put("script", &format!("{HEAD}{text}\n"));
+            let ran = core(&place, shell);
+            let said = String::from_utf8_lossy(&ran.stdout);
+            assert!(said.contains(&format!("mark-end {word}\n")), "{shell:?}, {text}: {said}");
+            assert_eq!(place.text("exit").trim(), word, "{shell:?}, {text}");
+        }
+    }
+}
+
+/// What is over it, or gone with it, says nothing of what has run.
+#[test]
+fn a_script_that_takes_its_directory_away_has_run() {
+    for takes in ["rm -rf DIR", "mv DIR DIR.aside"] {
+        for shell in SHELLS {
+            let Some(place) = Place::new(shell) else { continue };
+            let file = place.file("").display().to_string();
+            let takes = takes.replace("DIR", file.trim_end_matches('/'));
+            place.put("script", &format!("{HEAD}{takes}; exit 4\n"));
+            let ran = core(&place, shell);
+            let said = String::from_utf8_lossy(&ran.stdout);
+            let err = String::from_utf8_lossy(&ran.stderr);
+            assert!(said.contains("mark-end 4\n"), "{shell:?}, {takes}: {said}{err}");
+            assert!(!err.contains("mark-no"), "{shell:?}, {takes}: {err}");
+        }
     }
 }
 

@@ -81,6 +81,7 @@ pub fn simulate(scenario: &Scenario, course: &Course, traced: bool) -> Came {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let sim = Sim::new(scenario, traced);
+        sim.world().oracle.clocks = course.clocks;
         let mut story = Story { sim: sim.clone(), course: course.clone(), epoch: 0 };
         if let Err(wrong) = story.run().await {
             sim.world().wrong.push(wrong);
@@ -159,7 +160,7 @@ impl Story {
 
     /// The whole story.
     async fn run(&mut self) -> Result<(), String> {
-        self.go_to_the_end().await?;
+        self.go_to_the_end(true).await?;
         if !self.course.verbs || self.is_wrong() {
             return Ok(());
         }
@@ -180,13 +181,13 @@ impl Story {
             let mut behind = self.not_left(&state);
             behind.retain(|host| !hosts.contains(host));
             self.drive(state, first, behind).await?;
-            self.go_to_the_end().await?;
+            self.go_to_the_end(false).await?;
         }
         Ok(())
     }
 
     /// Resumes until the run is finished.
-    async fn go_to_the_end(&mut self) -> Result<(), String> {
+    async fn go_to_the_end(&mut self, hurries: bool) -> Result<(), String> {
         let plan = Arc::clone(&self.sim.world().scenario.plan);
         let digest = self.sim.world().scenario.digest.clone();
         let most = plan.hosts.len() + self.course.crashes.len() + self.course.stops.len() + 80;
@@ -196,6 +197,11 @@ impl Story {
             let first = opening(&plan, &digest, &state, &self.driver());
             if first.is_none() && behind.is_empty() {
                 self.check_that_hosts_were_left();
+                return Ok(());
+            }
+            let mut chance = self.sim.world().scenario.chance(&format!("hurry/{}", self.epoch));
+            if first.is_none() && self.course.verbs && hurries && chance.percent(50) {
+                // An operator who does not wait until everything was given back.
                 return Ok(());
             }
             if let RunPhase::Paused(PauseReason::Domain { hosts, .. }) = &state.phase
@@ -231,25 +237,29 @@ impl Story {
             return;
         }
         let ends = world.oracle.ends();
-        let kept: Vec<String> = world
-            .hosts
-            .iter()
-            .filter(|(name, host)| {
-                let at_rest = match ends[*name] {
-                    Some(End::NeedsHands | End::Unreachable) | None => false,
-                    Some(
-                        End::Migrated
-                        | End::Already
-                        | End::RolledBack
-                        | End::Committed
-                        | End::Blocked
-                        | End::Failed,
-                    ) => true,
-                };
-                at_rest && host.lock.is_some() && host.can_be_left()
-            })
-            .map(|(name, _)| format!("{name} has ended, and is still locked"))
-            .collect();
+        let at_rest = |name: &str| match ends[name] {
+            Some(End::NeedsHands | End::Unreachable) | None => false,
+            Some(
+                End::Migrated
+                | End::Already
+                | End::RolledBack
+                | End::Committed
+                | End::Blocked
+                | End::Failed,
+            ) => true,
+        };
+        let mut kept = Vec::new();
+        for (name, host) in &world.hosts {
+            if !at_rest(name) || !host.can_be_left() {
+                continue;
+            }
+            if host.lock.is_some() {
+                kept.push(format!("{name} has ended, and is still locked"));
+            }
+            for folder in host.open_folders() {
+                kept.push(format!("{name} has ended, and something may begin in {folder}"));
+            }
+        }
         world.wrong.extend(kept);
     }
 
@@ -284,7 +294,12 @@ impl Story {
         }
         let mut chance = sim.world().scenario.chance(&format!("away/{}", self.epoch));
         match left {
-            Left::Dead | Left::Over(Outcome::Left) => sim.pause(chance.between(0, 120_000)).await,
+            Left::Dead | Left::Over(Outcome::Left) => {
+                // Mostly it is missed soon.
+                let pure = sim.world().scenario.trouble.pure;
+                let long = !pure && chance.percent(10);
+                sim.pause(chance.between(0, if long { 7_200_000 } else { 120_000 })).await;
+            }
             Left::Over(Outcome::Paused(_)) => sim.pause(10_000).await,
             Left::Over(Outcome::Finished(_)) => {}
         }

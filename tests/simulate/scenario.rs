@@ -433,7 +433,9 @@ impl Writer {
     fn reboot(&mut self, hop: usize, phase: Phase, name: &str) -> Step {
         let mut step = self.run(hop, phase, name, Kind::Reboot);
         step.retries = 0;
-        let timeout = Duration::from_secs(self.chance.between(90, 240));
+        // Some take longer than a lock's lease.
+        let (least, most) = if self.chance.percent(15) { (900, 1500) } else { (90, 240) };
+        let timeout = Duration::from_secs(self.chance.between(least, most));
         self.specs.last_mut().unwrap().timeout_ms = timeout.as_millis() as u64;
         self.specs.last_mut().unwrap().retries = 0;
         step.action = Action::Reboot(Reboot {

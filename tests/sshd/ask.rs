@@ -34,13 +34,27 @@ async fn a_question_is_answered_and_leaves_nothing() {
     assert!(matches!(exit, Ok(Exit::Code(code)) if code != 0), "{exit:?}");
     assert!(!err.is_empty());
     let (exit, _, _) = ask(&mut session, &script("kill -9 $$; sleep 60")).await;
-    assert!(!matches!(exit, Ok(Exit::Code(0))), "{exit:?}");
+    assert_eq!(exit.unwrap(), Exit::Signal("KILL".to_owned()));
     let mut other = script("echo ran");
     other.machine_id = Some("0".repeat(32));
     let (exit, out, _) = ask(&mut session, &other).await;
     assert!(matches!(exit, Err(SessionError::Refused { .. })), "{exit:?}");
     assert_eq!(out, "");
     assert!(!server.remote("").exists(), "nothing was laid down");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_question_has_started_ends_with_it() {
+    need!("what_a_question_has_started_ends_with_it", "sshd" => "openssh-server");
+    let server = Sshd::start();
+    let mut session = transport().connect(&server.target()).await.unwrap();
+    let asked = script("sleep 600 & echo $!; env -i sleep 600 & echo $!; exit 3");
+    let (exit, out, _) = ask(&mut session, &asked).await;
+    assert_eq!(exit.unwrap(), Exit::Code(3));
+    assert_eq!(out.lines().count(), 2);
+    for pid in out.lines() {
+        assert!(!crate::support::is_alive(pid.parse().unwrap()), "{pid} lives");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

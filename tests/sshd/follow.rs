@@ -245,3 +245,40 @@ async fn a_step_that_was_ended_has_not_passed_whatever_its_code() {
     let seen = second.look(&step.dir, false).await.unwrap();
     assert_eq!(seen, Whereabouts::Finished(Exit::TimedOut { stopped: false }));
 }
+
+/// Whoever lost the connection while a step was being ended does not know whether it is gone, and another one can ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_while_a_step_is_ended_is_no_end() {
+    const TEST: &str = "a_connection_that_breaks_while_a_step_is_ended_is_no_end";
+    need!(TEST, "sshd" => "openssh-server");
+    let server = Sshd::start();
+    let mut first = transport().connect(&server.target()).await.unwrap();
+    // It does not end at once, so that there is a middle.
+    let go = server.dir.path().join("go");
+    let step = script(&format!(
+        "trap 'until [ -e {} ]; do sleep 0.05; done; exit 0' TERM; echo begun; while :; do sleep 0.05; done",
+        go.display()
+    ));
+    let (sender, reached) = tokio::sync::oneshot::channel();
+    let mut sink = Counting { kept: Kept::default(), wanted: 1, reached: Some(sender) };
+    tokio::select! { biased;
+        result = first.run(&step, &mut sink) => panic!("{result:?}"),
+        _ = reached => {}
+    }
+    server.cut();
+    let time = Time { limit: Duration::from_secs(1), left: Duration::from_secs(3600) };
+    let mut second = transport().connect(&server.target()).await.unwrap();
+    let mut kept = Kept::default();
+    let stopped = server.remote(&step.dir).join("stopped");
+    let (end, ()) = tokio::join!(second.follow(&step.dir, false, [0, 0], time, &mut kept), async {
+        while !stopped.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        server.cut();
+        fs::write(&go, "").unwrap();
+    });
+    assert!(matches!(end, Err(SessionError::NotStarted { .. })), "{end:?}");
+    let mut third = transport().connect(&server.target()).await.unwrap();
+    let end = third.follow(&step.dir, false, [0, 0], time, &mut kept).await.unwrap();
+    assert_eq!(end, Whereabouts::Finished(Exit::TimedOut { stopped: true }));
+}

@@ -5,7 +5,7 @@ use super::{
     session::{INLINE_BYTES_MAX, SshSession, check_script, exit_of},
     shell::{self, Program, Text},
 };
-use crate::host::{Exit, OutputSink, Script, SessionError, Stream};
+use crate::host::{Exit, OutputSink, Script, SessionError};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -38,11 +38,7 @@ impl SshSession {
         };
         let program = Text::new(&values).program(Program::Ask);
         let job = Job { text: program, body, sudo: script.sudo };
-        let may_block = output.may_block();
-        let mut sink = |stream: Stream, bytes: &[u8]| match may_block {
-            true => exchange::patiently(|| output.take(stream, bytes)),
-            false => output.take(stream, bytes),
-        };
+        let mut sink = exchange::sink(output);
         let asked = timeout(script.timeout + SLACK, self.link.exchange(job, &mut sink)).await;
         let ending = asked.unwrap_or_else(|_| Ending::Gone {
             handed: true,

@@ -5,7 +5,7 @@ use super::{
     marks::{Said, Streams},
     shell::{self, Become},
 };
-use crate::host::Stream;
+use crate::host::{OutputSink, Stream};
 use russh::{ChannelMsg, ChannelWriteHalf, client};
 use secrecy::{ExposeSecret, SecretString};
 use std::{
@@ -75,6 +75,15 @@ pub(super) fn patiently<T>(work: impl FnOnce() -> T) -> T {
         RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
         // With one thread there is nobody to hand the work of others to.
         _ => work(),
+    }
+}
+
+/// Hands what comes to whoever keeps it, out of the way of others where that may block.
+pub(super) fn sink(output: &mut dyn OutputSink) -> impl FnMut(Stream, &[u8]) + Send {
+    let may_block = output.may_block();
+    move |stream, bytes| match may_block {
+        true => patiently(|| output.take(stream, bytes)),
+        false => output.take(stream, bytes),
     }
 }
 

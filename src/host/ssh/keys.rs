@@ -178,7 +178,7 @@ impl Keys {
             Ok(text) => SecretString::from(text),
             Err(error) => return Err(format!("cannot read it: {error}")),
         };
-        match keys::decode_secret_key(text.expose_secret(), None) {
+        match decode(&text, None) {
             Ok(key) => return Ok(Arc::new(key)),
             Err(keys::Error::KeyIsEncrypted) => {}
             Err(error) => return Err(format!("not a private key that can be read: {error}")),
@@ -188,9 +188,7 @@ impl Keys {
             None => self.ask(path).await?,
         };
         // Deriving the key from the passphrase costs a quarter of a second of one processor.
-        let opening = tokio::task::spawn_blocking(move || {
-            keys::decode_secret_key(text.expose_secret(), Some(passphrase.expose_secret()))
-        });
+        let opening = tokio::task::spawn_blocking(move || decode(&text, Some(&passphrase)));
         match opening.await {
             Ok(Ok(key)) => Ok(Arc::new(key)),
             Ok(Err(_)) => Err("the passphrase does not open it".to_owned()),

@@ -10,6 +10,7 @@ mod connect;
 mod debts;
 mod exchange;
 mod files;
+mod in_time;
 mod keys;
 mod known_hosts;
 mod limits;

@@ -3,10 +3,10 @@
 use super::{
     auth::is_going_down,
     exchange::{self, Aside, Ending, Job, Link},
+    in_time::{Finish, run_in_time, stop_now},
     shell::{self, BEGUN_BEFORE, NO_LAUNCHER, Program, Text},
 };
 use crate::{
-    base::time::{Clock, SystemClock},
     host::{
         Exit, Holder, Leave, OutputSink, Script, Session, SessionError, Stream, Time, Whereabouts,
         transport::BoxFuture,
@@ -15,17 +15,8 @@ use crate::{
     journal::{Failure, NewKey},
 };
 use russh::Disconnect;
-use std::{path::Path, pin::pin, sync::Arc, time::Duration};
-use tokio::time::{sleep, timeout};
-
-/// Asking, five seconds of patience, force, five more, and what a slow host needs besides.
-const STOP_LIMIT: Duration = Duration::from_secs(40);
-
-/// How long a machine that has slept takes at most to notice that a step's time is over.
-const LOOK_AT_CLOCK: Duration = Duration::from_secs(60);
-
-/// For the last output of a script whose processes are gone.
-const TAIL_LIMIT: Duration = Duration::from_secs(5);
+use std::{path::Path, sync::Arc, time::Duration};
+use tokio::time::timeout;
 
 /// Longer scripts are not part of the program that is read byte by byte.
 pub(super) const INLINE_BYTES_MAX: usize = 2048;
@@ -251,23 +242,25 @@ impl SshSession {
                 let gone = Ending::Gone { handed: false, why };
                 self.settle(gone).map(|_| Whereabouts::Running)
             }
-            Finish::InTime(ending) => match self.settle(ending)?.as_str() {
-                // Its time was over, and whoever ended it did not hear whether all of it is gone.
-                "stopped" => {
-                    let said = stop_now(&self.link, self.stop_job(dir, "", sudo)).await;
-                    let stopped = said.as_deref() == Some("gone");
-                    Ok(Whereabouts::Finished(Exit::TimedOut { stopped }))
+            Finish::InTime(ending) => {
+                let words = self.settle(ending)?;
+                // Its time was over, and whoever ended it did not hear whether all of it is gone; or it is over now.
+                if !matches!(words.as_str(), "stopped" | "overdue") {
+                    return whereabouts(&words);
                 }
-                "overdue" => match stop_now(&self.link, self.stop_job(dir, "", sudo)).await {
+                match stop_now(&self.link, self.stop_job(dir, "", sudo)).await {
                     // In the last moment it ended by itself, and its output is not whole yet.
-                    Some(said) if said == "over" => Ok(Whereabouts::Running),
-                    said => {
+                    Ok(Some(said)) if said == "over" => Ok(Whereabouts::Running),
+                    Ok(said) => {
                         let stopped = said.as_deref() == Some("gone");
                         Ok(Whereabouts::Finished(Exit::TimedOut { stopped }))
                     }
-                },
-                words => whereabouts(words),
-            },
+                    Err(why) => {
+                        let gone = Ending::Gone { handed: false, why };
+                        self.settle(gone).map(|_| Whereabouts::Running)
+                    }
+                }
+            }
             Finish::Stopped { gone } => Ok(Whereabouts::Finished(Exit::TimedOut { stopped: gone })),
             Finish::Never => Ok(Whereabouts::Never),
         }
@@ -313,102 +306,6 @@ fn whereabouts(words: &str) -> Result<Whereabouts, SessionError> {
             Err(SessionError::Refused { reason })
         }
     }
-}
-
-/// Ends a script whose time is over, or what is left of it. What the host says of it, where it says anything.
-async fn stop_now(link: &Link, stop: Job<'_>) -> Option<String> {
-    let mut words = String::new();
-    let mut hear = |_: Stream, bytes: &[u8]| words.push_str(&String::from_utf8_lossy(bytes));
-    let ended = timeout(STOP_LIMIT, link.exchange(stop, &mut hear)).await;
-    matches!(ended, Ok(Ending::Ended(_))).then(|| words.trim().to_owned())
-}
-
-/// How a script with a limit ended.
-enum Finish {
-    InTime(Ending),
-    Stopped {
-        gone: bool,
-    },
-    /// It had not begun, and cannot begin any more.
-    Never,
-    Lost(String),
-}
-
-/// Waits for so long by a clock that goes on while this machine sleeps, as the timers of the runtime do not.
-async fn pass(limit: Duration) {
-    let began = SystemClock.steady();
-    loop {
-        let left = limit.saturating_sub(SystemClock.steady().saturating_sub(began));
-        if left.is_zero() {
-            return;
-        }
-        sleep(left.min(LOOK_AT_CLOCK)).await;
-    }
-}
-
-async fn run_in_time(
-    link: &Link,
-    launch: Job<'_>,
-    stop: impl Fn() -> Job<'static>,
-    limit: Duration,
-    output: &mut dyn OutputSink,
-) -> (Finish, Aside) {
-    let may_block = output.may_block();
-    let mut sink = |stream: Stream, bytes: &[u8]| {
-        if may_block {
-            exchange::patiently(|| output.take(stream, bytes));
-        } else {
-            output.take(stream, bytes);
-        }
-    };
-    let mut running = pin!(link.exchange_aside(launch, &mut sink));
-    tokio::select! {
-        biased;
-        (ending, aside) = &mut running => return (Finish::InTime(ending), aside),
-        () = pass(limit) => {}
-    }
-    // The first channel is read on meanwhile: one that is not read stops the whole connection, the second with it.
-    let mut words = String::new();
-    let mut hear = |_: Stream, bytes: &[u8]| words.push_str(&String::from_utf8_lossy(bytes));
-    let mut ended = None;
-    let stopping = {
-        let mut stopping = pin!(timeout(STOP_LIMIT, link.exchange(stop(), &mut hear)));
-        loop {
-            tokio::select! {
-                biased;
-                ending = &mut running, if ended.is_none() => ended = Some(ending),
-                stopped = &mut stopping => break stopped,
-            }
-        }
-    };
-    let trouble = match stopping {
-        Ok(Ending::Ended(_)) => None,
-        Ok(Ending::Gone { why, .. }) => {
-            Some(Finish::Lost(format!("while it was being ended: {why}")))
-        }
-        // A connection that died quietly looks like this until its keep-alives are over: another one must ask.
-        Err(_) => Some(Finish::Lost("the host did not answer when it was to be ended".to_owned())),
-        Ok(Ending::No(_) | Ending::NoProgram { .. }) => Some(Finish::Stopped { gone: false }),
-    };
-    if ended.is_none() && trouble.is_none() {
-        ended = timeout(TAIL_LIMIT, &mut running).await.ok();
-    }
-    let (ended, aside) = ended.map_or((None, Aside::default()), |(end, aside)| (Some(end), aside));
-    let finish = trouble.unwrap_or(match (words.trim(), ended) {
-        ("never", Some(Ending::No(_) | Ending::NoProgram { .. } | Ending::Gone { .. }) | None) => {
-            Finish::Never
-        }
-        // It had ended by itself, and only we heard of it late: since we were stopped, or its last words were long.
-        ("over", Some(ending)) => Finish::InTime(ending),
-        ("over", None) => Finish::Lost("it has ended, but its output does not come".to_owned()),
-        ("gone", _) => Finish::Stopped { gone: true },
-        (said, ended) if said.starts_with("open ") || said.starts_with("lost ") => match ended {
-            Some(ending @ (Ending::No(_) | Ending::NoProgram { .. })) => Finish::InTime(ending),
-            Some(Ending::Ended(_) | Ending::Gone { .. }) | None => Finish::Lost(said.to_owned()),
-        },
-        (_, _) => Finish::Stopped { gone: false },
-    });
-    (finish, aside)
 }
 
 pub(super) fn exit_of(how: &str) -> Exit {

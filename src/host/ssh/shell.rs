@@ -54,21 +54,14 @@ const END: &str = include_str!("remote/end.sh");
 
 impl Program {
     fn text(self) -> &'static str {
-        static STOP: LazyLock<String> = LazyLock::new(|| join(&[COMMON, END, Program::Stop.own()]));
-        static LOOK: LazyLock<String> =
-            LazyLock::new(|| join(&[COMMON, LOCK, Program::Look.own()]));
-        static FOLLOW: LazyLock<String> =
-            LazyLock::new(|| join(&[COMMON, LOCK, Program::Follow.own()]));
-        static UPLOAD: LazyLock<String> =
-            LazyLock::new(|| join(&[COMMON, LOCK, Program::Upload.own()]));
-        static DOWNLOAD: LazyLock<String> =
-            LazyLock::new(|| join(&[COMMON, Program::Download.own()]));
-        static RENEW: LazyLock<String> =
-            LazyLock::new(|| join(&[COMMON, LOCK, Program::Renew.own()]));
-        static LEAVE: LazyLock<String> =
-            LazyLock::new(|| join(&[COMMON, LOCK, Program::Leave.own()]));
-        static ASK: LazyLock<String> =
-            LazyLock::new(|| join(&[COMMON, MACHINE, END, Program::Ask.own()]));
+        static STOP: LazyLock<String> = LazyLock::new(|| join(Program::Stop.parts()));
+        static LOOK: LazyLock<String> = LazyLock::new(|| join(Program::Look.parts()));
+        static FOLLOW: LazyLock<String> = LazyLock::new(|| join(Program::Follow.parts()));
+        static UPLOAD: LazyLock<String> = LazyLock::new(|| join(Program::Upload.parts()));
+        static DOWNLOAD: LazyLock<String> = LazyLock::new(|| join(Program::Download.parts()));
+        static RENEW: LazyLock<String> = LazyLock::new(|| join(Program::Renew.parts()));
+        static LEAVE: LazyLock<String> = LazyLock::new(|| join(Program::Leave.parts()));
+        static ASK: LazyLock<String> = LazyLock::new(|| join(Program::Ask.parts()));
         match self {
             Self::Stop => &STOP,
             Self::Look => &LOOK,
@@ -81,19 +74,25 @@ impl Program {
         }
     }
 
-    fn own(self) -> &'static str {
+    /// What it is made of.
+    fn parts(self) -> &'static [&'static str] {
         match self {
-            Self::Stop => include_str!("remote/stop.sh"),
-            Self::Look => include_str!("remote/look.sh"),
-            Self::Follow => include_str!("remote/follow.sh"),
-            Self::Upload => include_str!("remote/upload.sh"),
-            Self::Download => include_str!("remote/download.sh"),
-            Self::Renew => include_str!("remote/renew.sh"),
-            Self::Leave => include_str!("remote/leave.sh"),
-            Self::Ask => include_str!("remote/ask.sh"),
+            Self::Stop => &[COMMON, END, include_str!("remote/stop.sh")],
+            Self::Look => &[COMMON, LOCK, include_str!("remote/look.sh")],
+            Self::Follow => &[COMMON, LOCK, include_str!("remote/follow.sh")],
+            Self::Upload => &[COMMON, LOCK, include_str!("remote/upload.sh")],
+            Self::Download => &[COMMON, include_str!("remote/download.sh")],
+            Self::Renew => &[COMMON, LOCK, include_str!("remote/renew.sh")],
+            Self::Leave => &[COMMON, LOCK, include_str!("remote/leave.sh")],
+            Self::Ask => &[COMMON, MACHINE, END, include_str!("remote/ask.sh")],
         }
     }
 }
+
+/// What the launcher is made of, beside the program that it hands the script to.
+const LAUNCHER_PARTS: &[&str] = &[COMMON, LOCK, MACHINE, include_str!("remote/launch.sh")];
+
+const CORE: &str = include_str!("remote/core.sh");
 
 /// The launcher. It stays on the host, so that it is sent there once.
 struct Launcher {
@@ -105,8 +104,8 @@ struct Launcher {
 }
 
 static LAUNCHER: LazyLock<Launcher> = LazyLock::new(|| {
-    let core = format!("fl_core={}\n", quote(&slim(include_str!("remote/core.sh"))));
-    let text = core + &join(&[COMMON, LOCK, MACHINE, include_str!("remote/launch.sh")]);
+    let core = format!("fl_core={}\n", quote(&slim(CORE)));
+    let text = core + &join(LAUNCHER_PARTS);
     let digest = crate::base::text::hex(&Sha256::digest(&text));
     let name = format!("launch-{}", &digest[..16]);
     let whole = format!("fl_name={name}\nfl_library={}\neval \"$fl_library\"\n", quote(&text));
@@ -351,17 +350,9 @@ mod tests {
     fn shellcheck_finds_nothing() {
         let heads = [ENTER.to_owned(), READ.to_owned()];
         let heads = heads.into_iter().chain([slim(include_str!("remote/head.sh"))]);
-        let core = [include_str!("remote/core.sh").to_owned()];
-        let whole = format!("{COMMON}{LOCK}{MACHINE}{}", include_str!("remote/launch.sh"));
-        let programs = ALL.map(|program| match program {
-            Program::Stop => format!("{COMMON}{END}{}", program.own()),
-            Program::Download => format!("{COMMON}{}", program.own()),
-            Program::Ask => format!("{COMMON}{MACHINE}{END}{}", program.own()),
-            Program::Look | Program::Follow | Program::Upload | Program::Renew | Program::Leave => {
-                format!("{COMMON}{LOCK}{}", program.own())
-            }
-        });
-        for text in heads.chain(core).chain([whole]).chain(programs) {
+        let programs = ALL.map(|program| program.parts().concat());
+        let launcher = [CORE.to_owned(), LAUNCHER_PARTS.concat()];
+        for text in heads.chain(launcher).chain(programs) {
             // SC2154 and SC2034: assigned and used by other parts. SC2317: functions that this part does not call.
             // SC2086: marks and modes are words by construction.
             let checker = Command::new("shellcheck")
@@ -401,7 +392,8 @@ mod tests {
     fn every_shell_asks_and_keeps_the_limit() {
         for (limit, script, said) in [
             ("60", "cat; echo \"$#\"; exit 7", "m-go\n0\nm-end 7\n"),
-            ("60", "printf x; kill -9 $$", "m-go\nxm-end 137\n"),
+            ("60", "printf x; kill -9 $$", "m-go\nxm-end KILL\n"),
+            ("60", "exit 137", "m-go\nm-end 137\n"),
             ("1", "sleep 600 & sleep 600", "m-go\nm-end gone\n"),
         ] {
             let token = format!("fl-{}-{limit}", std::process::id());

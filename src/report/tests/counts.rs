@@ -2,14 +2,14 @@
 
 use super::{
     stories,
-    story::{Story, plan},
+    story::{Story, WAY, facts, plan, step_id},
 };
 use crate::{
-    journal::{End, Failure, Then, Verdict},
+    journal::{End, Event, Failure, Moment, Skip, Then, Verdict},
     report::{Report, State},
 };
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 fn assert_adds_up(report: &Report) {
     let hosts = report.hosts.len();
@@ -21,6 +21,35 @@ fn assert_adds_up(report: &Report) {
     assert_eq!(on_target, report.summary.on_target);
     for batch in &report.batches {
         assert_eq!(batch.counts.values().sum::<usize>(), batch.planned);
+    }
+}
+
+/// A controller that dies while the host is dark leaves the boot to the next one, whose guard finds the work done.
+#[test]
+fn a_boot_that_nobody_saw_return_was_asked_for_all_the_same() {
+    for (asked, unexpected) in [(true, false), (false, true)] {
+        let mut story = Story::new(plan(&[("all", vec!["a-01".into()])]));
+        let mut part = story.host(0, 0);
+        let steps = WAY.iter().map(|step| step.1);
+        let place = |name| steps.clone().position(|step| step == name).unwrap();
+        let (reboot, system) = (place("boot-upgrade"), place("system"));
+        part.until(reboot);
+        part.start(reboot, 1);
+        if asked {
+            part.dark().wait(60_000);
+        }
+        let host = part.name();
+        let reason = Skip::Guard { unless: "true".into() };
+        part.say(Event::StepSkipped { host: host.clone(), step: step_id(reboot), reason });
+        for step in reboot + 1..system {
+            part.pass(step, 1);
+        }
+        part.start(system, 1);
+        let facts = Arc::new(facts(0, 2, true));
+        part.say(Event::HostFacts { host, moment: Moment::After, facts });
+        let boots = &story.report().hosts[0].boots;
+        let told: Vec<bool> = boots.iter().map(|boot| boot.unexpected).collect();
+        assert_eq!(told, [false, unexpected], "asked for: {asked}");
     }
 }
 

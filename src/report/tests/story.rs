@@ -40,7 +40,7 @@ pub fn rocky() -> System {
 }
 
 /// The steps of the one hop that stories walk: phase, name, what it is, and how long it takes in milliseconds.
-const WAY: [(Phase, &str, u64); 13] = [
+pub const WAY: [(Phase, &str, u64); 13] = [
     (Phase::Precheck, "identity", 400),
     (Phase::Backup, "archive-etc", 9_000),
     (Phase::Precheck, "boot-space", 300),
@@ -56,7 +56,7 @@ const WAY: [(Phase, &str, u64); 13] = [
     (Phase::Commit, "drop-snapshot", 2_000),
 ];
 
-fn step_id(index: usize) -> crate::journal::StepId {
+pub fn step_id(index: usize) -> crate::journal::StepId {
     let (phase, step, _) = WAY[index % WAY.len()];
     crate::journal::StepId { hop: (index / WAY.len()) as u16, phase, step: step.parse().unwrap() }
 }

@@ -1,10 +1,18 @@
 //! What questions are answered.
 
-use super::{Host, step_name};
+use super::{Host, Sentence, locks::LEASE_MS, step_name};
 use crate::scenario::Kind;
 use fleetlift::{base::phase::Phase, host::Exit};
 
 impl Host {
+    /// What a question of which nothing is left is answered.
+    pub fn asked(&mut self, sentence: &Sentence, at: u64) -> (Exit, String) {
+        match sentence {
+            Sentence::Facts => (Exit::Code(0), self.facts(at)),
+            Sentence::Say { word, step } => (self.answer(word, step, at), String::new()),
+        }
+    }
+
     /// What a question is answered.
     pub(super) fn answer(&mut self, word: &str, step: &str, at: u64) -> Exit {
         let nth = self.starts.get(step).copied().unwrap_or_default();
@@ -20,7 +28,12 @@ impl Host {
                 }
                 fine
             }
-            "until" => at.saturating_sub(self.up_since) >= chance.between(0, 20_000),
+            "until" => {
+                let timeout = self.spec(step).map_or(0, |spec| spec.timeout_ms);
+                let slow = chance.percent(30) && timeout > 2 * LEASE_MS;
+                let takes = if slow { timeout / 2 } else { 20_000 };
+                at.saturating_sub(self.up_since) >= chance.between(takes / 2, takes)
+            }
             _ => {
                 let first = *self.first_asked.entry(step.to_owned()).or_insert(at);
                 let never = chance.percent(steps / 2);

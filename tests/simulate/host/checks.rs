@@ -1,8 +1,11 @@
 //! What must be true of a host when a step begins on it.
 
-use super::{Cause, Dir, Host, step_name};
+use super::{Cause, Dir, Host, LATE_MS, Sentence, step_name};
 use crate::scenario::{Kind, Spec};
 use fleetlift::{base::phase::Phase, playbook::OnLost};
+
+/// What a call takes at most on its way.
+const TRIP_MS: u64 = 1000;
 
 impl Host {
     /// What must be true of the host when a step begins.
@@ -40,6 +43,18 @@ impl Host {
         });
         if let Some(dir) = busy.filter(|_| changes(&cause.step)) {
             self.wrong.push(format!("{}: {} began beside {dir}", self.name, cause.step));
+        }
+    }
+
+    /// Nobody ends a step before its time is over. A script that came late has less of it, by the count of who sent it.
+    pub(super) fn check_time(&mut self, dir: &str, now: u64) {
+        let Some(Dir::Begun(begun)) = self.dirs.get(dir) else { return };
+        let Sentence::Say { word, step } = &begun.sentence else { return };
+        let Some(spec) = self.spec(step).filter(|_| word == "run" && begun.runs()) else { return };
+        let had = now.saturating_sub(begun.began);
+        if had + LATE_MS + TRIP_MS < spec.timeout_ms {
+            let (name, limit) = (&self.name, spec.timeout_ms);
+            self.wrong.push(format!("{name}: {dir} is ended after {had} ms of {limit}"));
         }
     }
 }

@@ -11,6 +11,8 @@ impl Host {
             return;
         }
         begun.ended = Some(begun.exit.clone());
+        // While a script was at work nobody could take the lock.
+        self.heard = begun.ends;
         let (sentence, works, exit) = (begun.sentence.clone(), begun.works, begun.exit.clone());
         let attempt = begun.cause.attempt;
         self.tell(|| {
@@ -73,6 +75,7 @@ impl Host {
     pub fn kill(&mut self, dir: &str) -> bool {
         let now = self.now;
         self.tell(|| format!("is told to end {dir}"));
+        self.check_time(dir, now);
         match self.dirs.get_mut(dir) {
             Some(Dir::Begun(begun)) if begun.runs() && begun.killable => {
                 begun.ended = Some(Exit::Signal("TERM".to_owned()));

@@ -1,7 +1,11 @@
 //! The host's lock: who may begin something, and how the host is left.
 
 use super::{Dir, Host};
-use fleetlift::host::Leave;
+use fleetlift::host::{LEASE, Leave};
+use std::collections::BTreeSet;
+
+/// Another run may take a lock of which nothing was heard for longer than its lease.
+pub(super) const LEASE_MS: u64 = LEASE.as_millis() as u64;
 
 impl Host {
     /// Takes or renews the host's lock for a script in this directory, or says why not.
@@ -19,9 +23,33 @@ impl Host {
                 "locked by run ours of a later one, which has taken this run over".to_owned()
             );
         }
+        self.hear(epoch, at);
         self.lock = Some(epoch);
+        self.heard = at;
         folder.clone_into(&mut self.lock_of);
         Ok(())
+    }
+
+    /// Its controller is heard of, and renews what it has. Where nothing keeps the two apart the lease has not run out.
+    pub fn hear(&mut self, epoch: u32, at: u64) {
+        if self.lock != Some(epoch) {
+            return;
+        }
+        let silent = at.saturating_sub(self.heard);
+        let runs = |dir: &Dir| matches!(dir, Dir::Begun(begun) if begun.runs());
+        let free = silent > LEASE_MS && !self.dirs.values().any(runs);
+        if free && self.scenario.trouble.network == 0 && self.troubles.partitions.is_empty() {
+            let name = &self.name;
+            self.wrong.push(format!("{name}: nothing was heard for {silent} ms of its lock"));
+        }
+        self.heard = at;
+    }
+
+    /// Folders of scripts in which something may still begin.
+    pub fn open_folders(&self) -> impl Iterator<Item = &str> {
+        let folders = self.dirs.keys().filter_map(|dir| dir.rsplit_once('/'));
+        let folders: BTreeSet<&str> = folders.map(|(folder, _)| folder).collect();
+        folders.into_iter().filter(|folder| *folder != "local" && !self.ended.contains(*folder))
     }
 
     /// Gives the lock back; after its end the folder is closed, and emptied where nothing of it is needed any more.
@@ -52,6 +80,7 @@ impl Host {
         !troubles.unreachable
             && troubles.key_changes_at_boot.is_none()
             && troubles.partitions.is_empty()
+            && troubles.replaced_at.is_none()
             && self.up
     }
 }

@@ -58,6 +58,8 @@ enum Fate {
     Twice,
 }
 
+/// A script that cannot be reached any more arrives within this time, or not at all.
+pub const LATE_MS: u64 = 20_000;
 const POWER_CUT: &str = "power cut";
 /// So long after it was written a name may be lost with the power.
 const UNWRITTEN_MS: u64 = 30_000;
@@ -80,6 +82,8 @@ pub struct Host {
     pub dirs: BTreeMap<String, Dir>,
     /// Which controller of the run has its lock, by how often the run was taken over.
     pub lock: Option<u32>,
+    /// When the lock's lease last began anew.
+    heard: u64,
     /// For the scripts of which folder it was taken last.
     lock_of: String,
     /// Folders in which nothing begins any more.
@@ -96,6 +100,8 @@ pub struct Host {
     pub starts: BTreeMap<String, u32>,
     pub attempts: BTreeMap<(String, u32), u32>,
     pub outputs: BTreeMap<(String, u32), String>,
+    /// When it was last told to reboot.
+    pub told_to_reboot: Option<u64>,
     /// The boot in which a hop's system was put in place.
     switched_in: BTreeMap<usize, u32>,
     first_asked: BTreeMap<String, u64>,
@@ -126,6 +132,7 @@ impl Host {
             restoring: None,
             dirs: BTreeMap::new(),
             lock: None,
+            heard: 0,
             lock_of: String::new(),
             ended: BTreeSet::new(),
             done: BTreeSet::new(),
@@ -135,6 +142,7 @@ impl Host {
             starts: BTreeMap::new(),
             attempts: BTreeMap::new(),
             outputs: BTreeMap::new(),
+            told_to_reboot: None,
             switched_in: BTreeMap::new(),
             first_asked: BTreeMap::new(),
             happenings: BTreeMap::new(),
@@ -227,6 +235,8 @@ impl Host {
     fn come_up(&mut self, at: u64, fate: Fate) {
         self.up = true;
         self.up_since = at;
+        // After a boot the lease begins again.
+        self.heard = at;
         self.boot += 1;
         let (armed, restoring) = (self.armed.take(), self.restoring.take());
         if fate != Fate::OldSystem {
@@ -242,6 +252,10 @@ impl Host {
             let (fate, why) = (Fate::AsMeant, "it boots once more");
             self.will(at + 8000, Happening::Down { dark: Some(9000), fate, why });
         }
+    }
+
+    pub fn now(&self) -> u64 {
+        self.now
     }
 
     pub fn disk_is_full(&self, at: u64) -> bool {

@@ -74,6 +74,7 @@ impl Host {
         let nth = self.count_start(cause);
         self.check_start(&spec, cause);
         let mut chance = self.chance(&format!("reboot/{}/{nth}", cause.step));
+        self.told_to_reboot = Some(at);
         if spec.phase == Phase::Migrate {
             self.changed = true;
             self.begun_hops.insert(spec.hop);

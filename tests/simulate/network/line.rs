@@ -2,7 +2,7 @@
 
 use super::cut;
 use crate::{
-    host::{Begun, Dir, Host},
+    host::{Begun, Dir, Host, LATE_MS},
     sim::Sim,
 };
 use fleetlift::host::{Exit, Holder, OutputSink, Stream};
@@ -13,9 +13,6 @@ const SILENCE_MS: u64 = 45_000;
 
 /// What a host needs to end a script that can be ended, and to find that it cannot.
 const STOPPING_MS: (u64, u64) = (1500, 10_000);
-
-/// A script that cannot be reached any more arrives within this time, or not at all.
-const LATE_MS: u64 = 20_000;
 
 /// A connection.
 pub(super) struct Line {

@@ -54,6 +54,24 @@ impl Line {
         }
     }
 
+    /// A question of which nothing is left.
+    pub(super) async fn put_question(
+        &mut self,
+        script: &Script,
+        output: &mut dyn OutputSink,
+    ) -> Result<Exit, SessionError> {
+        let sentence = sentence(&script.text);
+        self.sim.cause(&self.host, &sentence, "a question");
+        if let Way::Closed | Way::Broken { .. } = self.go().await {
+            let reason = "the connection was closed".to_owned();
+            return Err(SessionError::NotStarted { reason });
+        }
+        let (exit, said) = self.sim.on(&self.host, |host, now| host.asked(&sentence, now));
+        self.sim.call().await;
+        output.take(Stream::Out, said.as_bytes());
+        Ok(exit)
+    }
+
     pub(super) async fn look_once(
         &mut self,
         dir: &str,
@@ -158,6 +176,9 @@ impl Line {
     /// What a host looks at before it begins a script.
     fn may_begin(&self, script: &Script) -> Result<(), SessionError> {
         self.sim.on(&self.host, |host, now| {
+            if self.holder.is_none() {
+                host.wrong.push(format!("{}: {} was sent without a lock", host.name, script.dir));
+            }
             let refused = |reason: &str| Err(SessionError::Refused { reason: reason.to_owned() });
             if script.sudo && host.troubles.sudo_refused {
                 return refused("sudo: a password is required");
@@ -192,6 +213,9 @@ impl Line {
             if !host.dirs.contains_key(dir) && host.ended.contains(folder) {
                 let reason = "the run has ended with this host".to_owned();
                 return Err(SessionError::Refused { reason });
+            }
+            if let Some(epoch) = self.epoch() {
+                host.hear(epoch, now);
             }
             if !host.dirs.contains_key(dir) && !host.disk_is_full(now) {
                 host.dirs.insert(dir.to_owned(), Dir::Never);

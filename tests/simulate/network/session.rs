@@ -4,7 +4,7 @@ use super::{
     line::{Line, Way},
     words::path_step,
 };
-use crate::host::Sentence;
+use crate::host::{Host, Sentence};
 use fleetlift::host::{
     BoxFuture, Exit, Holder, Leave, OutputSink, Script, Session, SessionError, Time, Whereabouts,
 };
@@ -17,6 +17,14 @@ impl Session for Line {
         output: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<Exit, SessionError>> {
         Box::pin(self.run_script(script, output))
+    }
+
+    fn ask<'a>(
+        &'a mut self,
+        script: &'a Script,
+        output: &'a mut dyn OutputSink,
+    ) -> BoxFuture<'a, Result<Exit, SessionError>> {
+        Box::pin(self.put_question(script, output))
     }
 
     fn look<'a>(
@@ -69,6 +77,22 @@ impl Session for Line {
 
     fn hold(&mut self, holder: &Arc<Holder>) {
         self.holder = Some(Arc::clone(holder));
+    }
+
+    fn renew(&mut self, _: bool) -> BoxFuture<'_, Result<(), SessionError>> {
+        Box::pin(async move {
+            let Some(holder) = self.holder.clone() else { return Ok(()) };
+            let Way::There = self.go().await else {
+                let reason = "the connection was closed".to_owned();
+                return Err(SessionError::NotStarted { reason });
+            };
+            let locked = |host: &mut Host, now| {
+                host.take_lock(&format!("{}/", holder.folder), Some(holder.epoch), now)
+            };
+            let renewed = self.sim.on(&self.host, locked);
+            self.sim.call().await;
+            renewed.map_err(|reason| SessionError::Refused { reason })
+        })
     }
 
     fn leave(&mut self, how: Leave, _: bool) -> BoxFuture<'_, Result<(), SessionError>> {

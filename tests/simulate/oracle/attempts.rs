@@ -168,6 +168,7 @@ impl Oracle {
         truth: &Host,
         said: &mut Vec<String>,
     ) {
+        self.gave_up(failure, truth, said);
         let untouched = matches!(failure, Failure::Unreachable { .. } | Failure::Refused { .. });
         let began = truth.attempts.contains_key(&(step.to_owned(), attempt));
         if untouched && began && self.is_script(step) {

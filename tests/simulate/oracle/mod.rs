@@ -2,6 +2,7 @@
 //! the fold, with deciding or with judging.
 
 mod attempts;
+mod dark;
 mod ends;
 mod run;
 mod starts;
@@ -103,6 +104,8 @@ pub struct Oracle {
     resumes: u64,
     at: i64,
     pub limits: Limits,
+    /// Controllers have clocks that do not agree: what was counted across two of them is as wrong as they are.
+    pub clocks: bool,
 }
 
 /// A step by its name, as `0.migrate.switch`.
@@ -140,6 +143,7 @@ impl Oracle {
         let limits = Limits::new(&plan);
         Self {
             limits,
+            clocks: false,
             specs: Arc::clone(&scenario.specs),
             plan,
             hosts,

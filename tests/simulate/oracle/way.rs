@@ -53,10 +53,13 @@ impl Oracle {
                 self.skipped(name, &id(step), reason, &mut said);
             }
             Event::HostDark { boot_id, .. } => self.goes_dark(name, boot_id, &mut said),
-            Event::HostReturned { .. } => match &mut self.told(name).open {
-                Some(open) => open.returned = true,
-                None => said.push("returned without an attempt".to_owned()),
-            },
+            Event::HostReturned { dark_ms, .. } => {
+                self.was_dark(*dark_ms, truth, &mut said);
+                match &mut self.told(name).open {
+                    Some(open) => open.returned = true,
+                    None => said.push("returned without an attempt".to_owned()),
+                }
+            }
             Event::RollbackStarted { hop, .. } => {
                 let told = self.told(name);
                 told.back = Some(usize::from(*hop));

@@ -118,6 +118,24 @@ fl_find_fate() {
   fi
 }
 
+# Whether the process of the number $1 lives that was born at $2, where that is known; a zombie does not. Says 2 where the
+# number was given to another since.
+fl_is_process() {
+  if [ ! -r /proc/self/stat ]; then
+    kill -0 "$1" 2>/dev/null
+    return
+  fi
+  fl_line=
+  { read -r fl_line <"/proc/$1/stat"; } 2>/dev/null || :
+  [ -n "$fl_line" ] || return 1
+  # shellcheck disable=SC2086 # The fields are numbers.
+  set -- "$2" ${fl_line##*) }
+  if [ -n "$1" ] && [ "${21}" != "$1" ]; then
+    return 2
+  fi
+  [ "$2" != Z ]
+}
+
 # Sets fl_pid to the number of the script's process, to `none` where that is another's by now, or from another boot, and
 # fl_alive. A script that has its name, and does not begin for long, is kept from it: then fl_pid is empty, and fl_fate says
 # what became of it.
@@ -151,19 +169,9 @@ fl_find_pid() {
   # It has written its number before it took the name.
   { read -r fl_pid fl_born <"$fl_place/pid"; } 2>/dev/null || :
   : "${fl_pid:=none}"
-  if [ ! -r /proc/self/stat ]; then
-    kill -0 "$fl_pid" 2>/dev/null && fl_alive=yes
-    return 0
-  fi
-  fl_line=
-  { read -r fl_line <"/proc/$fl_pid/stat"; } 2>/dev/null || :
-  [ -n "$fl_line" ] || return 0
-  # shellcheck disable=SC2086 # The fields are numbers.
-  set -- ${fl_line##*) }
-  if [ -n "$fl_born" ] && [ "${20}" != "$fl_born" ]; then
-    # A number that was given to another process since is not ours.
-    fl_pid=none
-  elif [ "$1" != Z ]; then
-    fl_alive=yes
-  fi
+  fl_is_process "$fl_pid" "$fl_born"
+  case $? in
+    0) fl_alive=yes ;;
+    2) fl_pid=none ;;
+  esac
 }

@@ -2,15 +2,21 @@
 # $4: the lock of this host, where it has one, $5: the seconds of its lease, $6: what they count from.
 fl_run() {
   # The script turns its standard error to descriptor 3 itself. So this shell's own is silent unless the script was ended
-  # by a signal: every sh says so there, and nothing else tells that from an exit code above 128.
+  # by a signal: every sh says so there, and nothing else tells that from an exit code above 128. A bash that is called sh
+  # does so only where it is told to be a bash.
   exec 3>&2 2>"$2/died"
+  # shellcheck disable=SC3040 # Only a bash comes to it.
+  [ -z "$BASH_VERSION" ] || set +o posix
   # A session of its own, so that all its processes can be found and ended.
   $3 /bin/sh "$2/script" </dev/null
   fl_code=$?
+  # shellcheck disable=SC3040 # Only a bash comes to it.
+  [ -z "$BASH_VERSION" ] || set -o posix
   exec 2>&3 3>&-
   # It has not begun, and does not any more: whoever took its second name knows that.
   [ ! -s "$2/began" ] || return
-  if [ ! -e "$2/began" ]; then
+  # Where its script is gone, too, it has taken them away itself, or put something else over them.
+  if [ -e "$2/script" ] && [ ! -e "$2/began" ]; then
     printf '%s-no cannot write into %s: nothing was begun%s-on\n' "$1" "$2" "$1" >&2
     return
   fi

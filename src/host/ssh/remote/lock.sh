@@ -123,19 +123,7 @@ fl_is_alive() {
     [ "$fl_line" = "$fl_boot" ] || return 1
     # Its own process; before that has said its number, the launcher.
     { read -r fl_pid fl_born <"$1/pid"; } 2>/dev/null || :
-    if [ ! -r /proc/self/stat ]; then
-      [ -n "$fl_pid" ] && kill -0 "$fl_pid" 2>/dev/null && return 0
-    elif [ -n "$fl_pid" ]; then
-      fl_line=
-      { read -r fl_line <"/proc/$fl_pid/stat"; } 2>/dev/null || :
-      # shellcheck disable=SC2086 # The fields are numbers.
-      set -- "$1" ${fl_line##*) }
-      if [ -n "$fl_line" ] && [ "$2" != Z ]; then
-        if [ -z "$fl_born" ] || [ "${21}" = "$fl_born" ]; then
-          return 0
-        fi
-      fi
-    fi
+    [ -n "$fl_pid" ] && fl_is_process "$fl_pid" "$fl_born" && return 0
     fl_nap
     fl_polls=$((fl_polls + 1))
   done
