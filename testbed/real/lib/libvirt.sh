@@ -68,7 +68,8 @@ libvirt_start() {
 END
     libvirt_virsh define "$DIR/domain.xml" > /dev/null
     libvirt_virsh start "$VM_HOST" > /dev/null
-    cp "$LIBVIRT/libvirt/qemu/run/$VM_HOST.pid" "$HOSTS/$VM_HOST/supervisor.pid"
+    # libvirt's own note, since going back to a snapshot makes a new process of the machine.
+    ln -sf "$LIBVIRT/libvirt/qemu/run/$VM_HOST.pid" "$HOSTS/$VM_HOST/supervisor.pid"
 }
 
 # Where a client finds it that is started by `testbed exec`, as from an operator's profile.

@@ -218,6 +218,8 @@ vm_needs_missing() {
 
 vm_needs_check() {
     local missing
+    # Asked once, since apt takes its time to answer.
+    SOURCES=$(archive_sources)
     missing=$(vm_needs_missing "$1")
     [ -z "$missing" ] || fail "this machine cannot have a virtual machine yet" "$(printf '\n%s' "$missing" | sed 's/^/    /')"
     mkdir -p "$CACHE"
