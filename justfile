@@ -53,3 +53,8 @@ testbed *ARGS:
 # with ten faults and two dead controllers). Beside them `el_host`, CentOS 7 to Rocky Linux 9, and `penalties` of a real sshd.
 real WHAT="four":
     cargo test --test real -- --ignored --nocapture {{WHAT}}
+
+# One virtual machine, emulated where it must be: from Debian 12 to 13 with its kernel, and back by its snapshots: `lvm` (an
+# hour), `thin`, `btrfs`, `libvirt` (half of it).
+machine WHAT="lvm":
+    cargo test --test real -- --ignored --nocapture machine::{{WHAT}}

@@ -50,7 +50,12 @@ fn script() -> PathBuf {
 
 /// What this machine lacks for real hosts; empty where it can.
 pub fn missing() -> String {
-    let output = Command::new(script()).arg("needs").output().unwrap();
+    missing_for(&[])
+}
+
+/// What it lacks for a kind of host.
+pub fn missing_for(kind: &[&str]) -> String {
+    let output = Command::new(script()).arg("needs").args(kind).output().unwrap();
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
@@ -74,16 +79,29 @@ impl Bed {
 
     /// By a verb of the testbed.
     pub fn bring(name: &str, verb: &str, hosts: usize) -> Self {
+        let bed = Self::at(name);
+        let began = Instant::now();
+        bed.testbed(&[verb, &hosts.to_string()]).exits(0);
+        println!("{hosts} hosts were up after {:.0?}", began.elapsed());
+        bed
+    }
+
+    /// One virtual machine, whose disk has this layout.
+    pub fn machine(layout: &str) -> Self {
+        let bed = Self::at("vm");
+        let began = Instant::now();
+        bed.testbed(&["vm", layout]).exits(0);
+        println!("a machine was up after {:.0?}", began.elapsed());
+        bed
+    }
+
+    fn at(name: &str) -> Self {
         let memory = Path::new("/dev/shm");
         let root = if memory.is_dir() { memory } else { Path::new("/var/tmp") };
         let dir = TempDir::with_prefix_in(format!("fleetlift-real-{name}-"), root).unwrap();
         let name = format!("flt{}{name}", std::process::id());
         let fleet = dir.path().join("bed/fleet");
-        let bed = Self { dir, name, fleet };
-        let began = Instant::now();
-        bed.testbed(&[verb, &hosts.to_string()]).exits(0);
-        println!("{hosts} hosts were up after {:.0?}", began.elapsed());
-        bed
+        Self { dir, name, fleet }
     }
 
     fn command(&self, args: &[&str]) -> Command {

@@ -12,6 +12,7 @@ fn serves(host: &str) -> (&str, u16, &str, &str) {
         Some("cache") => ("memcached", 11211, "version\\r\\nquit\\r\\n", "VERSION 1."),
         Some("web") => ("nginx", 80, "HEAD / HTTP/1.0\\r\\n\\r\\n", "HTTP/1.1 200"),
         Some("db") => ("redis-server", 6379, "GET colour\\r\\nQUIT\\r\\n", "$"),
+        Some("vm") => ("cron", 22, "", "SSH-2.0"),
         _ => panic!("{host} has no role"),
     }
 }

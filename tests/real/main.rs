@@ -4,6 +4,7 @@
 mod bed;
 mod claims;
 mod faults;
+mod machine;
 mod penalties;
 
 use bed::Bed;

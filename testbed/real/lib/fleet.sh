@@ -28,6 +28,7 @@ hosts_up() {
     local form=$1 number=$2 name
     shift 2
     needs_check $#
+    if [ -d "$HOSTS/$VM_HOST" ]; then fail "a virtual machine is up in this testbed" "" "containers want one of their own: testbed down, or TESTBED_NAME and TESTBED_DIR"; fi
     mkdir -p "$DIR" "$HOSTS" "$CACHE"
     install -d -m 0700 "$FLEET"
     [ -e "$KEY" ] || ssh-keygen -q -t ed25519 -N '' -C testbed -f "$KEY"
@@ -60,7 +61,7 @@ fleet_hosts() {
 }
 
 fleet_write() {
-    local form=$1 name key role
+    local form=$1 name kind key role
     : > "$FLEET/known_hosts"
     {
         sed "s/@MIGRATE2ROCKY@/$(sha256sum < "$HERE/el/migrate2rocky9.sh" | cut -d' ' -f1)/" "$form/hosts.toml"
@@ -69,13 +70,12 @@ fleet_write() {
         done
         for name in $(fleet_hosts); do
             printf '\n[hosts.%s]\naddress = "%s"\n' "$name" "$(address_of "$name")"
-            for key in "$DISK/$name/root"/etc/ssh/ssh_host_*.pub; do
-                printf '%s %s\n' "$(address_of "$name")" "$(cut -d' ' -f1,2 "$key")" >> "$FLEET/known_hosts"
-            done
+            host_keys "$name" | while read -r kind key _; do echo "$(address_of "$name") $kind $key"; done >> "$FLEET/known_hosts"
         done
     } > "$FLEET/hosts.toml"
     # Waves of roles that this fleet does not have would be faults.
     rm -f "$FLEET/rollout.toml"
+    [ -e "$form/rollout.toml" ] || return 0
     if [ "$form" != "$HERE/fleet" ] || [ "$(fleet_hosts | cut -d- -f1 | sort -u | wc -l)" -eq 4 ]; then
         cp "$form/rollout.toml" "$FLEET/rollout.toml"
     fi
@@ -88,19 +88,27 @@ fleet_ssh() {
         "$FLEET_USER@$(address_of "$name")" "$@"
 }
 
+host_system() {
+    if is_vm "$1"; then
+        fleet_ssh "$1" '. /etc/os-release; echo "$PRETTY_NAME, kernel $(uname -r)"' 2> /dev/null || echo 'a virtual machine that does not answer'
+    else
+        sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' "$DISK/$1/root/etc/os-release"
+    fi
+}
+
 fleet_show() {
     [ -d "$HOSTS" ] || fail "no testbed is up in $DIR" "" "testbed up"
     local name power system
     for name in $(fleet_hosts); do
         power=dark
         if alive "$HOSTS/$name/supervisor.pid"; then power=on; fi
-        system=$(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' "$DISK/$name/root/etc/os-release")
+        system=$(host_system "$name")
         printf '%-9s %-11s %-5s %s\n' "$name" "$(address_of "$name")" "$power" "$system"
     done
     awk '$3 == "fetched" { f++; fb += $4 } $3 == "kept" { k++; kb += $4 }
         END { printf "archive: %d files (%d MB) fetched, %d (%d MB) handed out again\n", f, fb / 1e6, k, kb / 1e6 }' "$DIR/archive.log"
     if [ -e "$CACHE/archive/frozen" ]; then echo 'archive: frozen, what is kept is all there is (testbed archive thaw)'; fi
-    printf 'disk: %s\n' "$(df -Ph "$DISK" | awk 'NR == 2 { print $3 " used" }')"
+    if mountpoint -q "$DISK"; then printf 'disk: %s\n' "$(df -Ph "$DISK" | awk 'NR == 2 { print $3 " used" }')"; fi
 }
 
 fleet_down() {
@@ -113,5 +121,7 @@ fleet_down() {
     cgroup_down
     network_down
     disk_down
+    libvirt_down
+    vm_down
     rm -rf "$DIR"
 }

@@ -20,6 +20,10 @@ host_make() {
 host_start() {
     local state=$HOSTS/$1
     if alive "$state/supervisor.pid"; then fail "$1 has power already"; fi
+    if is_vm "$1"; then
+        vm_start
+        return
+    fi
     ip -n "$NAME" link set "$1" up
     mkdir -p "$DIR/cgroup/$NAME/$1"
     setsid "$HERE/lib/boot-loop" "$state" "$DISK/$1" "$1" "/run/netns/$NAME.$1" "$DIR/cgroup/$NAME/$1" >> "$state/console" 2>&1 < /dev/null &
@@ -34,6 +38,10 @@ host_first() {
 # The power is cut: the first process of the host is killed, and with it all others, in the middle of whatever they do.
 host_kill() {
     local state=$HOSTS/$1 first
+    if is_vm "$1"; then
+        vm_kill
+        return
+    fi
     alive "$state/supervisor.pid" || return 0
     # Who has no power says no goodbye: connections stay open until somebody misses an answer.
     ip -n "$NAME" link set "$1" down || true
@@ -48,6 +56,13 @@ host_is_dark() { ! alive "$HOSTS/$1/supervisor.pid"; }
 # As root at the host's own console: also where it has no network, and lets nobody in any more.
 host_console() {
     local first
+    # A virtual machine's console is a serial line with a login; it is asked as any machine is.
+    if is_vm "$1"; then
+        shift
+        [ $# -gt 0 ] || set -- bash -l
+        fleet_ssh "$VM_HOST" "sudo $(printf '%q ' "$@")"
+        return
+    fi
     first=$(host_first "$1") || true
     [ -n "$first" ] || fail "$1 has no power" "" "testbed start $1"
     shift
@@ -58,6 +73,7 @@ host_console() {
 
 # From outside, as a hypervisor does it. The host sees nothing of it.
 host_snapshot() {
+    if is_vm "$1"; then fail "the disk of a virtual machine is kept by itself" "" "its layouts all have snapshots of their own"; fi
     [ -n "${2-}" ] || fail "what is the snapshot to be called?" "" "testbed snapshot $1 before"
     local kept=$DISK/$1/kept/$2
     if [ -d "$kept" ]; then btrfs -q subvolume delete "$kept"; fi
@@ -71,6 +87,11 @@ host_rollback() {
     btrfs -q subvolume delete "$disk/root"
     btrfs -q subvolume snapshot "$disk/kept/$2" "$disk/root"
     host_start "$1"
+}
+
+# The host's public keys, a line each.
+host_keys() {
+    if is_vm "$1"; then cat "$(cat "$HOSTS/$1/cache")/host-keys"; else cat "$DISK/$1/root"/etc/ssh/ssh_host_*.pub; fi
 }
 
 host_answers() { fleet_ssh "$1" true 2> /dev/null; }

@@ -8,6 +8,13 @@ needs_missing() {
     for pair in mmdebstrap:mmdebstrap systemd-nspawn:systemd-container mkfs.btrfs:btrfs-progs ip:iproute2 ssh:openssh-client; do
         command -v "${pair%%:*}" > /dev/null || echo "${pair%%:*}: apt-get install --no-install-recommends ${pair##*:}"
     done
+    needs_machine
+    grep -qw cgroup2 /proc/filesystems || echo 'control groups of the second version in the kernel'
+    grep -qw btrfs /proc/filesystems || modprobe btrfs 2> /dev/null || echo 'btrfs in the kernel'
+}
+
+# What containers and virtual machines both need.
+needs_machine() {
     [ -x /usr/lib/apt/apt-helper ] || echo 'apt, which knows where packages come from'
     if command -v ip > /dev/null; then
         if ip netns add "$NAME-try" 2> /dev/null; then
@@ -16,8 +23,6 @@ needs_missing() {
             echo 'network namespaces: this machine, or the container that it is, does not allow them'
         fi
     fi
-    grep -qw cgroup2 /proc/filesystems || echo 'control groups of the second version in the kernel'
-    grep -qw btrfs /proc/filesystems || modprobe btrfs 2> /dev/null || echo 'btrfs in the kernel'
     [ -e /dev/loop-control ] || echo 'loop devices'
     if [ -z "${SOURCES=$(archive_sources)}" ]; then
         echo "an archive of Debian: apt of this machine knows none (apt-get update); or name it by TESTBED_ARCHIVE and TESTBED_SECURITY"
