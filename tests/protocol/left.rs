@@ -113,6 +113,8 @@ fn this_boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap()
 }
 
+/// A script file, by whose token its processes are found.
+const TEXT: &str = "FLEETLIFT_TOKEN=left\n";
 /// A number that no process has.
 const NOBODY: &str = "4194304 1";
 
@@ -126,7 +128,7 @@ struct Case {
 
 /// `THIS` and `OTHER` stand for boots. Whatever a power cut can leave is *lost* or ended, but for a directory of which nothing
 /// is left: that it has not begun is believed only in the boot that was known before, which the controller asks for.
-const CASES: [Case; 18] = [
+const CASES: [Case; 19] = [
     Case { name: "nothing", files: &[], asked: "never", stopped: "never" },
     Case {
         name: "a launcher that was ended before it had the name",
@@ -142,7 +144,7 @@ const CASES: [Case; 18] = [
     },
     Case {
         name: "a name, and nobody who begins",
-        files: &[("boot", "THIS"), ("script", "text\n")],
+        files: &[("boot", "THIS"), ("script", TEXT)],
         asked: "never",
         stopped: "never",
     },
@@ -154,25 +156,25 @@ const CASES: [Case; 18] = [
     },
     Case {
         name: "a second name that was taken from it",
-        files: &[("boot", "THIS"), ("script", "text\n"), ("pid", NOBODY), ("began", "#never\n")],
+        files: &[("boot", "THIS"), ("script", TEXT), ("pid", NOBODY), ("began", "#never\n")],
         asked: "never",
         stopped: "never",
     },
     Case {
         name: "begun, and gone",
-        files: &[("boot", "THIS"), ("script", "text\n"), ("pid", NOBODY), ("began", "")],
+        files: &[("boot", "THIS"), ("script", TEXT), ("pid", NOBODY), ("began", "")],
         asked: "lost its process is gone",
         stopped: "gone",
     },
     Case {
+        name: "begun, and gone, and what was in its file with it",
+        files: &[("boot", "THIS"), ("script", ""), ("pid", NOBODY), ("began", "")],
+        asked: "lost its process is gone",
+        stopped: "alive, or not",
+    },
+    Case {
         name: "begun, gone, and its result was not written",
-        files: &[
-            ("boot", "THIS"),
-            ("script", "text\n"),
-            ("pid", NOBODY),
-            ("began", ""),
-            ("exit", ""),
-        ],
+        files: &[("boot", "THIS"), ("script", TEXT), ("pid", NOBODY), ("began", ""), ("exit", "")],
         asked: "lost its process is gone",
         stopped: "gone",
     },
@@ -180,7 +182,7 @@ const CASES: [Case; 18] = [
         name: "ended",
         files: &[
             ("boot", "THIS"),
-            ("script", "text\n"),
+            ("script", TEXT),
             ("pid", NOBODY),
             ("began", ""),
             ("exit", "3\n"),
@@ -192,7 +194,7 @@ const CASES: [Case; 18] = [
         name: "ended by us",
         files: &[
             ("boot", "THIS"),
-            ("script", "text\n"),
+            ("script", TEXT),
             ("pid", NOBODY),
             ("began", ""),
             ("exit", "0\n"),
@@ -222,19 +224,19 @@ const CASES: [Case; 18] = [
     },
     Case {
         name: "a power cut, and only the script is there",
-        files: &[("script", "text\n")],
+        files: &[("script", TEXT)],
         asked: "lost the host was started anew",
         stopped: "gone",
     },
     Case {
         name: "a power cut, and the second name is gone",
-        files: &[("boot", "OTHER"), ("script", "text\n"), ("pid", NOBODY)],
+        files: &[("boot", "OTHER"), ("script", TEXT), ("pid", NOBODY)],
         asked: "lost the host was started anew",
         stopped: "gone",
     },
     Case {
         name: "a power cut, and the number is gone",
-        files: &[("boot", "OTHER"), ("script", "text\n"), ("pid", ""), ("began", "")],
+        files: &[("boot", "OTHER"), ("script", TEXT), ("pid", ""), ("began", "")],
         asked: "lost the host was started anew",
         stopped: "gone",
     },
@@ -248,7 +250,7 @@ const CASES: [Case; 18] = [
         name: "a power cut after its end",
         files: &[
             ("boot", "OTHER"),
-            ("script", "text\n"),
+            ("script", TEXT),
             ("pid", NOBODY),
             ("began", ""),
             ("exit", "3\n"),
@@ -392,7 +394,7 @@ fn on_a_full_disk_nobody_says_more_than_is_known() {
             assert!(said.starts_with("open it has not begun"), "{shell:?}: {said}");
             assert!(!place.file("script").exists(), "{shell:?}");
             place.put("boot", &format!("{}77\n", this_boot()));
-            place.put("script", "text\n");
+            place.put("script", TEXT);
             let said = place.ask(NO_ROOM, &program);
             assert!(said.starts_with("open it has not begun"), "{shell:?}: {said}");
             assert!(!place.file("began").exists(), "{shell:?}");
@@ -425,7 +427,7 @@ fn without_boot_ids_what_had_its_name_is_never_told_not_to_have_begun() {
     for shell in SHELLS {
         let Some(place) = Place::new(shell) else { continue };
         place.put("boot", "\n77\n");
-        place.put("script", "text\n");
+        place.put("script", TEXT);
         // The first of them takes the second name; the others find it taken.
         for program in [look(), follow(), look(), stop()] {
             let program = program.replace("/proc/sys/kernel/random/boot_id", "/nonexistent");

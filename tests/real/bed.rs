@@ -59,12 +59,14 @@ pub fn missing_for(kind: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// Ends the test as skipped where no real hosts can be. In CI that is a failure only where they could be.
+/// Ends the test as skipped where no real hosts can be. CI asks the testbed first: where it has called a test, that is a failure.
 #[macro_export]
 macro_rules! need_real_hosts {
     () => {
         let missing = $crate::bed::missing();
         if !missing.is_empty() {
+            let on_ci = std::env::var_os("FLEETLIFT_CI").is_some_and(|v| v == "1");
+            assert!(!on_ci, "no real hosts here: {missing}");
             eprintln!("SKIPPED: no real hosts here: {missing}");
             return;
         }
@@ -200,7 +202,7 @@ impl Bed {
         said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Every host's state, and the step at which it failed where it did.
+    /// Every host's state.
     pub fn ends(&self) -> BTreeMap<String, String> {
         let said = self.fleetlift(&["status", "last", "--json"]).exits(0);
         let status: Value = serde_json::from_str(&said.out).unwrap();

@@ -37,7 +37,7 @@ host_first() {
 
 # The power is cut: the first process of the host is killed, and with it all others, in the middle of whatever they do.
 host_kill() {
-    local state=$HOSTS/$1 first
+    local state=$HOSTS/$1
     if is_vm "$1"; then
         vm_kill
         return
@@ -45,10 +45,17 @@ host_kill() {
     alive "$state/supervisor.pid" || return 0
     # Who has no power says no goodbye: connections stay open until somebody misses an answer.
     ip -n "$NAME" link set "$1" down || true
+    within 20 host_goes_dark "$1" || fail "$1 does not go dark" "" "its console: $state/console"
+}
+
+# Cut again until it is dark: between two boots there is nothing to cut.
+host_goes_dark() {
+    local first
+    host_is_dark "$1" && return
     first=$(host_first "$1") || true
     # A container whose first process is not there yet is cut before it begins.
-    kill -KILL "${first:-$(cat "$state/container.pid")}" 2> /dev/null || true
-    within 20 host_is_dark "$1" || fail "$1 does not go dark" "" "its console: $state/console"
+    kill -KILL "${first:-$(cat "$HOSTS/$1/container.pid" 2> /dev/null)}" 2> /dev/null || true
+    return 1
 }
 
 host_is_dark() { ! alive "$HOSTS/$1/supervisor.pid"; }

@@ -17,8 +17,8 @@ needs_missing() {
 needs_machine() {
     [ -x /usr/lib/apt/apt-helper ] || echo 'apt, which knows where packages come from'
     if command -v ip > /dev/null; then
-        if ip netns add "$NAME-try" 2> /dev/null; then
-            ip netns del "$NAME-try"
+        if ip netns add "$NAME-try.$$" 2> /dev/null; then
+            ip netns del "$NAME-try.$$"
         else
             echo 'network namespaces: this machine, or the container that it is, does not allow them'
         fi
@@ -38,8 +38,8 @@ needs_check() {
 $(printf '%s' "$missing" | sed 's/^/    /')"
     parent=$(dirname "$DIR")
     [ -d "$parent" ] || fail "$parent is not there" "" "name another folder by TESTBED_DIR"
-    # What an upgrade of a host writes, and the base.
-    room=$((($1 * 450 + 1500) * 1024))
+    # What an upgrade of a host writes, and the bases.
+    room=$((($1 * 600 + 500) * 1024))
     if [ ! -d "$DIR" ] && [ "$(df -Pk "$parent" | awk 'NR == 2 { print $4 }')" -lt "$room" ]; then
         fail "$parent has less than $((room / 1024 / 1024)) GiB for $1 hosts" "" "fewer hosts, or another folder by TESTBED_DIR"
     fi
