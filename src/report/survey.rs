@@ -142,7 +142,7 @@ fn host_json(survey: &HostSurvey, lengths: &crate::run::Lengths<'_>) -> Json {
 }
 
 /// A prospect for people.
-pub(super) fn prospect_text(plan: &Plan, step: usize, prospect: &Prospect) -> String {
+pub(super) fn prospect_text(plan: &Plan, prospect: &Prospect) -> String {
     match prospect {
         Prospect::Runs => "will run".to_owned(),
         Prospect::Passed => "asked, and passed".to_owned(),
@@ -154,8 +154,7 @@ pub(super) fn prospect_text(plan: &Plan, step: usize, prospect: &Prospect) -> St
         Prospect::Skipped { when } => {
             format!("does not apply: `{}` does not hold", one_line(when))
         }
-        Prospect::Blocked { by } if *by == step => "blocked: see its finding".to_owned(),
-        Prospect::Blocked { by } => format!("blocked by {}", plan.steps[*by].id.step),
+        Prospect::Blocked { .. } => "blocked: see its finding".to_owned(),
         Prospect::Unknown { until: Until::Step(step) } => {
             format!("unknown until {}", step_name(plan, &plan.steps[*step].id))
         }

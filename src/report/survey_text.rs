@@ -14,7 +14,7 @@ use crate::{
     },
     plan::Plan,
     playbook::Severity,
-    run::{Basis, Downtime, HostSurvey, Lengths, Prospect, Reach},
+    run::{Basis, Downtime, HostSurvey, Lengths, Prospect, Reach, Until},
 };
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -147,10 +147,29 @@ impl View<'_> {
 
     /// A line for each step, with a line more for each way in which it goes on some of the hosts.
     fn steps(&self, out: &mut String) -> std::fmt::Result {
+        // Who does not answer, and what blocks, was named above, once.
+        let is_told = |step: usize, prospect: &Prospect, host: usize| match prospect {
+            Prospect::Unknown { until: Until::Asked } => !self.is_reached(host),
+            Prospect::Blocked { by } => *by != step,
+            Prospect::Unknown { until: Until::Step(_) | Until::Run }
+            | Prospect::Runs
+            | Prospect::Passed
+            | Prospect::Found
+            | Prospect::Done { .. }
+            | Prospect::Skipped { .. }
+            | Prospect::Behind => false,
+        };
+        let mut left_out = false;
         writeln!(out, "\n{}", self.paint.bold("What each step will do"))?;
         for step in self.plan.hops.iter().flat_map(|hop| hop.forward.clone()) {
-            let by = prospects(self.surveys, step);
-            let mut by: Vec<(&Prospect, Vec<usize>)> = by.into_iter().collect();
+            let mut by: Vec<(&Prospect, Vec<usize>)> =
+                prospects(self.surveys, step).into_iter().collect();
+            for (prospect, hosts) in &mut by {
+                let all = hosts.len();
+                hosts.retain(|host| !is_told(step, prospect, *host));
+                left_out |= hosts.len() < all;
+            }
+            by.retain(|(_, hosts)| !hosts.is_empty());
             let alike = by.len() == 1;
             by.sort_by_key(|(prospect, hosts)| (std::cmp::Reverse(hosts.len()), *prospect));
             let id = &self.plan.steps[step].id;
@@ -169,8 +188,7 @@ impl View<'_> {
                     true => String::new(),
                     false => format!("[{}] ", self.names(hosts)),
                 };
-                let does =
-                    shorten(&prospect_text(self.plan, step, prospect), SAID_MAX / 2).into_owned();
+                let does = shorten(&prospect_text(self.plan, prospect), SAID_MAX / 2).into_owned();
                 let line = format!("  {phase:<9} {name:<26} {whom}{does}");
                 writeln!(out, "{}", one_line(line.trim_end()))?;
             }
@@ -178,7 +196,19 @@ impl View<'_> {
         writeln!(
             out,
             "  guards were asked as the hosts are now; what a step before them changes, they do not know"
-        )
+        )?;
+        if left_out {
+            let what = "hosts that could not be asked, and what a blocker keeps others from";
+            writeln!(out, "  left out: {what}")?;
+        }
+        Ok(())
+    }
+
+    fn is_reached(&self, host: usize) -> bool {
+        match self.surveys[host].reach {
+            Reach::Asked | Reach::Already => true,
+            Reach::Unreachable { .. } | Reach::Refused { .. } => false,
+        }
     }
 
     fn downtime(&self, out: &mut String) -> std::fmt::Result {

@@ -153,7 +153,8 @@ fn every_step_says_what_it_would_do_on_every_host() {
         "guard says done: `test -e /converted`",
         "unknown until backup / copy",
         "unknown until migrate / restart",
-        "blocked by room",
+        "blocked: see its finding",
+        "left out: hosts that could not be asked, and what a blocker keeps others from",
         "will run",
         "dark in it about 2m",
     ] {

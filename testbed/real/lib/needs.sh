@@ -39,7 +39,7 @@ $(printf '%s' "$missing" | sed 's/^/    /')"
     parent=$(dirname "$DIR")
     [ -d "$parent" ] || fail "$parent is not there" "" "name another folder by TESTBED_DIR"
     # What an upgrade of a host writes, and the bases.
-    room=$((($1 * 600 + 500) * 1024))
+    room=$((($1 * 650 + 500) * 1024))
     if [ ! -d "$DIR" ] && [ "$(df -Pk "$parent" | awk 'NR == 2 { print $4 }')" -lt "$room" ]; then
         fail "$parent has less than $((room / 1024 / 1024)) GiB for $1 hosts" "" "fewer hosts, or another folder by TESTBED_DIR"
     fi
